@@ -1,0 +1,94 @@
+// The binary contract between generated kernels and whoever launches them.
+//
+// A kernel image is position independent, has no external symbol and receives everything through one KernelArgs.
+// What a kernel was specialised for (D, Dv, dtypes, formula, stride class ...) stands in its KernelImage metadata; all
+// that may change from call to call stands here, so a new length, batch, window or stride never needs a new kernel.
+//
+// Work is cut into *tiles*: tile t covers query rows [qt * tileRows, min(M, (qt + 1) * tileRows)) of batch b, head h
+// with t = (b * Hq + h) * ceil(M / tileRows) + qt. The launcher calls the entry point on ranges of tiles, from any
+// number of threads, each with a workspace of its own; results never depend on how the range was cut (A11).
+//
+// Generated code reads these fields by offsetof; test/Unit/KernelAbiTest.cpp holds the two together. Any change here is a new
+// kAbiVersion.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace attnjit::inline v0 {
+
+inline constexpr std::uint32_t kAbiVersion = 1;
+
+/// One of q, k, v, out, lse, max. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse and
+/// max have no column. `data` of lse and max may be null: then that output is not wanted.
+struct OperandArg {
+  void *data;
+  std::int64_t strides[4];
+};
+
+/// A captured tensor; entries past its rank are 0.
+struct CaptureArg {
+  const void *data;
+  std::int64_t sizes[6];
+  std::int64_t strides[6];
+};
+
+/// A captured scalar: `i` for int and bool slots, `f` for float slots, as the image's metadata says.
+union ScalarArg {
+  std::int64_t i;
+  double f;
+};
+
+/// Keys [kvBegin, kvEnd) that a query tile has to visit, in tokens. `full` = 1: mask_mod is known true for every pair of
+/// the run and is not evaluated; 0: partial ("unknown" is always legal).
+struct RunArg {
+  std::int64_t kvBegin;
+  std::int64_t kvEnd;
+  std::int64_t full;
+};
+
+/// The plan: for query tile qt of (b, h), with i = b * batchStride + h * headStride + qt, the runs
+/// runs[offsets[i]] .. runs[offsets[i + 1] - 1], ascending and disjoint. `offsets` null: one partial run [0, N), which the
+/// kernel's own closed form of the mask narrows block by block.
+struct PlanArg {
+  const std::int64_t *offsets;
+  const RunArg *runs;
+  std::int64_t batchStride;
+  std::int64_t headStride;
+};
+
+/// Scalar math for what generated code does not expand inline. Each works in place on n contiguous elements:
+/// x[i] = f(x[i]) or x[i] = f(x[i], y[i]).
+using UnaryF32Fn = void (*)(float *x, std::int64_t n);
+using UnaryF64Fn = void (*)(double *x, std::int64_t n);
+using BinaryF32Fn = void (*)(float *x, const float *y, std::int64_t n);
+using BinaryF64Fn = void (*)(double *x, const double *y, std::int64_t n);
+
+/// The only calls a CPU kernel makes; the order of RuntimeFns.def is ABI.
+struct FunctionTable {
+#define ATTNJIT_RUNTIME_UNARY(NAME) UnaryF32Fn NAME##F32; UnaryF64Fn NAME##F64;
+#define ATTNJIT_RUNTIME_BINARY(NAME) BinaryF32Fn NAME##F32; BinaryF64Fn NAME##F64;
+#include "attnjit/RuntimeFns.def"
+};
+
+/// No captured index was out of range.
+inline constexpr std::int64_t kStatusOk = INT64_MAX;
+
+struct KernelArgs {
+  std::int64_t B, Hq, Hkv, M, N;
+  double scale;
+  OperandArg q, k, v, out, lse, max;
+  const CaptureArg *captures;
+  const ScalarArg *scalars;
+  PlanArg plan;
+  /// Starts as kStatusOk; the kernel atomically lowers it to the smallest code ((b * Hq + h) * M + q) * N + kv at which a
+  /// captured tensor was indexed out of range (A10).
+  std::int64_t *status;
+  const FunctionTable *functions;
+};
+
+/// Entry point of a CPU image: computes tiles [tileBegin, tileEnd). `workspace`: workspaceBytes of the metadata, aligned to
+/// 64, private to this call while it runs, contents undefined before and after.
+using CpuKernelFn = void (*)(const KernelArgs *args, std::int64_t tileBegin, std::int64_t tileEnd, void *workspace);
+
+} // namespace attnjit::inline v0

@@ -1,0 +1,46 @@
+// Evaluates a Function for one position: the executable meaning of the IR, shared by the f64 reference and the planner.
+#pragma once
+
+#include "Expr/Ir.h"
+#include "attnjit/KernelAbi.h"
+
+#include <span>
+
+namespace attnjit::expr {
+
+/// Run-time values of captures and scalars, in the order of the Formula's tables.
+struct Bindings {
+  std::span<const TensorRef> captures;
+  std::span<const ScalarArg> scalars;
+};
+
+struct Position {
+  std::int64_t b = 0, h = 0, q = 0, kv = 0;
+};
+
+/// A value of any kind; Bool and Int live in i, Float in f.
+struct Value {
+  std::int64_t i = 0;
+  double f = 0;
+};
+
+/// Reusable evaluator: holds scratch for one Function so that a call allocates nothing. Floats are computed in f64.
+class Interp {
+public:
+  Interp(const Formula &formula, const Function &function, const Bindings &bindings);
+
+  /// Evaluates at one position. `outOfRange` is set when a captured index (after Python's negative wrap) left its tensor; the load
+  /// then reads element 0 of that dimension (or 0 for an empty tensor).
+  Value evaluate(double score, const Position &position, bool &outOfRange);
+
+private:
+  const Formula &formula;
+  const Function &function;
+  Bindings bindings;
+  std::vector<Value> values;
+};
+
+/// Reads element `offset` (in elements, signed) of a captured tensor as Value of its kind.
+Value loadElement(const void *data, DType dtype, std::int64_t offset);
+
+} // namespace attnjit::expr

@@ -1,0 +1,119 @@
+// The small SSA IR of a formula: what a score_mod or mask_mod means, with names, types and closures resolved.
+//
+// A Formula holds two Functions (score and mask) over one table of captures. A Function is a list of Nodes in topological order
+// (operands come before users) without control flow: a run-time `if` is a Select. Three kinds of value exist: Bool, Int (i64 unless a
+// target narrows it) and Float (f32, or f64 for f64 problems). Worked example, `score + slope[h] * (kv_idx - q_idx)`:
+//
+//   score(%score: float, %b: int, %h: int, %q: int, %kv: int)
+//     %0 = load slope[%h] : float
+//     %1 = sub %kv, %q : int
+//     %2 = to_float %1 : float
+//     %3 = mul %0, %2 : float
+//     %4 = add %score, %3 : float
+//     return %4
+//
+// That text is canonical: equal formulas print and hash alike, whatever names and layout the user chose.
+#pragma once
+
+#include "attnjit/Result.h"
+#include "attnjit/Types.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attnjit::expr {
+
+enum class Kind : std::uint8_t { Bool, Int, Float };
+
+enum class Op : std::uint8_t {
+  Param,  ///< imm.i = Param
+  Scalar, ///< imm.i = index into Formula::scalars
+  Const,  ///< imm by kind (Bool and Int in i, Float in f)
+  Load,   ///< imm.i = index into Formula::captures; operands are the Int indices, one per dimension
+#define EXPR_OP(Name, spelling, arity, Types, lowering) Name,
+#include "Expr/ExprOps.def"
+};
+
+/// The standard arguments. A mask has no Score.
+enum class Param : std::uint8_t { Score, B, H, Q, Kv };
+
+/// Half-open byte range in the user's text.
+struct TextRange {
+  std::uint32_t begin = 0, end = 0;
+};
+
+using ValueId = std::uint32_t;
+
+struct Node {
+  Op op = Op::Const;
+  Kind kind = Kind::Int;
+  std::vector<ValueId> operands;
+  union Immediate {
+    std::int64_t i;
+    double f;
+  } imm{0};
+  TextRange range; ///< where the user wrote it; no part of equality, printing or hashing
+};
+
+/// A captured tensor. `dtype` and `rank` are structural; sizes, strides and data come with each call.
+struct CaptureDecl {
+  std::string name;
+  DType dtype = DType::F32;
+  int rank = 0;
+  /// Kind of a loaded element: Float for float dtypes, Bool for bool, else Int.
+  Kind elementKind() const { return isFloat(dtype) ? Kind::Float : dtype == DType::Bool ? Kind::Bool : Kind::Int; }
+};
+
+/// A captured number: an argument of the kernel, never compiled in.
+struct ScalarDecl {
+  std::string name;
+  Kind kind = Kind::Float;
+};
+
+/// One mod. `nodes` is topologically ordered; `result` is Float for a score and Bool for a mask.
+struct Function {
+  std::vector<Node> nodes;
+  ValueId result = 0;
+  const Node &operator[](ValueId id) const { return nodes[id]; }
+};
+
+/// score_mod and mask_mod over shared captures. The defaults are `score` and `True`.
+struct Formula {
+  Function score;
+  Function mask;
+  std::vector<CaptureDecl> captures;
+  std::vector<ScalarDecl> scalars;
+
+  /// score -> score, mask -> True.
+  static Formula identity();
+  /// The score is returned untouched.
+  bool scoreIsIdentity() const;
+  /// The mask is the constant True.
+  bool maskIsTrue() const;
+};
+
+/// Spelling of an op in the canonical text ("add", "floordiv" ...).
+std::string_view spelling(Op op);
+/// Number of operands; -1 for Load.
+int arity(Op op);
+
+/// Canonical text of a formula, as shown above; equal meaning of structure = equal text. parse-able by parseCanonical.
+std::string print(const Formula &formula);
+/// Reads what print() wrote (`attnjit-dump --from expr`).
+Result<Formula> parseCanonical(std::string_view text);
+/// 128-bit stable hash of the canonical text (two 64-bit halves); the same on every machine and run.
+struct Hash128 {
+  std::uint64_t hi = 0, lo = 0;
+  bool operator==(const Hash128 &) const = default;
+};
+Hash128 hash(const Formula &formula);
+
+/// Structural invariants (operand order, arity, kinds, indices in range). For tests and for IR that comes from outside.
+Result<void> verify(const Formula &formula);
+
+/// Constant folding, algebraic identities that are exact, common subexpressions, dead code. Idempotent.
+void simplify(Formula &formula);
+
+} // namespace attnjit::expr

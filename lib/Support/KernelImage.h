@@ -1,0 +1,74 @@
+// A compiled kernel as data: code bytes plus everything a launcher must know, with no pointer into the compiler.
+//
+// The same bytes run fresh from the JIT, from the disk cache and from a file saved ahead of time; there is one execution path. CPU
+// code is already linked and position independent; GPU code is PTX text.
+#pragma once
+
+#include "attnjit/Result.h"
+#include "attnjit/Types.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace attnjit {
+
+enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1 };
+
+/// What the kernel expects behind KernelArgs::captures[i].
+struct CaptureMeta {
+  std::string name;
+  DType dtype = DType::F32;
+  int rank = 0;
+  bool operator==(const CaptureMeta &) const = default;
+};
+
+/// What the kernel expects behind KernelArgs::scalars[i].
+struct ScalarMeta {
+  std::string name;
+  bool isFloat = false;
+  bool operator==(const ScalarMeta &) const = default;
+};
+
+/// Everything that was compiled in, and how to launch.
+struct ImageMetadata {
+  std::uint32_t abiVersion = 0;
+  std::string buildId;    ///< of the compiler; an image of another build is a cache miss
+  ImageKind kind = ImageKind::CpuX86_64;
+  std::string pipeline;   ///< "MATH", "FLASH_ATTENTION" or an embedder's name
+  std::string triple;     ///< e.g. x86_64-pc-linux-gnu
+  std::string cpu;        ///< e.g. znver4, sm_80
+  std::string features;   ///< required CPU features, comma separated: "avx2,fma"
+  std::string entry;      ///< symbol name
+  std::uint64_t entryOffset = 0; ///< of the entry point in `code` (CPU)
+  DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
+  std::int64_t D = 0, Dv = 0;
+  bool contiguous = true; ///< stride class: last strides are 1 (q, k, v); else any strides
+  bool checkedIndices = false; ///< captured indices are checked at run time (A10)
+  bool narrowIndices = true;   ///< indices and int scalars were assumed to lie within +-2^30
+  bool hasMask = false;
+  bool hasClosedForm = false;  ///< the kernel narrows its runs by itself; a plan is optional
+  std::int64_t tileRows = 0;   ///< query rows per tile
+  std::int64_t tileCols = 0;   ///< keys per block
+  std::uint64_t workspaceBytes = 0; ///< per concurrent call
+  std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
+  std::vector<CaptureMeta> captures;
+  std::vector<ScalarMeta> scalars;
+  std::string problemText; ///< canonical formula and problem, for people and reproducers
+  bool operator==(const ImageMetadata &) const = default;
+};
+
+struct KernelImage {
+  ImageMetadata meta;
+  std::vector<std::byte> code;
+};
+
+/// Bytes with magic, version and checksum, so that deserialize can tell a whole image from anything else.
+std::vector<std::byte> serialize(const KernelImage &image);
+
+/// Rejects truncated, foreign, corrupt or other-version bytes with ErrorCode::Io; never trusts a length it has not checked.
+Result<KernelImage> deserialize(std::span<const std::byte> bytes);
+
+} // namespace attnjit

@@ -1,0 +1,27 @@
+// The machine a kernel is compiled for, described without LLVM so that it can be part of a cache key in a process that has no
+// compiler.
+#pragma once
+
+#include "attnjit/Result.h"
+
+#include <string>
+#include <string_view>
+
+namespace attnjit {
+
+struct TargetDesc {
+  enum class Kind { Cpu, Nvptx } kind = Kind::Cpu;
+  std::string triple;   ///< x86_64-unknown-linux-gnu or nvptx64-nvidia-cuda
+  std::string cpu;      ///< x86-64-v3, x86-64-v4 or sm_80, sm_90a ...
+  int vectorBits = 256; ///< native vector width; CPU only
+  int registers = 16;   ///< architectural vector registers; CPU only
+  bool operator==(const TargetDesc &) const = default;
+};
+
+/// The best target this CPU can run, by cpuid: x86-64-v4 or x86-64-v3. Unsupported on a CPU without AVX2 and FMA.
+Result<TargetDesc> hostTarget();
+
+/// "native", "x86-64-v3", "x86-64-v4", "sm_80", "sm_89", "sm_90", "sm_90a", "sm_100" ...; the error lists what is known.
+Result<TargetDesc> parseTarget(std::string_view text);
+
+} // namespace attnjit

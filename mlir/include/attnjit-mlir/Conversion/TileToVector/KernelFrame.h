@@ -1,0 +1,83 @@
+// The frame that every CPU lowering of a tile program shares: reading KernelArgs, walking tiles and walking the plan.
+//
+// Emitted kernels have the signature of CpuKernelFn as  func.func @name(%args: !llvm.ptr, %begin: i64, %end: i64, %workspace: !llvm.ptr). Memory is
+// reached through llvm.getelementptr / llvm.load / llvm.store on scalars and native-width vectors; arithmetic is arith / math / vector;
+// control flow is scf. All addresses are i64.
+#pragma once
+
+#include "attnjit-mlir/Dialect/Tile/TileProgram.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace attnjit::tile {
+
+enum class Operand { Q, K, V, Out, Lse, Max };
+
+/// Pointer and element strides (batch, head, row, column) of an operand, as i64 values.
+struct OperandAccess {
+  mlir::Value pointer;
+  mlir::Value strides[4];
+};
+
+/// Loads the fields of KernelArgs, each where it is asked for (LLVM's early-cse and the builder's caller keep them out of loops).
+class AbiAccess {
+public:
+  AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args) : builder(builder), loc(loc), args(args) {}
+
+  mlir::Value batch();      ///< B, i64; likewise the next four
+  mlir::Value queryHeads(); ///< Hq
+  mlir::Value kvHeads();    ///< Hkv
+  mlir::Value queries();    ///< M
+  mlir::Value keys();       ///< N
+  mlir::Value scale(mlir::Type type); ///< f32 or f64
+  OperandAccess operand(Operand which);
+  mlir::Value capturePointer(unsigned index);
+  mlir::Value captureSize(unsigned index, unsigned dim);   ///< i64
+  mlir::Value captureStride(unsigned index, unsigned dim); ///< i64, elements
+  mlir::Value scalar(unsigned index, mlir::Type type);     ///< truncated / rounded to `type`
+  mlir::Value statusPointer();
+  mlir::Value function(uint64_t offsetInTable); ///< a pointer of KernelArgs::functions
+  mlir::Value planOffsets(); ///< pointer, may be null at run time
+  mlir::Value planRuns();
+  mlir::Value planIndex(mlir::Value b, mlir::Value h, mlir::Value queryTile); ///< b*batchStride + h*headStride + tile
+
+private:
+  mlir::Value load(uint64_t offset, mlir::Type type);
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+  mlir::Value args;
+};
+
+/// Coordinates of one tile, all i64: rows [q0, q0 + rows) of batch b, query head h, kv head kvHead.
+struct TileCoords {
+  mlir::Value b, h, kvHead, queryTile, q0, rows;
+};
+
+/// Emits the loop over [begin, end) of linear tile numbers (order: KernelAbi.h).
+void forEachTile(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, int64_t tileRows, mlir::Value begin, mlir::Value end,
+                 llvm::function_ref<void(const TileCoords &)> body);
+
+/// One kv block: keys [begin, end) (i64, end - begin <= tileCols, both inside [0, N)), and whether the mask must be evaluated (i1).
+struct KvBlock {
+  mlir::Value begin, end, partial;
+};
+
+/// Emits the walk over a tile's plan: runs of the table (or the one run [0, N)), cut into blocks of `cols` keys, each narrowed by the closed form if there
+/// is one: empty blocks are skipped, full ones have partial = false. `iterArgs` are carried through; body returns their next values.
+llvm::SmallVector<mlir::Value> forEachKvBlock(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi,
+                                              const TileCoords &tile, int64_t cols, mlir::ValueRange iterArgs,
+                                              llvm::function_ref<llvm::SmallVector<mlir::Value>(const KvBlock &, mlir::ValueRange)> body);
+
+/// Emits the closed form on a box (inclusive bounds, i64): (mayBeTrue, mayBeFalse) as i1. Without one: the constants (true, has a mask).
+std::pair<mlir::Value, mlir::Value> emitClassify(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi,
+                                                 mlir::Value b, mlir::Value h, mlir::Value qLo, mlir::Value qHi, mlir::Value kvLo,
+                                                 mlir::Value kvHi);
+
+/// Creates the empty kernel function next to program.kernel; the builder is left at its entry, before func.return.
+struct KernelFunction {
+  mlir::Operation *function;
+  mlir::Value args, begin, end, workspace;
+};
+KernelFunction createKernelFunction(mlir::OpBuilder &builder, const TileProgram &program);
+
+} // namespace attnjit::tile

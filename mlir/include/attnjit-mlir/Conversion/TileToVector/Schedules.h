@@ -1,0 +1,32 @@
+// The CPU lowerings of a tile program. Each replaces the tile.kernel op by a func.func with the ABI of CpuKernelFn (KernelFrame.h) and
+// sets on it the unit-less integer attribute "attnjit.workspace_bytes".
+#pragma once
+
+#include "attnjit-mlir/Dialect/Tile/TileProgram.h"
+
+#include <optional>
+#include <string>
+
+namespace attnjit::tile {
+
+/// What a CPU schedule must know about the machine.
+struct CpuTarget {
+  int64_t vectorBits = 256; ///< 256: AVX2 + FMA + F16C; 512: AVX-512 F/BW/DQ/VL
+  int64_t registers = 16;   ///< vector registers
+};
+
+/// Tile sizes which a schedule wants for a problem; AttnToTile needs them.
+struct TileSizes {
+  int64_t rows, cols;
+};
+
+/// MATH: op by op over scratch buffers; accepts every legal program. It gives the dialect its executable meaning.
+TileSizes chooseGenericTile(int64_t headDim, int64_t valueDim);
+llvm::LogicalResult lowerGeneric(const TileProgram &program, const CpuTarget &target);
+
+/// FLASH_ATTENTION: the transposed register-blocked schedule. `flashRefusal` says why a program cannot be scheduled; empty = it can.
+TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target);
+std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target);
+llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target);
+
+} // namespace attnjit::tile

@@ -1,0 +1,60 @@
+# A room is one folder of lib/ or mlir/lib/: a static library (position independent) that says which rooms it stands on.
+#   attnjit_add_room(Expr SOURCES Lexer.cpp ... DEPENDS Support [LIBS fmt::fmt] [MLIR])
+# MLIR: the room includes mlir/ or llvm/ headers (no exceptions, LLVM's definitions and include paths).
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+add_library(attnjit_options INTERFACE)
+target_compile_options(attnjit_options INTERFACE -Wall -Wextra -Wno-unused-parameter)
+target_include_directories(attnjit_options INTERFACE
+  ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/lib)
+
+# Sanitizers go into lib/ only: instrumented MLIR rooms would double every compile for code that LLVM tests itself.
+add_library(attnjit_sanitizers INTERFACE)
+if(ATTNJIT_SANITIZE)
+  target_compile_options(attnjit_sanitizers INTERFACE -fsanitize=${ATTNJIT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${ATTNJIT_SANITIZE})
+endif()
+
+function(attnjit_add_room NAME)
+  cmake_parse_arguments(ROOM "MLIR" "" "SOURCES;DEPENDS;LIBS" ${ARGN})
+  add_library(attnjit${NAME} STATIC ${ROOM_SOURCES})
+  target_link_libraries(attnjit${NAME} PUBLIC attnjit_options)
+  foreach(DEP ${ROOM_DEPENDS})
+    target_link_libraries(attnjit${NAME} PUBLIC attnjit${DEP})
+  endforeach()
+  target_link_libraries(attnjit${NAME} PUBLIC ${ROOM_LIBS})
+  if(ROOM_MLIR)
+    target_link_libraries(attnjit${NAME} PUBLIC attnjit_mlir_options)
+  else()
+    target_link_libraries(attnjit${NAME} PRIVATE $<BUILD_INTERFACE:attnjit_sanitizers>)
+  endif()
+endfunction()
+
+# attnjit_add_test(ExprTest SOURCES LexerTest.cpp ... LIBS attnjitExpr [MLIR]): a doctest executable, run by ctest.
+function(attnjit_add_test NAME)
+  cmake_parse_arguments(TEST "MLIR" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${NAME} ${TEST_SOURCES})
+  target_link_libraries(${NAME} PRIVATE ${TEST_LIBS} attnjit_options doctest::doctest)
+  if(NOT TEST_MLIR)
+    target_link_libraries(${NAME} PRIVATE attnjit_sanitizers)
+  endif()
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+  add_test(NAME ${NAME} COMMAND ${NAME})
+endfunction()
