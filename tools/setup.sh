@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what a build of attnjit needs on Debian 12 and does nothing where it is all there.
+# Usage: tools/setup.sh [--full]     --full: also clang, clang-tidy and the sanitizer runtimes of `tools/test.sh --full` and CI
+set -euo pipefail
+
+packages=(g++ cmake ninja-build ccache xz-utils
+  llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22
+  libfmt-dev libtbb-dev libxxhash-dev libcli11-dev nlohmann-json3-dev doctest-dev zlib1g-dev)
+if [ "${1:-}" = --full ]; then
+  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev)
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  # A tool that came another way (pip's cmake and ninja, say) serves as well.
+  case $package in
+    g++ | cmake | ccache) command -v "$package" >/dev/null && continue ;;
+    ninja-build) command -v ninja >/dev/null && continue ;;
+  esac
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "attnjit: this system has no apt-get; please install the equivalents of: ${missing[*]}" >&2
+  exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "attnjit: please install as root: apt-get install ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
+fi
+echo "attnjit: installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"

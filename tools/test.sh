@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds attnjit (release) and runs every test.
+# Usage: tools/test.sh            set-up, g++ release build, all tests
+#        tools/test.sh --full     also: clang build, address+undefined and thread sanitizers, fuzzers for a minute, static bundle
+#        tools/test.sh --only NAME   one step of --full: release | clang | asan | tsan | tidy | fuzz | static
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+jobs=$(nproc)
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+export CTEST_OUTPUT_ON_FAILURE=1
+
+step() { printf '\n== %s\n' "$*"; }
+
+release() {
+  step "release: g++, everything"
+  cmake --preset release
+  cmake --build --preset release -j "$jobs"
+  ctest --test-dir build/release -j "$jobs"
+}
+
+# The compiler rooms are checked for what clang says about them, not built a second time: their code is the release build's.
+clang() {
+  step "clang 22: rooms without MLIR, with their tests"
+  cmake --preset clang -DATTNJIT_COMPILER=OFF
+  cmake --build --preset clang -j "$jobs"
+  ctest --test-dir build/clang -j "$jobs" -LE slow
+  step "clang 22: rooms with MLIR, syntax only"
+  tools/cmake/clang-syntax.sh build/release "$jobs"
+}
+
+# lib/ is instrumented; mlir/ and LLVM come uninstrumented from the release build's compiler library, built once for both.
+sanitized() {
+  step "$1: lib/ instrumented, compiler from the release build"
+  cmake --preset "$1" -DATTNJIT_COMPILER=OFF
+  cmake --build --preset "$1" -j "$jobs"
+  ATTNJIT_COMPILER_LIBRARY=$PWD/build/release/lib/libattnjit-compiler.so \
+  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$PWD/test/sanitizers/lsan.supp \
+  UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=suppressions=$PWD/test/sanitizers/tsan.supp \
+    ctest --test-dir "build/$1" -j "$jobs" -LE slow
+}
+
+tidy() {
+  step "clang-tidy on what differs from the last landed commit"
+  base=$(git merge-base HEAD "${ATTNJIT_BASE:-HEAD~1}" 2>/dev/null || git rev-parse HEAD)
+  git diff --name-only --diff-filter=AM "$base" -- 'lib/*.cpp' 'tools/*.cpp' | xargs -r -n 4 -P "$jobs" clang-tidy-22 -p build/release --quiet
+}
+
+fuzz() {
+  step "fuzzers, one minute"
+  cmake --preset clang -B build/fuzz -DATTNJIT_COMPILER=OFF -DATTNJIT_FUZZERS=ON
+  cmake --build build/fuzz -j "$jobs" --target fuzzers
+  for fuzzer in build/fuzz/fuzz/*Fuzzer; do
+    name=$(basename "$fuzzer")
+    corpus=$(find test -type d -path "*fuzz/corpus/$name")
+    work=$(mktemp -d)
+    "$fuzzer" -max_total_time=30 -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$work/" "$work" ${corpus:+"$corpus"}
+    rm -r "$work"
+  done
+}
+
+static() {
+  step "static bundle"
+  cmake --preset static
+  cmake --build --preset static -j "$jobs"
+  (cd build/static && cpack)
+}
+
+case "${1:-}" in
+  "") tools/setup.sh; release ;;
+  --full) tools/setup.sh --full; release; clang; sanitized asan; sanitized tsan; tidy; fuzz; static ;;
+  --only)
+    tools/setup.sh --full
+    case "${2:-}" in
+      release | clang | tidy | fuzz | static) "$2" ;;
+      asan | tsan) sanitized "$2" ;;
+      *) echo "tools/test.sh: --only takes release, clang, asan, tsan, tidy, fuzz or static" >&2; exit 1 ;;
+    esac ;;
+  *) sed -n '2,5p' "$0" >&2; exit 1 ;;
+esac
