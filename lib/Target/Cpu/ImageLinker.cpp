@@ -1,0 +1,172 @@
+#include "Target/Cpu/ImageLinker.h"
+
+#include "llvm/ExecutionEngine/JITLink/JITLink.h"
+#include "llvm/ExecutionEngine/JITLink/JITLinkMemoryManager.h"
+#include "llvm/ExecutionEngine/JITLink/x86_64.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <optional>
+
+using namespace llvm;
+using namespace llvm::jitlink;
+
+namespace attnjit::target {
+
+namespace {
+
+// Any address does, because only differences of addresses get into the bytes; not 0, so that a null address stays recognisable.
+constexpr uint64_t kBase = 1 << 20;
+constexpr uint64_t kPageBytes = 4096;
+
+Error failure(const Twine &message) { return createStringError(inconvertibleErrorCode(), message); }
+
+/// "Allocates" the segments one after another in a byte vector. They are never executed here, so finalizing does nothing.
+class ImageMemory final : public JITLinkMemoryManager {
+public:
+  std::vector<std::byte> bytes;
+
+  void allocate(const JITLinkDylib *, LinkGraph &graph, OnAllocatedFunction onAllocated) override {
+    BasicLayout layout(graph);
+    uint64_t size = 0;
+    for (auto &[group, segment] : layout.segments()) {
+      if (segment.Alignment.value() > kPageBytes)
+        return onAllocated(failure("a section wants an alignment of more than a page"));
+      size = alignTo(size, segment.Alignment);
+      segment.Addr = orc::ExecutorAddr(kBase + size);
+      size += segment.ContentSize + segment.ZeroFillSize;
+    }
+    bytes.assign(size, std::byte{0});
+    for (auto &[group, segment] : layout.segments())
+      segment.WorkingMem = reinterpret_cast<char *>(bytes.data()) + (segment.Addr.getValue() - kBase);
+    if (Error error = layout.apply())
+      return onAllocated(std::move(error));
+    onAllocated(std::make_unique<Placed>());
+  }
+
+  void deallocate(std::vector<FinalizedAlloc> allocs, OnDeallocatedFunction onDeallocated) override {
+    for (FinalizedAlloc &alloc : allocs)
+      alloc.release();
+    onDeallocated(Error::success());
+  }
+
+private:
+  struct Placed final : InFlightAlloc {
+    void abandon(OnAbandonedFunction onAbandoned) override { onAbandoned(Error::success()); }
+    void finalize(OnFinalizedFunction onFinalized) override { onFinalized(FinalizedAlloc(orc::ExecutorAddr(kBase))); }
+  };
+};
+
+/// What linkImage and the context that JITLink owns share.
+struct Link {
+  StringRef entry;
+  ImageMemory memory;
+  std::optional<uint64_t> entryAddress;
+  Error error = Error::success();
+};
+
+/// Relocations whose fixed-up bits do not depend on where the image is mapped.
+bool isRelative(Edge::Kind kind) {
+  switch (kind) {
+  case Edge::KeepAlive:
+  case x86_64::Delta64:
+  case x86_64::Delta32:
+  case x86_64::Delta16:
+  case x86_64::Delta8:
+  case x86_64::NegDelta64:
+  case x86_64::NegDelta32:
+  case x86_64::BranchPCRel32:
+  case x86_64::PCRel32:
+    return true;
+  default:
+    return false;
+  }
+}
+
+std::string nameOf(const Symbol &symbol) { return symbol.hasName() ? ("'" + *symbol.getName() + "'").str() : "a local label"; }
+
+/// Runs on what the entry reaches, before JITLink would build GOT entries and stubs, which hold absolute addresses.
+Error checkSelfContained(LinkGraph &graph) {
+  for (Section &section : graph.sections()) {
+    if (section.blocks_size() == 0 || section.getMemLifetime() == orc::MemLifetime::NoAlloc)
+      continue;
+    if ((section.getMemProt() & orc::MemProt::Write) == orc::MemProt::Write)
+      return failure("the kernel has writable data in section '" + section.getName() + "'; kernels keep their state in the workspace");
+    for (Block *block : section.blocks())
+      for (const Edge &edge : block->edges()) {
+        const Symbol &target = edge.getTarget();
+        if (!target.isDefined())
+          return failure("the kernel refers to the external symbol " + nameOf(target) +
+                         "; kernels may call only through KernelArgs::functions");
+        if (!isRelative(edge.getKind()))
+          return failure("section '" + section.getName() + "' has a relocation (" + graph.getEdgeKindName(edge.getKind()) + ") against " +
+                         nameOf(target) + " which holds an absolute address; kernels are position independent");
+      }
+  }
+  return Error::success();
+}
+
+class ImageContext final : public JITLinkContext {
+public:
+  explicit ImageContext(Link &link) : JITLinkContext(nullptr), link(link) {}
+
+  JITLinkMemoryManager &getMemoryManager() override { return link.memory; }
+
+  void notifyFailed(Error error) override { link.error = joinErrors(std::move(link.error), std::move(error)); }
+
+  void lookup(const LookupMap &symbols, std::unique_ptr<JITLinkAsyncLookupContinuation> continuation) override {
+    // checkSelfContained has refused every external symbol that is reached; weak ones too.
+    continuation->run(failure("the kernel refers to an external symbol"));
+  }
+
+  Error notifyResolved(LinkGraph &graph) override {
+    if (Symbol *symbol = findEntry(graph))
+      link.entryAddress = symbol->getAddress().getValue();
+    return Error::success();
+  }
+
+  void notifyFinalized(JITLinkMemoryManager::FinalizedAlloc alloc) override { alloc.release(); }
+
+  LinkGraphPassFunction getMarkLivePass(const Triple &) const override {
+    return [this](LinkGraph &graph) -> Error {
+      Symbol *symbol = findEntry(graph);
+      if (!symbol)
+        return failure("the object does not define the entry point '" + link.entry + "'");
+      symbol->setLive(true);
+      return Error::success();
+    };
+  }
+
+  Error modifyPassConfig(LinkGraph &, PassConfiguration &passes) override {
+    passes.PostPrunePasses.insert(passes.PostPrunePasses.begin(), checkSelfContained);
+    return Error::success();
+  }
+
+private:
+  Symbol *findEntry(LinkGraph &graph) const {
+    for (Symbol *symbol : graph.defined_symbols())
+      if (symbol->hasName() && *symbol->getName() == link.entry)
+        return symbol;
+    return nullptr;
+  }
+
+  Link &link;
+};
+
+} // namespace
+
+Expected<LinkedCode> linkImage(StringRef object, StringRef entry) {
+  auto graph = createLinkGraphFromObject(MemoryBufferRef(object, "kernel"), std::make_shared<orc::SymbolStringPool>());
+  if (!graph)
+    return graph.takeError();
+  if (!(*graph)->getTargetTriple().isX86_64())
+    return failure("the object is not for x86-64 but for " + (*graph)->getTargetTriple().str());
+  Link link{entry, {}, {}};
+  jitlink::link(std::move(*graph), std::make_unique<ImageContext>(link));
+  if (link.error)
+    return std::move(link.error);
+  if (!link.entryAddress)
+    return failure("linking ended without an entry point");
+  return LinkedCode{std::move(link.memory.bytes), *link.entryAddress - kBase};
+}
+
+} // namespace attnjit::target
