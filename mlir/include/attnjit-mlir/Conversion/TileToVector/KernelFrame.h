@@ -36,6 +36,7 @@ public:
   mlir::Value captureStride(unsigned index, unsigned dim); ///< i64, elements
   mlir::Value scalar(unsigned index, mlir::Type type);     ///< truncated / rounded to `type`
   mlir::Value statusPointer();
+  mlir::Value arguments() const { return args; } ///< the KernelArgs themselves
   mlir::Value function(uint64_t offsetInTable); ///< a pointer of KernelArgs::functions
   mlir::Value planOffsets(); ///< pointer, may be null at run time
   mlir::Value planRuns();

@@ -11,11 +11,11 @@
 //   MapResult r = score.expand(s);            // per element
 //
 // bindQuery and bindKey may come in either order and be repeated; a later bind forgets what hung on the earlier one. Each bind emits at the builder's insertion
-// point, which must dominate later uses.
+// point, which must dominate later uses. A lowering calls verifyFormulas() once before it expands anything.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
-#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/DenseMap.h"
 
 namespace attnjit::tile {
 
@@ -24,11 +24,14 @@ struct MapResult {
   mlir::Value outOfRange; ///< vector<lanes x i1> (or scalar i1): a captured index left its tensor here; null if none can (A10)
 };
 
+/// Fails, with a diagnostic on the op, if a map body holds an op that no CPU lowering can emit.
+llvm::LogicalResult verifyFormulas(const TileProgram &program);
+
 class MapExpander {
 public:
   MapExpander(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, mlir::Region &body, AbiAccess &abi, int64_t lanes);
 
-  /// b, h: scalars of program.indexType. Captured scalars are read here too.
+  /// b, h: scalars of any integer type. Captured scalars, and extents and strides of captured tensors, are read here too.
   void bindHeads(mlir::Value b, mlir::Value h);
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
   void bindQuery(mlir::Value q);
@@ -40,18 +43,48 @@ public:
   mlir::Value splat(mlir::Value value);
 
 private:
-  void emitReady();
+  /// What a value of the body depends on beyond (b, h); decides where it is emitted. The score, or q and kv together, make an Element.
+  enum Level : unsigned { Heads = 0, Query = 1, Key = 2, Element = 3 };
+  static constexpr unsigned kLevels = 4;
+
+  /// Values of one level, and their broadcasts.
+  struct Scope {
+    llvm::DenseMap<mlir::Value, mlir::Value> values, splats;
+    mlir::Value outOfRange;
+  };
+  /// Extents of a captured tensor, read once per bindHeads.
+  struct Capture {
+    mlir::Value pointer;
+    llvm::SmallVector<mlir::Value> sizes, strides;
+    mlir::Value isEmpty; ///< only when indices are checked
+  };
+
+  void computeLevels();
+  Level levelOf(mlir::Value bodyValue) const { return levels.lookup(bodyValue); }
+  void define(Level level, mlir::Value bodyValue, mlir::Value emitted);
+  void emitLevel(Level level);
+  llvm::SmallVector<mlir::Value> operandsOf(Level level, mlir::Operation &op);
+  mlir::Value lookup(mlir::Value bodyValue);
+  mlir::Value lookupSplat(Level level, mlir::Value bodyValue);
+  void readCaptures();
+  mlir::Value emitLoad(Level level, mlir::Operation &op, llvm::ArrayRef<mlir::Value> indices);
+  void flag(Level level, mlir::Value outOfRange);
+  bool isNonNegative(mlir::Value bodyValue, unsigned depth = 0) const;
+
   mlir::OpBuilder &builder;
   mlir::Location loc;
   const TileProgram &program;
-  mlir::Region &body;
+  mlir::Block &body;
   AbiAccess &abi;
   int64_t lanes;
-  mlir::IRMapping heads, query, key; // values known after each bind
+  bool hasScore;
+  llvm::DenseMap<mlir::Value, Level> levels;
+  llvm::DenseMap<unsigned, Capture> captures;
+  Scope scopes[kLevels];
 };
 
-/// Lowers the (b, h, q, kv) codes of lanes in `outOfRange and visible` into the status word, atomically keeping the smallest. Emits nothing if outOfRange is null.
-/// q and kv: scalar or vector of index type; visible: vector<lanes x i1> or null for all.
+/// Lowers the smallest code of the lanes in `outOfRange and visible` into the status word, atomically. Emits nothing if outOfRange is null.
+/// b, h: scalars; q and kv: scalar or vector, of any integer type; visible: vector<lanes x i1> or i1, or null for all.
 void emitReport(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, mlir::Value outOfRange, mlir::Value visible, mlir::Value b,
                 mlir::Value h, mlir::Value q, mlir::Value kv, int64_t lanes);
 

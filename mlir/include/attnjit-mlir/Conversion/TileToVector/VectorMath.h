@@ -1,16 +1,38 @@
 // Transcendental functions on scalars and native vectors, inline where a short recipe exists, else through KernelArgs::functions.
+//
+// Nothing here leaves an external symbol behind: no libm, no compiler-rt. All recipes keep NaN and give the right infinities.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 
 namespace attnjit::tile {
 
-/// 2^x for x <= 0 or any x, f32 or f64, scalar or vector: degree-6 polynomial, at most 1 ulp in f32; -inf gives exactly 0, NaN stays NaN, results below 2^-126 flush to 0,
-/// large x gives inf (docs/semantics.md, A5 and A6).
+/// 2^x for any x, f32 or f64, scalar or vector: at most 1 ulp in f32; -inf gives exactly 0, NaN stays NaN, results below the smallest normal
+/// number flush to 0, large x gives inf (docs/semantics.md, A5 and A6).
 mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
+/// The same for x <= 0 (or NaN), two instructions shorter: the exponential inside a softmax whose reference point is at least the row's maximum.
+mlir::Value emitExp2NonPositive(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
+
+/// e^x, with the same promises.
+mlir::Value emitExp(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
+
+/// Natural logarithm; ln 0 = -inf, of a negative number NaN. f32 is inline, f64 goes through the function table.
+mlir::Value emitLog(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, mlir::Value x);
+
+/// Whether emitMathOp can emit an op of the math dialect.
+bool isEmittableMath(mlir::Operation *op);
+
+/// Emits a math-dialect op on `operands`, all scalars or all vectors of one length; isEmittableMath(op) must hold.
+mlir::Value emitMathOp(mlir::OpBuilder &builder, AbiAccess &abi, mlir::Operation *op, llvm::ArrayRef<mlir::Value> operands);
+
 /// Lowers one math-dialect op (already on scalars or native vectors) to arith / vector ops or to a call through the function table; erases it.
-/// Fails on an op that has neither.
+/// Fails with a diagnostic on an op that has neither.
 llvm::LogicalResult lowerMathOp(mlir::OpBuilder &builder, AbiAccess &abi, mlir::Operation *op);
+
+/// Calls the function at `offsetInTable` (offsetof in FunctionTable) on one or two operands of f32 or f64, scalar or vector: their elements travel through
+/// a buffer in the frame of the kernel.
+mlir::Value emitFunctionCall(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, uint64_t offsetInTable,
+                             llvm::ArrayRef<mlir::Value> operands);
 
 } // namespace attnjit::tile

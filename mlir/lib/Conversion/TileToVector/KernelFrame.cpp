@@ -1,0 +1,249 @@
+#include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
+
+#include "Emitter.h"
+#include "FormulaOps.h"
+#include "attnjit/KernelAbi.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+
+#include <cstddef>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// KernelArgs
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// Loads a field of the ABI. Nothing that a kernel reads this way changes while it runs, so the code generator may move the loads.
+static Value loadInvariant(const Emitter &emit, Value address, Type type) {
+  return emit.make<LLVM::LoadOp>(type, address, /*alignment=*/8, /*isVolatile=*/false, /*isNonTemporal=*/false, /*isInvariant=*/true);
+}
+
+Value AbiAccess::load(uint64_t offset, Type type) {
+  Emitter emit(builder, loc);
+  return loadInvariant(emit, emit.atBytes(args, offset), type);
+}
+
+Value AbiAccess::batch() { return load(offsetof(KernelArgs, B), builder.getI64Type()); }
+Value AbiAccess::queryHeads() { return load(offsetof(KernelArgs, Hq), builder.getI64Type()); }
+Value AbiAccess::kvHeads() { return load(offsetof(KernelArgs, Hkv), builder.getI64Type()); }
+Value AbiAccess::queries() { return load(offsetof(KernelArgs, M), builder.getI64Type()); }
+Value AbiAccess::keys() { return load(offsetof(KernelArgs, N), builder.getI64Type()); }
+
+Value AbiAccess::scale(Type type) {
+  Value scale = load(offsetof(KernelArgs, scale), builder.getF64Type());
+  return type.isF64() ? scale : Value(arith::TruncFOp::create(builder, loc, type, scale));
+}
+
+static uint64_t offsetOf(Operand which) {
+  switch (which) {
+  case Operand::Q: return offsetof(KernelArgs, q);
+  case Operand::K: return offsetof(KernelArgs, k);
+  case Operand::V: return offsetof(KernelArgs, v);
+  case Operand::Out: return offsetof(KernelArgs, out);
+  case Operand::Lse: return offsetof(KernelArgs, lse);
+  case Operand::Max: return offsetof(KernelArgs, max);
+  }
+  llvm_unreachable("all operands are listed");
+}
+
+OperandAccess AbiAccess::operand(Operand which) {
+  uint64_t base = offsetOf(which);
+  OperandAccess access;
+  access.pointer = load(base + offsetof(OperandArg, data), Emitter(builder, loc).ptr());
+  for (unsigned dim = 0; dim < 4; ++dim)
+    access.strides[dim] = load(base + offsetof(OperandArg, strides) + dim * sizeof(int64_t), builder.getI64Type());
+  return access;
+}
+
+/// A field of captures[index].
+static Value loadCapture(const Emitter &emit, Value captures, unsigned index, uint64_t offset, Type type) {
+  return loadInvariant(emit, emit.atBytes(captures, index * sizeof(CaptureArg) + offset), type);
+}
+
+Value AbiAccess::capturePointer(unsigned index) {
+  Emitter emit(builder, loc);
+  return loadCapture(emit, load(offsetof(KernelArgs, captures), emit.ptr()), index, offsetof(CaptureArg, data), emit.ptr());
+}
+
+Value AbiAccess::captureSize(unsigned index, unsigned dim) {
+  Emitter emit(builder, loc);
+  uint64_t offset = offsetof(CaptureArg, sizes) + dim * sizeof(int64_t);
+  return loadCapture(emit, load(offsetof(KernelArgs, captures), emit.ptr()), index, offset, emit.i64());
+}
+
+Value AbiAccess::captureStride(unsigned index, unsigned dim) {
+  Emitter emit(builder, loc);
+  uint64_t offset = offsetof(CaptureArg, strides) + dim * sizeof(int64_t);
+  return loadCapture(emit, load(offsetof(KernelArgs, captures), emit.ptr()), index, offset, emit.i64());
+}
+
+Value AbiAccess::scalar(unsigned index, Type type) {
+  Emitter emit(builder, loc);
+  Value slot = emit.atBytes(load(offsetof(KernelArgs, scalars), emit.ptr()), index * sizeof(ScalarArg));
+  if (isa<FloatType>(type)) {
+    Value number = loadInvariant(emit, slot, emit.f64());
+    return type.isF64() ? number : Value(emit.make<arith::TruncFOp>(type, number));
+  }
+  Value number = loadInvariant(emit, slot, emit.i64());
+  if (type.isInteger(1))
+    return emit.cmp(Emitter::CmpI::ne, number, emit.index(0));
+  return emit.toInt(type, number);
+}
+
+Value AbiAccess::statusPointer() { return load(offsetof(KernelArgs, status), Emitter(builder, loc).ptr()); }
+
+Value AbiAccess::function(uint64_t offsetInTable) {
+  Emitter emit(builder, loc);
+  Value table = load(offsetof(KernelArgs, functions), emit.ptr());
+  return loadInvariant(emit, emit.atBytes(table, offsetInTable), emit.ptr());
+}
+
+Value AbiAccess::planOffsets() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, offsets), Emitter(builder, loc).ptr()); }
+Value AbiAccess::planRuns() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, runs), Emitter(builder, loc).ptr()); }
+
+Value AbiAccess::planIndex(Value b, Value h, Value queryTile) {
+  Emitter emit(builder, loc);
+  Value batchStride = load(offsetof(KernelArgs, plan) + offsetof(PlanArg, batchStride), emit.i64());
+  Value headStride = load(offsetof(KernelArgs, plan) + offsetof(PlanArg, headStride), emit.i64());
+  return emit.add(emit.add(emit.mul(b, batchStride), emit.mul(h, headStride)), queryTile);
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Tiles
+//===------------------------------------------------------------------------------------------------------------------===//
+
+void forEachTile(OpBuilder &builder, Location loc, AbiAccess &abi, int64_t tileRows, Value begin, Value end,
+                 llvm::function_ref<void(const TileCoords &)> body) {
+  Emitter emit(builder, loc);
+  emit.loop(begin, end, emit.index(1), [&](Value tile) {
+    // Divisions stand inside the loop: where M, Hq or Hkv is 0 there is no tile, and nothing may divide by it.
+    Value m = abi.queries(), hq = abi.queryHeads(), hkv = abi.kvHeads();
+    Value rowsPerTile = emit.index(tileRows);
+    Value tilesPerHead = emit.make<arith::DivUIOp>(emit.add(m, tileRows - 1), rowsPerTile);
+    Value head = emit.make<arith::DivUIOp>(tile, tilesPerHead);
+    TileCoords coords;
+    coords.queryTile = emit.sub(tile, emit.mul(head, tilesPerHead));
+    coords.b = emit.make<arith::DivUIOp>(head, hq);
+    coords.h = emit.sub(head, emit.mul(coords.b, hq));
+    coords.kvHead = emit.make<arith::DivUIOp>(coords.h, emit.make<arith::DivUIOp>(hq, hkv));
+    coords.q0 = emit.mul(coords.queryTile, rowsPerTile);
+    coords.rows = emit.minS(rowsPerTile, emit.sub(m, coords.q0));
+    body(coords);
+  });
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// The plan
+//===------------------------------------------------------------------------------------------------------------------===//
+
+std::pair<Value, Value> emitClassify(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, Value b, Value h,
+                                     Value qLo, Value qHi, Value kvLo, Value kvHi) {
+  Emitter emit(builder, loc);
+  if (!program.closedForm)
+    return {emit.truth(true), emit.truth(program.mask != nullptr)};
+
+  Block &block = program.closedForm->front();
+  IRMapping mapping;
+  unsigned position = 0;
+  for (Value bound : {b, h, qLo, qHi, kvLo, kvHi})
+    mapping.map(block.getArgument(position++), emit.toInt(program.indexType, bound));
+  for (const ScalarView &scalar : program.scalars)
+    mapping.map(block.getArgument(position++), abi.scalar(scalar.index, scalar.type));
+  for (Operation &op : block.without_terminator()) {
+    SmallVector<Value> operands = llvm::map_to_vector(op.getOperands(), [&](Value operand) { return mapping.lookup(operand); });
+    mapping.map(op.getResults(), emitFormulaOp(emit, abi, op, operands));
+  }
+  Operation *yield = block.getTerminator();
+  return {mapping.lookup(yield->getOperand(0)), mapping.lookup(yield->getOperand(1))};
+}
+
+namespace {
+
+/// Emits the walk over the runs of one tile.
+struct PlanWalk {
+  Emitter emit;
+  const TileProgram &program;
+  AbiAccess &abi;
+  const TileCoords &tile;
+  int64_t cols;
+  llvm::function_ref<Emitter::Values(const KvBlock &, ValueRange)> body;
+
+  Emitter::Values overRuns(ValueRange iterArgs) {
+    Value offsets = abi.planOffsets();
+    Value noTable = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::eq, offsets, emit.make<LLVM::ZeroOp>(emit.ptr()));
+    Type i64 = emit.i64();
+    Emitter::Values range = emit.ifElse({i64, i64}, noTable, [&] { return Emitter::Values{emit.index(0), emit.index(1)}; }, [&] {
+      Value first = emit.at(offsets, i64, abi.planIndex(tile.b, tile.h, tile.queryTile));
+      return Emitter::Values{loadInvariant(emit, first, i64), loadInvariant(emit, emit.atBytes(first, sizeof(int64_t)), i64)};
+    });
+    return emit.loop(range[0], range[1], emit.index(1), iterArgs, [&](Value index, ValueRange carried) {
+      Emitter::Values run = emit.ifElse({i64, i64, emit.i1()}, noTable,
+                                        [&] { return Emitter::Values{emit.index(0), abi.keys(), emit.truth(program.mask == nullptr)}; },
+                                        [&] { return readRun(index); });
+      return overBlocks(run[0], run[1], run[2], carried);
+    });
+  }
+
+  Emitter::Values readRun(Value index) {
+    Value run = emit.at(abi.planRuns(), emit.i8(), emit.mul(index, sizeof(RunArg)));
+    auto field = [&](uint64_t offset) { return loadInvariant(emit, emit.atBytes(run, offset), emit.i64()); };
+    // A table that comes from elsewhere must not lead outside K and V (A10).
+    Value n = abi.keys(), zero = emit.index(0);
+    Value kvBegin = emit.maxS(field(offsetof(RunArg, kvBegin)), zero), kvEnd = emit.minS(field(offsetof(RunArg, kvEnd)), n);
+    return {kvBegin, kvEnd, emit.cmp(Emitter::CmpI::ne, field(offsetof(RunArg, full)), zero)};
+  }
+
+  Emitter::Values overBlocks(Value kvBegin, Value kvEnd, Value full, ValueRange iterArgs) {
+    return emit.loop(kvBegin, kvEnd, emit.index(cols), iterArgs, [&](Value begin, ValueRange carried) -> Emitter::Values {
+      KvBlock block{begin, emit.minS(emit.add(begin, cols), kvEnd), nullptr};
+      if (!program.mask) {
+        block.partial = emit.truth(false);
+        return body(block, carried);
+      }
+      Value needsMask = emit.logicalNot(full);
+      if (!program.closedForm) {
+        block.partial = needsMask;
+        return body(block, carried);
+      }
+      auto [mayBeTrue, mayBeFalse] = emitClassify(emit.builder, emit.loc, program, abi, tile.b, tile.h, tile.q0,
+                                                  emit.sub(emit.add(tile.q0, tile.rows), 1), begin, emit.sub(block.end, 1));
+      block.partial = emit.bitAnd(needsMask, mayBeFalse);
+      Value visit = emit.bitOr(full, mayBeTrue);
+      if (carried.empty()) {
+        emit.ifThen(visit, [&] { body(block, carried); });
+        return {};
+      }
+      return emit.ifElse(carried.getTypes(), visit, [&] { return body(block, carried); }, [&] { return Emitter::Values(carried); });
+    });
+  }
+};
+
+} // namespace
+
+SmallVector<Value> forEachKvBlock(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const TileCoords &tile,
+                                  int64_t cols, ValueRange iterArgs,
+                                  llvm::function_ref<SmallVector<Value>(const KvBlock &, ValueRange)> body) {
+  return PlanWalk{Emitter(builder, loc), program, abi, tile, cols, body}.overRuns(iterArgs);
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// The function
+//===------------------------------------------------------------------------------------------------------------------===//
+
+KernelFunction createKernelFunction(OpBuilder &builder, const TileProgram &program) {
+  Location loc = program.kernel->getLoc();
+  builder.setInsertionPointAfter(program.kernel);
+  Type ptr = LLVM::LLVMPointerType::get(builder.getContext()), i64 = builder.getI64Type();
+  auto function = func::FuncOp::create(builder, loc, program.name, builder.getFunctionType({ptr, i64, i64, ptr}, {}));
+  // Each call has a workspace of its own (KernelAbi.h).
+  function.setArgAttr(3, LLVM::LLVMDialect::getNoAliasAttrName(), builder.getUnitAttr());
+  Block *entry = function.addEntryBlock();
+  builder.setInsertionPointToEnd(entry);
+  builder.setInsertionPoint(func::ReturnOp::create(builder, loc));
+  return {function, entry->getArgument(0), entry->getArgument(1), entry->getArgument(2), entry->getArgument(3)};
+}
+
+} // namespace attnjit::tile
