@@ -1,0 +1,185 @@
+//===- Attn.td - attention as one semantic op -------------------------------------------------------------------------===//
+//
+// Every `mlir` code block of a description is a complete module; test/Dialect/examples.test runs them all through attnjit-opt.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef ATTNJIT_DIALECT_ATTN_TD
+#define ATTNJIT_DIALECT_ATTN_TD
+
+include "attnjit-mlir/Dialect/Attn/AttnBase.td"
+
+def Attn_ForwardOp : Attn_Op<"forward", [
+    AttrSizedOperandSegments, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
+  let summary = "fused attention with a score_mod and a mask_mod, in destination style";
+  let description = [{
+    For every batch b, query head h and query row i, with kv head g = h / (Hq / Hkv) (A4):
+
+        s[j]   = scale * sum_d q[b,h,i,d] * k[b,g,j,d]             (A1)
+        t[j]   = score(s[j], b, h, i, j)                            (A2)
+        u[j]   = mask(b, h, i, j) ? t[j] : -inf                     (A3)
+        out[i] = sum_j softmax(u)[j] * v[b,g,j,:]                   (A5)
+        lse[i] = ln sum_j exp(u[j]),   max[i] = max_j u[j]          (A7)
+
+    A row whose every u is -inf gives out 0, lse -inf and max -inf.
+
+    | operand  | shape           | rule |
+    |----------|-----------------|------|
+    | q        | [B, Hq, M, D]   | D static, 1 to 512 |
+    | k        | [B, Hkv, N, D]  | same D as q |
+    | v        | [B, Hkv, N, Dv] | Dv static, 1 to 512; same element type as k |
+    | out      | [B, Hq, M, Dv]  | same Dv as v |
+    | lse, max | [B, Hq, M]      | element type of scale |
+
+    A batch stride of 0 broadcasts. scale, the score and floats in the regions have one type: f64 if q is f64, else f32.
+
+    Regions, each may be absent (identity score; a mask that is always true):
+    * `score`: arguments (score, b, h, q, kv, captures..., scalars...), yields a float;
+    * `mask`: arguments (b, h, q, kv, captures..., scalars...), yields i1.
+
+    Index arguments and integer scalars are i32 when the configuration says narrow, else i64; inside a region an i32 operation promises
+    not to overflow. h is the QUERY head. An i64 or f64 scalar operand arrives in the region as the index type or the score's type.
+
+    Example (causal, with one captured slope per head):
+
+    ```mlir
+    func.func @alibi(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: memref<?x?x?x64xf32>,
+                     %out: memref<?x?x?x64xf32>, %lse: memref<?x?x?xf32>, %scale: f32, %slope: memref<?xf32>) {
+      attn.forward ins(%q, %k, %v : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>)
+          outs(%out : memref<?x?x?x64xf32>) lse(%lse : memref<?x?x?xf32>) scale(%scale : f32)
+          captures(%slope : memref<?xf32>)
+          config <tile_rows = 64, tile_cols = 128, checked_indices = false, narrow = true>
+          score {
+          ^bb0(%s: f32, %b: i32, %h: i32, %i: i32, %j: i32, %c: memref<?xf32>):
+            %m = attn.load %c[%h] : memref<?xf32>, i32 -> f32
+            %d = arith.subi %j, %i : i32
+            %f = arith.sitofp %d : i32 to f32
+            %p = arith.mulf %m, %f : f32
+            %t = arith.addf %s, %p : f32
+            attn.yield %t : f32
+          } mask {
+          ^bb0(%b: i32, %h: i32, %i: i32, %j: i32, %c: memref<?xf32>):
+            %m = arith.cmpi sle, %j, %i : i32
+            attn.yield %m : i1
+          }
+      return
+    }
+    ```
+  }];
+  let arguments = (ins
+    Arg<Attn_OperandRef, "queries", [MemRead]>:$q,
+    Arg<Attn_OperandRef, "keys", [MemRead]>:$k,
+    Arg<Attn_OperandRef, "values", [MemRead]>:$v,
+    Arg<Attn_OperandRef, "output", [MemWrite]>:$out,
+    Arg<Optional<Attn_RowRef>, "log-sum-exp", [MemWrite]>:$lse,
+    Arg<Optional<Attn_RowRef>, "row maximum", [MemWrite]>:$max,
+    Attn_Float:$scale,
+    Variadic<AnyMemRef>:$captures,
+    Variadic<Attn_Scalar>:$scalars,
+    Attn_ConfigAttr:$config,
+    OptionalAttr<StrArrayAttr>:$names);
+  let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
+  let assemblyFormat = [{
+    `ins` `(` $q `,` $k `,` $v `:` type($q) `,` type($k) `,` type($v) `)`
+    `outs` `(` $out `:` type($out) `)` (`lse` `(` $lse^ `:` type($lse) `)`)? (`max` `(` $max^ `:` type($max) `)`)?
+    `scale` `(` $scale `:` type($scale) `)`
+    (`captures` `(` $captures^ `:` type($captures) `)`)? (`scalars` `(` $scalars^ `:` type($scalars) `)`)?
+    `config` `` $config attr-dict-with-keyword (`score` $score^)? (`mask` $mask^)?
+  }];
+  let hasRegionVerifier = 1;
+  let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
+  let extraClassDeclaration = [{
+    /// Type of scores and of floats in the regions.
+    ::mlir::Type getComputeType() { return getScale().getType(); }
+    /// Type of b, h, q and kv in the regions.
+    ::mlir::Type getRegionIndexType();
+    /// Argument types that the score (or mask) region has to have.
+    ::llvm::SmallVector<::mlir::Type> getRegionArgumentTypes(bool score);
+    /// Head dimension of q and k, and of v and out.
+    int64_t getHeadDim() { return getQ().getType().getDimSize(3); }
+    int64_t getValueDim() { return getV().getType().getDimSize(3); }
+    /// The last stride of q, k and v is 1 at compile time.
+    bool isContiguous();
+  }];
+}
+
+def Attn_LoadOp : Attn_Op<"load", [Pure]> {
+  let summary = "one element of a captured tensor";
+  let description = [{
+    Reads `capture[i0, i1, ...]`, one index per dimension. An index in [-size, -1] counts from the end, as in Python. No read outside the
+    tensor's extents ever happens: an index out of range is clamped, and reported when the kernel was compiled with checked
+    indices (A10). Captures are read-only (A8), so the op is pure.
+
+    The result has the kind of the element: f32 or f64 for floats, i32 or i64 for integers (sign extended, ui8 zero extended), i1 for i1, which takes one
+    byte in memory.
+
+    ```mlir
+    func.func @bias(%table: memref<?x?xbf16, strided<[?, ?], offset: ?>>, %h: i32, %d: i64) -> f32 {
+      %e = attn.load %table[%h, %d] : memref<?x?xbf16, strided<[?, ?], offset: ?>>, i32, i64 -> f32
+      return %e : f32
+    }
+    ```
+  }];
+  let arguments = (ins Attn_Captured:$capture, Variadic<Attn_Int>:$indices);
+  let results = (outs Attn_Scalar:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Attn_FloorDiv : I32EnumAttrCase<"FloorDiv", 0, "floor_div">;
+def Attn_FloorMod : I32EnumAttrCase<"FloorMod", 1, "floor_mod">;
+def Attn_Rem : I32EnumAttrCase<"Rem", 2, "rem">;
+def Attn_Pow : I32EnumAttrCase<"Pow", 3, "pow">;
+def Attn_Sign : I32EnumAttrCase<"Sign", 4, "sign">;
+def Attn_Shl : I32EnumAttrCase<"Shl", 5, "shl">;
+def Attn_Shr : I32EnumAttrCase<"Shr", 6, "shr">;
+def Attn_Hypot : I32EnumAttrCase<"Hypot", 7, "hypot">;
+def Attn_ToInt : I32EnumAttrCase<"ToInt", 8, "to_int">;
+def Attn_PointwiseKind : I32EnumAttr<"PointwiseKind", "operation of attn.pointwise",
+    [Attn_FloorDiv, Attn_FloorMod, Attn_Rem, Attn_Pow, Attn_Sign, Attn_Shl, Attn_Shr, Attn_Hypot, Attn_ToInt]> {
+  let cppNamespace = "::attnjit::attn";
+}
+
+def Attn_PointwiseOp : Attn_Op<"pointwise", [Pure, SameTypeOperands]> {
+  let summary = "a scalar operation with Python's or PyTorch's meaning that arith and math lack";
+  let description = [{
+    | kind      | operands           | result |
+    |-----------|--------------------|--------|
+    | floor_div | a, b int or float  | floor(a / b); int division by zero gives 0 |
+    | floor_mod | a, b int or float  | a - b * floor(a / b), sign of b; int modulo zero gives 0 |
+    | rem       | a, b int or float  | C's fmod, sign of a; int remainder by zero gives 0 |
+    | pow       | a, b int or float  | a ** b; int: wraps, an exponent below 0 gives 0 unless a is 1 or -1 |
+    | sign      | a int or float     | -1, 0 or 1; NaN gives 0, as in PyTorch |
+    | shl       | a, b int           | a << b; a count below 0 or past the width gives 0 |
+    | shr       | a, b int           | a >> b, arithmetic; a count below 0 or past the width gives 0, or -1 for a negative a |
+    | hypot     | a, b float         | sqrt(a * a + b * b) |
+    | to_int    | a float            | toward zero, saturated to the result type (i32 or i64); NaN gives 0 |
+
+    Operands have one type, and the result has it too except for to_int. Nothing traps: INT_MIN floor_div -1 wraps.
+
+    ```mlir
+    func.func @same_block(%q: i32, %kv: i32, %size: i32) -> i1 {
+      %a = attn.pointwise floor_div %q, %size : i32
+      %b = attn.pointwise floor_div %kv, %size : i32
+      %same = arith.cmpi eq, %a, %b : i32
+      return %same : i1
+    }
+    ```
+  }];
+  let arguments = (ins Attn_PointwiseKind:$kind, Variadic<Attn_Scalar>:$inputs);
+  let results = (outs Attn_Scalar:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, HasParent<"ForwardOp">]> {
+  let summary = "the value of a score or mask region";
+  let description = [{
+    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`. See `attn.forward` for an example.
+  }];
+  let arguments = (ins Attn_Scalar:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+#endif // ATTNJIT_DIALECT_ATTN_TD

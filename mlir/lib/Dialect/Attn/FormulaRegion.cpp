@@ -1,0 +1,91 @@
+// What a region that holds a formula may contain; shared by attn.forward and by the maps, masks and plans of the tile dialect.
+#include "attnjit-mlir/Dialect/Attn/Attn.h"
+
+using namespace mlir;
+
+namespace attnjit::attn {
+
+bool isCaptured(Type type) {
+  Type element;
+  int64_t rank;
+  if (auto memref = dyn_cast<MemRefType>(type)) {
+    element = memref.getElementType();
+    rank = memref.getRank();
+  } else if (auto capture = dyn_cast<CaptureTypeInterface>(type)) {
+    element = capture.getCaptureElementType();
+    rank = capture.getCaptureRank();
+  } else {
+    return false;
+  }
+  if (rank > 6)
+    return false;
+  if (element.isF64() || element.isF32() || element.isBF16() || element.isF16() || element.isUnsignedInteger(8))
+    return true;
+  return element.isSignlessInteger(1) || element.isSignlessInteger(8) || element.isSignlessInteger(16) || element.isSignlessInteger(32) ||
+         element.isSignlessInteger(64);
+}
+
+Type captureElementType(Type type) {
+  if (auto memref = dyn_cast<MemRefType>(type))
+    return memref.getElementType();
+  return cast<CaptureTypeInterface>(type).getCaptureElementType();
+}
+
+int64_t captureRank(Type type) {
+  if (auto memref = dyn_cast<MemRefType>(type))
+    return memref.getRank();
+  return cast<CaptureTypeInterface>(type).getCaptureRank();
+}
+
+Type loadedType(Type elementType, Type computeType, Type intType) {
+  if (isa<FloatType>(elementType))
+    return computeType;
+  return elementType.isInteger(1) ? elementType : intType;
+}
+
+Type scalarRegionType(Type type, Type computeType, Type indexType) {
+  if (isa<FloatType>(type))
+    return computeType;
+  return type.isInteger(1) ? type : indexType;
+}
+
+bool isFormulaOp(Operation *op) {
+  if (isa<LoadOp, PointwiseOp>(op))
+    return true;
+  if (!isa<arith::ArithDialect, math::MathDialect>(op->getDialect()))
+    return false;
+  auto isScalar = [](Type type) { return type.isInteger(1) || type.isInteger(32) || type.isInteger(64) || type.isF32() || type.isF64(); };
+  return llvm::all_of(op->getOperandTypes(), isScalar) && llvm::all_of(op->getResultTypes(), isScalar);
+}
+
+LogicalResult verifyFormulaRegion(Operation *owner, Region &region, StringRef what, TypeRange arguments, TypeRange results) {
+  if (!region.hasOneBlock())
+    return owner->emitOpError() << what << " region: expected one block, got " << region.getBlocks().size();
+  Block &block = region.front();
+  if (block.getNumArguments() != arguments.size())
+    return owner->emitOpError() << what << " region: expected " << arguments.size() << " arguments, got " << block.getNumArguments();
+  for (auto [index, argument, expected] : llvm::enumerate(block.getArguments(), arguments))
+    if (argument.getType() != expected)
+      return owner->emitOpError() << what << " region argument " << index << ": expected " << expected << ", got " << argument.getType();
+  if (block.empty() || !block.back().hasTrait<OpTrait::IsTerminator>())
+    return owner->emitOpError() << what << " region: expected a yield at its end";
+  Operation &yield = block.back();
+  if (yield.getOperandTypes() != results) {
+    InFlightDiagnostic diag = owner->emitOpError() << what << " region: expected to yield (";
+    llvm::interleaveComma(results, diag);
+    diag << "), got (";
+    llvm::interleaveComma(yield.getOperandTypes(), diag);
+    return diag << ")";
+  }
+  for (Operation &op : block.without_terminator())
+    if (!isFormulaOp(&op)) {
+      InFlightDiagnostic diag = owner->emitOpError() << what << " region: '" << op.getName()
+                                                     << "' cannot stand in a formula; expected arith or math on i1, i32, i64, f32 or f64, "
+                                                        "attn.load or attn.pointwise";
+      diag.attachNote(op.getLoc()) << "this operation";
+      return diag;
+    }
+  return success();
+}
+
+} // namespace attnjit::attn

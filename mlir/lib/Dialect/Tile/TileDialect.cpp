@@ -1,0 +1,140 @@
+// Types and registration of the tile dialect.
+#include "attnjit-mlir/Dialect/Tile/Tile.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include "attnjit-mlir/Dialect/Tile/TileDialect.cpp.inc"
+#include "attnjit-mlir/Dialect/Tile/TileEnums.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "attnjit-mlir/Dialect/Tile/TileTypes.cpp.inc"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+void TileDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "attnjit-mlir/Dialect/Tile/TileTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "attnjit-mlir/Dialect/Tile/TileOps.cpp.inc"
+      >();
+}
+
+using EmitError = llvm::function_ref<InFlightDiagnostic()>;
+
+static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what) {
+  if (type.isF64() || type.isF32() || type.isBF16() || type.isF16())
+    return success();
+  return emitError() << what << ": expected an element type of f64, f32, bf16 or f16, got " << type;
+}
+
+LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t cols, Type elementType) {
+  if (rows < 1 || cols < 1)
+    return emitError() << "!tile.tile: expected at least one row and one column, got " << rows << "x" << cols;
+  return verifyFloat(emitError, elementType, "!tile.tile");
+}
+
+LogicalResult RowType::verify(EmitError emitError, int64_t rows, Type elementType) {
+  if (rows < 1)
+    return emitError() << "!tile.row: expected at least one row, got " << rows;
+  return verifyFloat(emitError, elementType, "!tile.row");
+}
+
+LogicalResult ViewType::verify(EmitError emitError, int64_t cols, Type elementType, bool) {
+  if (cols < 0)
+    return emitError() << "!tile.view: expected at least one column, or none, got " << cols;
+  return verifyFloat(emitError, elementType, "!tile.view");
+}
+
+LogicalResult CaptureType::verify(EmitError emitError, int64_t rank, Type elementType) {
+  if (rank < 0 || rank > 6)
+    return emitError() << "!tile.capture: expected a rank from 0 to 6, got " << rank;
+  if (elementType.isInteger(1) || elementType.isSignlessInteger(8) || elementType.isUnsignedInteger(8) || elementType.isSignlessInteger(16) ||
+      elementType.isSignlessInteger(32) || elementType.isSignlessInteger(64))
+    return success();
+  return verifyFloat(emitError, elementType, "!tile.capture");
+}
+
+Type CaptureType::getCaptureElementType() const { return getElementType(); }
+int64_t CaptureType::getCaptureRank() const { return getRank(); }
+
+/// Parses `<` dims elementType, with exactly `count` dims.
+static bool parseShaped(AsmParser &parser, unsigned count, SmallVectorImpl<int64_t> &dims, Type &elementType, bool dynamic = false) {
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseDimensionList(dims, dynamic) || parser.parseType(elementType))
+    return false;
+  if (dims.size() != count) {
+    parser.emitError(loc) << "expected " << count << " dimensions, got " << dims.size();
+    return false;
+  }
+  return true;
+}
+
+Type TileType::parse(AsmParser &parser) {
+  SmallVector<int64_t> dims;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (!parseShaped(parser, 2, dims, element) || parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), dims[0], dims[1], element);
+}
+
+void TileType::print(AsmPrinter &printer) const { printer << '<' << getRows() << 'x' << getCols() << 'x' << getElementType() << '>'; }
+
+Type RowType::parse(AsmParser &parser) {
+  SmallVector<int64_t> dims;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (!parseShaped(parser, 1, dims, element) || parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), dims[0], element);
+}
+
+void RowType::print(AsmPrinter &printer) const { printer << '<' << getRows() << 'x' << getElementType() << '>'; }
+
+Type CaptureType::parse(AsmParser &parser) {
+  // A captured number of rank 0 is written !tile.capture<0xf32>: the number in front of x is the rank, not a size.
+  SmallVector<int64_t> dims;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (!parseShaped(parser, 1, dims, element) || parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), dims[0], element);
+}
+
+void CaptureType::print(AsmPrinter &printer) const { printer << '<' << getRank() << 'x' << getElementType() << '>'; }
+
+Type ViewType::parse(AsmParser &parser) {
+  SmallVector<int64_t> dims;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseDimensionList(dims, /*allowDynamic=*/true) || parser.parseType(element))
+    return {};
+  bool strided = false;
+  if (succeeded(parser.parseOptionalComma())) {
+    if (parser.parseKeyword("strided"))
+      return {};
+    strided = true;
+  }
+  if (parser.parseGreater())
+    return {};
+  if (dims.empty() || dims.size() > 2 || !ShapedType::isDynamic(dims[0]) || (dims.size() == 2 && dims[1] < 1)) {
+    parser.emitError(loc) << "expected ?xCOLSxTYPE for an operand or ?xTYPE for a row output";
+    return {};
+  }
+  int64_t cols = dims.size() == 2 ? dims[1] : 0;
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), cols, element, !strided);
+}
+
+void ViewType::print(AsmPrinter &printer) const {
+  printer << "<?x";
+  if (getCols())
+    printer << getCols() << 'x';
+  printer << getElementType() << (getContiguous() ? ">" : ", strided>");
+}
+
+} // namespace attnjit::tile

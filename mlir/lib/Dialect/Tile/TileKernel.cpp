@@ -1,0 +1,220 @@
+// tile.kernel and the ops with regions: plan, stream, map, mask.
+#include "attnjit-mlir/Dialect/Tile/Tile.h"
+
+#include "mlir/Interfaces/FunctionImplementation.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+//===----------------------------------------------------------------------===//
+// tile.kernel
+//===----------------------------------------------------------------------===//
+
+Type KernelOp::getIndexType() { return IntegerType::get(getContext(), getConfig().getNarrow() ? 32 : 64); }
+
+SmallVector<Value> KernelOp::getCaptures() {
+  SmallVector<Value> captures;
+  for (BlockArgument argument : getBody().getArguments().drop_front(FirstCapture))
+    if (isa<CaptureType>(argument.getType()))
+      captures.push_back(argument);
+  return captures;
+}
+
+SmallVector<Value> KernelOp::getScalars() {
+  SmallVector<Value> scalars;
+  for (BlockArgument argument : getBody().getArguments().drop_front(FirstCapture))
+    if (!isa<CaptureType>(argument.getType()))
+      scalars.push_back(argument);
+  return scalars;
+}
+
+void KernelOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"q", "k", "v", "out", "lse", "max", "scale"};
+  for (BlockArgument argument : region.getArguments())
+    setName(argument, argument.getArgNumber() < FirstCapture ? names[argument.getArgNumber()] : "c");
+}
+
+ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
+  StringAttr name;
+  SmallVector<OpAsmParser::Argument> arguments;
+  attn::ConfigAttr config;
+  if (parser.parseSymbolName(name, SymbolTable::getSymbolAttrName(), result.attributes) ||
+      parser.parseArgumentList(arguments, OpAsmParser::Delimiter::Paren, /*allowType=*/true) || parser.parseKeyword("config") ||
+      parser.parseCustomAttributeWithFallback(config, Type(), "config", result.attributes) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+void KernelOp::print(OpAsmPrinter &printer) {
+  printer << ' ';
+  printer.printSymbolName(getSymName());
+  printer << '(';
+  llvm::interleaveComma(getBody().getArguments(), printer, [&](BlockArgument argument) { printer.printRegionArgument(argument); });
+  printer << ") config";
+  printer.printStrippedAttrOrType(getConfigAttr());
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {SymbolTable::getSymbolAttrName(), "config"});
+  printer << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+}
+
+LogicalResult KernelOp::verifyRegions() {
+  Block &block = getBody().front();
+  if (block.getNumArguments() < FirstCapture)
+    return emitOpError() << "expected the arguments q, k, v, out, lse, max and scale, got " << block.getNumArguments() << " arguments";
+  static constexpr StringRef names[] = {"q", "k", "v", "out", "lse", "max"};
+  ViewType views[6];
+  Type compute = getComputeType();
+  if (!compute.isF32() && !compute.isF64())
+    return emitOpError() << "argument 6 (scale): expected f32 or f64, got " << compute;
+  for (unsigned index = 0; index < Scale; ++index) {
+    views[index] = dyn_cast<ViewType>(getArgument(index).getType());
+    bool columns = index < Lse;
+    if (!views[index] || (views[index].getCols() > 0) != columns)
+      return emitOpError() << "argument " << index << " (" << names[index] << "): expected "
+                           << (columns ? "a !tile.view with columns" : "a !tile.view without columns") << ", got "
+                           << getArgument(index).getType();
+    if (!columns && views[index].getElementType() != compute)
+      return emitOpError() << "argument " << index << " (" << names[index] << "): expected element type " << compute << " as scale, got "
+                           << views[index].getElementType();
+  }
+  if (views[K].getCols() != views[Q].getCols())
+    return emitOpError() << "argument 1 (k): expected " << views[Q].getCols() << " columns as q, got " << views[K].getCols();
+  if (views[Out].getCols() != views[V].getCols())
+    return emitOpError() << "argument 3 (out): expected " << views[V].getCols() << " columns as v, got " << views[Out].getCols();
+  if (views[V].getElementType() != views[K].getElementType())
+    return emitOpError() << "argument 2 (v): expected element type " << views[K].getElementType() << " as k, got " << views[V].getElementType();
+  bool scalarsBegan = false;
+  for (BlockArgument argument : block.getArguments().drop_front(FirstCapture)) {
+    Type type = argument.getType();
+    if (isa<CaptureType>(type)) {
+      if (scalarsBegan)
+        return emitOpError() << "argument " << argument.getArgNumber() << ": expected captures before scalars, got " << type;
+      continue;
+    }
+    scalarsBegan = true;
+    if (!type.isInteger(1) && type != getIndexType() && type != compute)
+      return emitOpError() << "argument " << argument.getArgNumber() << ": expected a !tile.capture, i1, " << getIndexType() << " or " << compute
+                           << ", got " << type;
+  }
+  unsigned rest = block.getNumArguments() - FirstCapture;
+  if (getNames() && getNames()->size() != rest)
+    return emitOpError() << "names: expected " << rest << " (captures, then scalars), got " << getNames()->size();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// tile.plan, tile.map, tile.mask
+//===----------------------------------------------------------------------===//
+
+static Type kernelIndexType(Operation *op) {
+  if (auto kernel = op->getParentOfType<KernelOp>())
+    return kernel.getIndexType();
+  return IntegerType::get(op->getContext(), 64);
+}
+
+void PlanOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"b", "h", "q_lo", "q_hi", "kv_lo", "kv_hi"};
+  for (BlockArgument argument : region.getArguments())
+    setName(argument, argument.getArgNumber() < 6 ? names[argument.getArgNumber()] : "c");
+}
+
+LogicalResult PlanOp::verifyRegions() {
+  if (getClosedForm().empty())
+    return success();
+  SmallVector<Type> arguments(6, kernelIndexType(*this));
+  llvm::append_range(arguments, getScalars().getTypes());
+  Type i1 = IntegerType::get(getContext(), 1);
+  return attn::verifyFormulaRegion(*this, getClosedForm(), "closed form", arguments, {i1, i1});
+}
+
+static void nameMapArguments(Region &region, bool score, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"score", "b", "h", "q", "kv"};
+  for (BlockArgument argument : region.getArguments()) {
+    unsigned index = argument.getArgNumber() + (score ? 0 : 1);
+    setName(argument, index < 5 ? names[index] : "c");
+  }
+}
+
+void MapOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, true, setName); }
+void MaskOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, false, setName); }
+
+LogicalResult MapOp::verifyRegions() {
+  Type compute = getInput().getType().getElementType();
+  SmallVector<Type> arguments{compute};
+  arguments.append(4, kernelIndexType(*this));
+  llvm::append_range(arguments, getCaptures().getTypes());
+  llvm::append_range(arguments, getScalars().getTypes());
+  return attn::verifyFormulaRegion(*this, getBody(), "map", arguments, compute);
+}
+
+LogicalResult MaskOp::verifyRegions() {
+  SmallVector<Type> arguments(4, kernelIndexType(*this));
+  llvm::append_range(arguments, getCaptures().getTypes());
+  llvm::append_range(arguments, getScalars().getTypes());
+  return attn::verifyFormulaRegion(*this, getBody(), "mask", arguments, IntegerType::get(getContext(), 1));
+}
+
+//===----------------------------------------------------------------------===//
+// tile.stream
+//===----------------------------------------------------------------------===//
+
+void StreamOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"kv0", "cols", "partial"};
+  for (BlockArgument argument : region.getArguments())
+    setName(argument, argument.getArgNumber() < 3 ? names[argument.getArgNumber()] : "state");
+}
+
+ParseResult StreamOp::parse(OpAsmParser &parser, OperationState &result) {
+  OpAsmParser::UnresolvedOperand plan;
+  SmallVector<OpAsmParser::UnresolvedOperand> inits;
+  SmallVector<Type> types;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseOperand(plan) || parser.parseKeyword("iter") || parser.parseLParen() || parser.parseOperandList(inits) ||
+      parser.parseColonTypeList(types) || parser.parseRParen() ||
+      parser.resolveOperand(plan, PlanType::get(parser.getContext()), result.operands) ||
+      parser.resolveOperands(inits, types, loc, result.operands) || parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
+      parser.parseRegion(*result.addRegion()))
+    return failure();
+  result.addTypes(types);
+  return success();
+}
+
+void StreamOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getPlan() << " iter(" << getInits() << " : ";
+  llvm::interleaveComma(getInits().getTypes(), printer);
+  printer << ')';
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs());
+  printer << ' ';
+  printer.printRegion(getBody());
+}
+
+LogicalResult StreamOp::verifyRegions() {
+  Block &block = getBody().front();
+  MLIRContext *context = getContext();
+  SmallVector<Type> expected{IntegerType::get(context, 64), IntegerType::get(context, 64), IntegerType::get(context, 1)};
+  llvm::append_range(expected, getInits().getTypes());
+  if (block.getNumArguments() != expected.size())
+    return emitOpError() << "body: expected " << expected.size() << " arguments (kv0, cols, partial, state), got " << block.getNumArguments();
+  for (auto [index, type] : llvm::enumerate(expected))
+    if (block.getArgument(index).getType() != type)
+      return emitOpError() << "body argument " << index << ": expected " << type << ", got " << block.getArgument(index).getType();
+  if (getResultTypes() != getInits().getTypes())
+    return emitOpError() << "expected one result per initial state, of its type";
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (!yield)
+    return emitOpError() << "body: expected tile.yield at its end";
+  if (yield.getValues().getTypes() != getInits().getTypes())
+    return yield.emitOpError() << "expected the next state, one value of its type per initial state";
+  for (Operation &op : block.without_terminator())
+    if (!isa<LoadOp, DotOp, MapOp, MaskOp, SoftmaxStepOp, RowScaleOp, FillOp, CastOp>(op)) {
+      InFlightDiagnostic diag = emitOpError() << "body: '" << op.getName()
+                                              << "' cannot stand in a stream; expected tile loads, dots, maps, masks and row operations";
+      diag.attachNote(op.getLoc()) << "this operation";
+      return diag;
+    }
+  return success();
+}
+
+} // namespace attnjit::tile

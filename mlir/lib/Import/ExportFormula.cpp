@@ -1,0 +1,340 @@
+// One scalar op -> one or a few expr nodes.
+#include "attnjit-mlir/Import/ExportFormula.h"
+
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <optional>
+
+using namespace mlir;
+
+namespace attnjit::attn {
+namespace {
+
+using expr::Kind;
+using expr::Node;
+using expr::Op;
+using expr::ValueId;
+
+Kind kindOf(Type type) { return isa<FloatType>(type) ? Kind::Float : type.isInteger(1) ? Kind::Bool : Kind::Int; }
+
+std::optional<DType> dtypeOf(Type type) {
+  if (auto integer = dyn_cast<IntegerType>(type)) {
+    switch (integer.getWidth()) {
+    case 1:
+      return DType::Bool;
+    case 8:
+      return integer.isUnsigned() ? DType::U8 : DType::I8;
+    case 16:
+      return DType::I16;
+    case 32:
+      return DType::I32;
+    case 64:
+      return DType::I64;
+    default:
+      return {};
+    }
+  }
+  if (type.isF64())
+    return DType::F64;
+  if (type.isF32())
+    return DType::F32;
+  if (type.isBF16())
+    return DType::BF16;
+  if (type.isF16())
+    return DType::F16;
+  return {};
+}
+
+/// Ops that are one node with the same operands, whatever their type.
+std::optional<Op> directOp(Operation *op) {
+  return llvm::TypeSwitch<Operation *, std::optional<Op>>(op)
+      .Case<arith::AddFOp, arith::AddIOp>([](auto) { return Op::Add; })
+      .Case<arith::SubFOp>([](auto) { return Op::Sub; })
+      .Case<arith::MulFOp, arith::MulIOp>([](auto) { return Op::Mul; })
+      .Case<arith::DivFOp>([](auto) { return Op::Div; })
+      .Case<arith::MinimumFOp, arith::MinSIOp>([](auto) { return Op::Min; })
+      .Case<arith::MaximumFOp, arith::MaxSIOp>([](auto) { return Op::Max; })
+      .Case<arith::RemFOp>([](auto) { return Op::Rem; })
+      .Case<arith::FloorDivSIOp>([](auto) { return Op::FloorDiv; })
+      .Case<arith::NegFOp>([](auto) { return Op::Neg; })
+      .Case<math::AbsFOp, math::AbsIOp>([](auto) { return Op::Abs; })
+      .Case<arith::ShLIOp>([](auto) { return Op::Shl; })
+      .Case<arith::ShRSIOp>([](auto) { return Op::Shr; })
+      .Case<arith::SelectOp>([](auto) { return Op::Select; })
+      .Case<arith::SIToFPOp>([](auto) { return Op::ToFloat; })
+      .Case<arith::FPToSIOp>([](auto) { return Op::ToInt; })
+      .Case<math::IsNaNOp>([](auto) { return Op::IsNan; })
+      .Case<math::IsInfOp>([](auto) { return Op::IsInf; })
+      .Case<math::FloorOp>([](auto) { return Op::Floor; })
+      .Case<math::CeilOp>([](auto) { return Op::Ceil; })
+      .Case<math::RoundEvenOp>([](auto) { return Op::Round; })
+      .Case<math::TruncOp>([](auto) { return Op::Trunc; })
+      .Case<math::SqrtOp>([](auto) { return Op::Sqrt; })
+      .Case<math::RsqrtOp>([](auto) { return Op::Rsqrt; })
+      .Case<math::ExpOp>([](auto) { return Op::Exp; })
+      .Case<math::Exp2Op>([](auto) { return Op::Exp2; })
+      .Case<math::ExpM1Op>([](auto) { return Op::Expm1; })
+      .Case<math::LogOp>([](auto) { return Op::Log; })
+      .Case<math::Log2Op>([](auto) { return Op::Log2; })
+      .Case<math::Log10Op>([](auto) { return Op::Log10; })
+      .Case<math::Log1pOp>([](auto) { return Op::Log1p; })
+      .Case<math::SinOp>([](auto) { return Op::Sin; })
+      .Case<math::CosOp>([](auto) { return Op::Cos; })
+      .Case<math::TanOp>([](auto) { return Op::Tan; })
+      .Case<math::AsinOp>([](auto) { return Op::Asin; })
+      .Case<math::AcosOp>([](auto) { return Op::Acos; })
+      .Case<math::AtanOp>([](auto) { return Op::Atan; })
+      .Case<math::Atan2Op>([](auto) { return Op::Atan2; })
+      .Case<math::SinhOp>([](auto) { return Op::Sinh; })
+      .Case<math::CoshOp>([](auto) { return Op::Cosh; })
+      .Case<math::TanhOp>([](auto) { return Op::Tanh; })
+      .Case<math::AsinhOp>([](auto) { return Op::Asinh; })
+      .Case<math::AcoshOp>([](auto) { return Op::Acosh; })
+      .Case<math::AtanhOp>([](auto) { return Op::Atanh; })
+      .Case<math::ErfOp>([](auto) { return Op::Erf; })
+      .Case<math::ErfcOp>([](auto) { return Op::Erfc; })
+      .Case<math::PowFOp>([](auto) { return Op::Pow; })
+      .Default([](auto) { return std::nullopt; });
+}
+
+Op pointwiseOp(PointwiseKind kind) {
+  switch (kind) {
+  case PointwiseKind::FloorDiv:
+    return Op::FloorDiv;
+  case PointwiseKind::FloorMod:
+    return Op::FloorMod;
+  case PointwiseKind::Rem:
+    return Op::Rem;
+  case PointwiseKind::Pow:
+    return Op::Pow;
+  case PointwiseKind::Sign:
+    return Op::Sign;
+  case PointwiseKind::Shl:
+    return Op::Shl;
+  case PointwiseKind::Shr:
+    return Op::Shr;
+  case PointwiseKind::Hypot:
+    return Op::Hypot;
+  case PointwiseKind::ToInt:
+    return Op::ToInt;
+  }
+  llvm_unreachable("kind");
+}
+
+/// Exports one region.
+class Exporter {
+public:
+  Exporter(ForwardOp op, expr::Function &function) : op(op), function(function) {}
+
+  LogicalResult run(Region &region, bool score) {
+    unsigned shift = score ? 0 : 1, captures = op.getCaptures().size();
+    for (BlockArgument argument : region.getArguments()) {
+      unsigned index = argument.getArgNumber() + shift;
+      if (index < 5)
+        values[argument] = add(Op::Param, kindOf(argument.getType()), {}, index);
+      else if (index < 5 + captures)
+        captureIndex[argument] = index - 5;
+      else
+        values[argument] = add(Op::Scalar, kindOf(argument.getType()), {}, index - 5 - captures);
+    }
+    for (Operation &inner : region.front().without_terminator()) {
+      std::optional<ValueId> id = visit(&inner);
+      if (!id)
+        return inner.emitError() << "'" << inner.getName() << "' has no counterpart among the operations of a formula";
+      values[inner.getResult(0)] = *id;
+    }
+    function.result = values.lookup(cast<YieldOp>(region.front().getTerminator()).getValue());
+    return success();
+  }
+
+private:
+  ValueId add(Op code, Kind kind, ArrayRef<ValueId> operands, int64_t imm = 0) {
+    Node node;
+    node.op = code;
+    node.kind = kind;
+    node.operands.assign(operands.begin(), operands.end());
+    node.imm.i = imm;
+    function.nodes.push_back(std::move(node));
+    return function.nodes.size() - 1;
+  }
+  ValueId addNot(ValueId a) { return add(Op::LogicalNot, Kind::Bool, {a}); }
+
+  ValueId constant(Attribute attribute, Kind kind) {
+    ValueId id = add(Op::Const, kind, {});
+    Node &node = function.nodes[id];
+    if (kind == Kind::Float)
+      node.imm.f = cast<FloatAttr>(attribute).getValueAsDouble();
+    else if (kind == Kind::Bool)
+      node.imm.i = cast<IntegerAttr>(attribute).getValue().isOne();
+    else
+      node.imm.i = cast<IntegerAttr>(attribute).getInt();
+    return id;
+  }
+
+  std::optional<ValueId> visit(Operation *inner) {
+    if (inner->getNumResults() != 1)
+      return {};
+    Kind kind = kindOf(inner->getResult(0).getType());
+    auto in = [&](unsigned index) { return values.lookup(inner->getOperand(index)); };
+
+    if (auto load = dyn_cast<LoadOp>(inner)) {
+      SmallVector<ValueId> indices;
+      for (Value index : load.getIndices())
+        indices.push_back(values.lookup(index));
+      return add(Op::Load, kind, indices, captureIndex.lookup(load.getCapture()));
+    }
+    SmallVector<ValueId> operands;
+    for (Value operand : inner->getOperands())
+      operands.push_back(values.lookup(operand));
+    if (auto pointwise = dyn_cast<PointwiseOp>(inner))
+      return add(pointwiseOp(pointwise.getKind()), kind, operands);
+    // Arithmetic on i1 is not Python's arithmetic on bools; only the logic below, selects and comparisons are.
+    if (std::optional<Op> direct = directOp(inner))
+      if (kind != Kind::Bool || isa<arith::SelectOp, math::IsNaNOp, math::IsInfOp>(inner))
+        return add(*direct, kind, operands);
+
+    return llvm::TypeSwitch<Operation *, std::optional<ValueId>>(inner)
+        .Case([&](arith::ConstantOp constantOp) -> std::optional<ValueId> { return constant(constantOp.getValue(), kind); })
+        .Case([&](arith::SubIOp) -> std::optional<ValueId> {
+          if (kind == Kind::Bool)
+            return {};
+          if (matchPattern(inner->getOperand(0), m_Zero()))
+            return add(Op::Neg, kind, {in(1)});
+          return add(Op::Sub, kind, operands);
+        })
+        .Case([&](arith::AndIOp) -> std::optional<ValueId> {
+          return add(kind == Kind::Bool ? Op::LogicalAnd : Op::BitAnd, kind, operands);
+        })
+        .Case([&](arith::OrIOp) -> std::optional<ValueId> { return add(kind == Kind::Bool ? Op::LogicalOr : Op::BitOr, kind, operands); })
+        .Case([&](arith::XOrIOp) -> std::optional<ValueId> {
+          APInt mask;
+          if (matchPattern(inner->getOperand(1), m_ConstantInt(&mask)) && mask.isAllOnes())
+            return add(kind == Kind::Bool ? Op::LogicalNot : Op::BitNot, kind, {in(0)});
+          return add(kind == Kind::Bool ? Op::LogicalXor : Op::BitXor, kind, operands);
+        })
+        .Case([&](arith::CmpFOp compare) { return compareFloats(compare); })
+        .Case([&](arith::CmpIOp compare) { return compareInts(compare); })
+        .Case([&](arith::UIToFPOp) -> std::optional<ValueId> {
+          if (!inner->getOperand(0).getType().isInteger(1))
+            return {};
+          return add(Op::ToFloat, kind, operands);
+        })
+        .Case([&](arith::ExtUIOp) -> std::optional<ValueId> {
+          if (!inner->getOperand(0).getType().isInteger(1))
+            return {};
+          return add(Op::ToInt, kind, operands);
+        })
+        .Case([&](arith::ExtSIOp) -> std::optional<ValueId> { // the IR's Int has one width
+          if (inner->getOperand(0).getType().isInteger(1))
+            return {};
+          return in(0);
+        })
+        .Default([](Operation *) { return std::nullopt; });
+  }
+
+  std::optional<ValueId> compareFloats(arith::CmpFOp compare) {
+    ValueId a = values.lookup(compare.getLhs()), b = values.lookup(compare.getRhs());
+    auto make = [&](Op code, ValueId x, ValueId y) { return add(code, Kind::Bool, {x, y}); };
+    using P = arith::CmpFPredicate;
+    switch (compare.getPredicate()) {
+    case P::OEQ:
+      return make(Op::Eq, a, b);
+    case P::UNE:
+      if (matchPattern(compare.getRhs(), m_PosZeroFloat()))
+        return add(Op::ToBool, Kind::Bool, {a});
+      return make(Op::Ne, a, b);
+    case P::OLT:
+      return make(Op::Lt, a, b);
+    case P::OLE:
+      return make(Op::Le, a, b);
+    case P::OGT:
+      return make(Op::Lt, b, a);
+    case P::OGE:
+      return make(Op::Le, b, a);
+    case P::UGE:
+      return addNot(make(Op::Lt, a, b));
+    case P::UGT:
+      return addNot(make(Op::Le, a, b));
+    case P::ULE:
+      return addNot(make(Op::Lt, b, a));
+    case P::ULT:
+      return addNot(make(Op::Le, b, a));
+    default:
+      return {};
+    }
+  }
+
+  std::optional<ValueId> compareInts(arith::CmpIOp compare) {
+    ValueId a = values.lookup(compare.getLhs()), b = values.lookup(compare.getRhs());
+    auto make = [&](Op code, ValueId x, ValueId y) { return add(code, Kind::Bool, {x, y}); };
+    bool bools = compare.getLhs().getType().isInteger(1);
+    using P = arith::CmpIPredicate;
+    switch (compare.getPredicate()) {
+    case P::eq:
+      return make(Op::Eq, a, b);
+    case P::ne:
+      if (!bools && matchPattern(compare.getRhs(), m_Zero()))
+        return add(Op::ToBool, Kind::Bool, {a});
+      return make(Op::Ne, a, b);
+    case P::slt:
+      return bools ? std::nullopt : std::optional(make(Op::Lt, a, b));
+    case P::sle:
+      return bools ? std::nullopt : std::optional(make(Op::Le, a, b));
+    case P::sgt:
+      return bools ? std::nullopt : std::optional(make(Op::Lt, b, a));
+    case P::sge:
+      return bools ? std::nullopt : std::optional(make(Op::Le, b, a));
+    case P::ult:
+      return bools ? std::optional(make(Op::Lt, a, b)) : std::nullopt;
+    case P::ule:
+      return bools ? std::optional(make(Op::Le, a, b)) : std::nullopt;
+    case P::ugt:
+      return bools ? std::optional(make(Op::Lt, b, a)) : std::nullopt;
+    case P::uge:
+      return bools ? std::optional(make(Op::Le, b, a)) : std::nullopt;
+    }
+    return {};
+  }
+
+  ForwardOp op;
+  expr::Function &function;
+  llvm::DenseMap<Value, ValueId> values;
+  llvm::DenseMap<Value, unsigned> captureIndex;
+};
+
+} // namespace
+
+FailureOr<expr::Formula> exportFormula(ForwardOp op) {
+  expr::Formula formula = expr::Formula::identity();
+  auto name = [&](unsigned index, StringRef prefix, unsigned number) {
+    if (op.getNames())
+      return cast<StringAttr>((*op.getNames())[index]).str();
+    return (prefix + Twine(number)).str();
+  };
+  unsigned captures = op.getCaptures().size();
+  for (auto [index, capture] : llvm::enumerate(op.getCaptures())) {
+    std::optional<DType> dtype = dtypeOf(captureElementType(capture.getType()));
+    if (!dtype)
+      return op.emitError() << "capture " << index << ": no element type of a formula: " << capture.getType();
+    formula.captures.push_back({name(index, "c", index), *dtype, static_cast<int>(captureRank(capture.getType()))});
+  }
+  for (auto [index, scalar] : llvm::enumerate(op.getScalars()))
+    formula.scalars.push_back({name(captures + index, "s", index), kindOf(scalar.getType())});
+  for (bool score : {true, false}) {
+    Region &region = score ? op.getScore() : op.getMask();
+    if (region.empty())
+      continue;
+    expr::Function &function = score ? formula.score : formula.mask;
+    function = {};
+    if (failed(Exporter(op, function).run(region, score)))
+      return failure();
+  }
+  if (Result<void> ok = expr::verify(formula); !ok)
+    return op.emitError() << "the exported formula is not well formed: " << ok.error().message;
+  expr::simplify(formula);
+  return formula;
+}
+
+} // namespace attnjit::attn
