@@ -1,0 +1,366 @@
+#include "Compiler/Compilation.h"
+
+#include "Target/Cpu/CpuBackend.h"
+#include "Target/Cpu/ImageLinker.h"
+#include "Target/Cpu/ProblemSection.h"
+#include "attnjit-mlir/Dialect/Tile/Tile.h"
+#include "attnjit-mlir/Import/ImportFormula.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+#include <chrono>
+#include <fmt/format.h>
+
+using namespace mlir;
+
+namespace attnjit::compiler {
+
+namespace {
+
+constexpr llvm::StringRef kProblemAttr = "attnjit.problem";
+constexpr llvm::StringRef kWorkspaceAttr = "attnjit.workspace_bytes";
+
+pipelines::MlirStage mlirStage(Stage stage) {
+  switch (stage) {
+  case Stage::Attn:
+    return pipelines::MlirStage::Attn;
+  case Stage::Tile:
+    return pipelines::MlirStage::Tile;
+  case Stage::Vector:
+    return pipelines::MlirStage::Vector;
+  default:
+    return pipelines::MlirStage::Llvm;
+  }
+}
+
+/// The header as an array attribute, one string per line: readable where a single string would be all escapes.
+ArrayAttr linesAttr(MLIRContext *context, llvm::StringRef text) {
+  Builder builder(context);
+  SmallVector<Attribute> lines;
+  while (!text.empty()) {
+    auto [line, rest] = text.split('\n');
+    lines.push_back(builder.getStringAttr(line));
+    text = rest;
+  }
+  return builder.getArrayAttr(lines);
+}
+
+std::optional<std::string> joinLines(Attribute attribute) {
+  auto lines = dyn_cast_or_null<ArrayAttr>(attribute);
+  if (!lines)
+    return std::nullopt;
+  std::string text;
+  for (Attribute line : lines) {
+    auto string = dyn_cast<StringAttr>(line);
+    if (!string)
+      return std::nullopt;
+    text += string.getValue();
+    text += '\n';
+  }
+  return text;
+}
+
+std::optional<DType> dtypeOf(Type type) {
+  if (type.isF64())
+    return DType::F64;
+  if (type.isF32())
+    return DType::F32;
+  if (type.isBF16())
+    return DType::BF16;
+  if (type.isF16())
+    return DType::F16;
+  return std::nullopt;
+}
+
+} // namespace
+
+Compilation::Compilation(CompileSlot &slot, const CompileOptions &options, std::string_view buildId, ErrorCode failureCode)
+    : slot(slot), options(options), buildId(buildId), failureCode(failureCode) {}
+
+Compilation::~Compilation() = default;
+
+Error Compilation::failure(std::string_view step, std::string details) {
+  std::string message = fmt::format("{} failed", step);
+  for (const std::string &part : {diagnostics, details})
+    if (!part.empty())
+      message += ": " + llvm::StringRef(part).rtrim().str();
+  return {failureCode, std::move(message)};
+}
+
+template <typename Step> auto Compilation::timed(std::string_view name, Step &&step) {
+  if (!options.onTime)
+    return step();
+  const auto start = std::chrono::steady_clock::now();
+  auto result = step();
+  options.onTime(name, std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
+  return result;
+}
+
+pipelines::CpuOptions Compilation::cpuOptions() const {
+  return {header.spec.backend == SDPBackend::FlashAttention, {header.spec.target.vectorBits, header.spec.target.registers}};
+}
+
+//===- Entering the ladder ----------------------------------------------------------------------------------------------------===//
+
+Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
+  if (spec.target.kind != TargetDesc::Kind::Cpu)
+    return Error{ErrorCode::Unsupported, fmt::format("this build cannot compile for {}", spec.target.cpu)};
+  if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention)
+    return Error{ErrorCode::Unsupported, "only MATH and FLASH_ATTENTION are compiled by this build"};
+  // Locations would say nothing here: the code is not the user's.
+  handler = std::make_unique<ScopedDiagnosticHandler>(&slot.context, [this](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      diagnosticStream << diagnostic << '\n';
+    return success();
+  });
+
+  header.spec = spec;
+  const pipelines::CpuOptions cpu = cpuOptions();
+  const tile::TileSizes sizes = cpu.flash ? tile::chooseFlashTile(spec.D, spec.Dv, cpu.target) : tile::chooseGenericTile(spec.D, spec.Dv);
+  ScheduleConfig &config = header.spec.config;
+  config.tileRows = config.tileRows > 0 ? config.tileRows : sizes.rows;
+  config.tileCols = config.tileCols > 0 ? config.tileCols : sizes.cols;
+
+  const attn::AttnProblem problem{std::string(kEntryName), spec.qType,       spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous,
+                                  spec.checkedIndices,     spec.narrowIndices, config.tileRows, config.tileCols};
+  module = timed("import", [&] { return attn::importFormula(&slot.context, spec.formula, problem); });
+  if (!module)
+    return failure("import of the formula");
+  return goOnFromAttn();
+}
+
+Result<KernelImage> Compilation::fromText(Stage stage, std::string_view text) {
+  switch (stage) {
+  case Stage::Attn:
+  case Stage::Tile:
+  case Stage::Vector:
+  case Stage::Llvm:
+    return fromMlirText(stage, text);
+  case Stage::Ll:
+    return fromLlText(text);
+  case Stage::Asm:
+    return fromAsmText(text);
+  case Stage::Obj:
+    if (Result<void> read = readHeader(target::problemOfObject(text)); !read)
+      return read.error();
+    return goOnFromObject(std::string(text));
+  case Stage::Gpu:
+  case Stage::Ptx:
+    break;
+  }
+  return Error{ErrorCode::Unsupported, fmt::format("this build cannot go on from stage '{}'", name(stage))};
+}
+
+Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text) {
+  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name(stage)), llvm::SMLoc());
+  handler = std::make_unique<SourceMgrDiagnosticHandler>(sources, &slot.context, diagnosticStream);
+  module = timed("parse", [&] { return parseSourceFile<ModuleOp>(sources, ParserConfig(&slot.context)); });
+  if (!module)
+    return Error{ErrorCode::InvalidArgument, fmt::format("the '{}' text is not valid:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
+  if (Result<void> read = readHeader(joinLines((*module)->getAttr(kProblemAttr))); !read)
+    return read.error();
+  if (failed(pipelines::verifyStage(*module, mlirStage(stage))))
+    return Error{ErrorCode::InvalidArgument, fmt::format("the text is not a legal '{}' stage:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
+  switch (stage) {
+  case Stage::Attn:
+    return goOnFromAttn();
+  case Stage::Tile:
+    return goOnFromTile();
+  case Stage::Vector:
+    return goOnFromVector();
+  default:
+    return goOnFromLlvm();
+  }
+}
+
+Result<KernelImage> Compilation::fromLlText(std::string_view text) {
+  llvmContext = target::createCpuContext();
+  auto parsed = timed("parse", [&] { return target::parseLl(text, *llvmContext); });
+  if (!parsed)
+    return Error{ErrorCode::InvalidArgument, "the 'll' text is not valid:\n" + llvm::toString(parsed.takeError())};
+  llvmModule = std::move(*parsed);
+  if (Result<void> read = readHeader(target::problemOfModule(*llvmModule)); !read)
+    return read.error();
+  return goOnFromLl();
+}
+
+Result<KernelImage> Compilation::fromAsmText(std::string_view text) {
+  if (Result<void> read = readHeader(target::problemOfAssembly(text)); !read)
+    return read.error();
+  Result<target::CpuBackend> backend = createBackend();
+  if (!backend)
+    return backend.error();
+  auto object = timed("assemble", [&] { return backend->assemble(text); });
+  if (!object)
+    return Error{ErrorCode::InvalidArgument, "the 'asm' text is not valid:\n" + llvm::toString(object.takeError())};
+  return goOnFromObject(*object);
+}
+
+//===- Steps ------------------------------------------------------------------------------------------------------------------===//
+
+Result<KernelImage> Compilation::goOnFromAttn() {
+  showModule(Stage::Attn);
+  if (stopsAt(Stage::Attn))
+    return withoutCode();
+  if (timed("attn-to-tile", [&] { return failed(pipelines::attnToTile(*module)); }))
+    return failure("attn-to-tile");
+  return goOnFromTile();
+}
+
+Result<KernelImage> Compilation::goOnFromTile() {
+  FailureOr<tile::TileProgram> program = tile::TileProgram::match(pipelines::singleOp<tile::KernelOp>(*module));
+  if (failed(program))
+    return failure("reading the tile program");
+  if (Result<void> read = readFacts(*program); !read)
+    return read.error();
+  showModule(Stage::Tile);
+  if (stopsAt(Stage::Tile))
+    return withoutCode();
+  const pipelines::CpuOptions cpu = cpuOptions();
+  if (std::optional<std::string> reason = pipelines::refusal(*program, cpu))
+    return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
+  if (timed("tile-to-vector", [&] { return failed(pipelines::tileToVector(*module, cpu)); }))
+    return failure("tile-to-vector");
+  return goOnFromVector();
+}
+
+Result<KernelImage> Compilation::goOnFromVector() {
+  auto function = pipelines::singleOp<func::FuncOp>(*module);
+  header.workspaceBytes = static_cast<std::uint64_t>(function->getAttrOfType<IntegerAttr>(kWorkspaceAttr).getInt());
+  showModule(Stage::Vector);
+  if (stopsAt(Stage::Vector))
+    return withoutCode();
+  if (timed("vector-to-llvm", [&] { return failed(slot.vectorToLlvm.run(*module)); }))
+    return failure("vector-to-llvm");
+  return goOnFromLlvm();
+}
+
+Result<KernelImage> Compilation::goOnFromLlvm() {
+  showModule(Stage::Llvm);
+  if (stopsAt(Stage::Llvm))
+    return withoutCode();
+  // The translation warns about attributes it does not know; below, the header travels as a section.
+  (*module)->removeAttr(kProblemAttr);
+  llvmContext = target::createCpuContext();
+  llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });
+  if (!llvmModule)
+    return failure("translation to LLVM IR");
+  Result<target::CpuBackend> backend = createBackend();
+  if (!backend)
+    return backend.error();
+  backend->prepare(*llvmModule);
+  if (options.onStage)
+    target::attachProblem(*llvmModule, print(header));
+  return goOnFromLl();
+}
+
+Result<KernelImage> Compilation::goOnFromLl() {
+  if (options.onStage) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    llvmModule->print(os, nullptr);
+    options.onStage(Stage::Ll, text);
+  }
+  if (stopsAt(Stage::Ll))
+    return withoutCode();
+
+  Result<target::CpuBackend> backend = createBackend();
+  if (!backend)
+    return backend.error();
+  if (llvm::Error error = timed("optimize", [&] { return backend->optimize(*llvmModule); }))
+    return failure("optimizing LLVM IR", llvm::toString(std::move(error)));
+  if (options.onStage) {
+    auto assembly = backend->emitAssembly(*llvmModule);
+    if (!assembly)
+      return failure("code generation", llvm::toString(assembly.takeError()));
+    options.onStage(Stage::Asm, *assembly);
+  }
+  if (stopsAt(Stage::Asm))
+    return withoutCode();
+  auto object = timed("codegen", [&] { return backend->emitObject(*llvmModule); });
+  if (!object)
+    return failure("code generation", llvm::toString(object.takeError()));
+  return goOnFromObject(*object);
+}
+
+Result<KernelImage> Compilation::goOnFromObject(const std::string &object) {
+  if (options.onStage)
+    options.onStage(Stage::Obj, object);
+  if (stopsAt(Stage::Obj))
+    return withoutCode();
+  auto linked = timed("link", [&] { return target::linkImage(object, kEntryName); });
+  if (!linked)
+    return failure("linking the image", llvm::toString(linked.takeError()));
+  KernelImage image{metadataOf(header, buildId), std::move(linked->bytes)};
+  image.meta.entryOffset = linked->entryOffset;
+  return image;
+}
+
+//===- What stages carry ------------------------------------------------------------------------------------------------------===//
+
+Result<void> Compilation::readHeader(const std::optional<std::string> &text) {
+  if (!text)
+    return Error{ErrorCode::InvalidArgument, "the text does not carry its problem (attnjit.problem); start from what attnjit-dump wrote"};
+  Result<KernelHeader> parsed = parseHeader(*text);
+  if (!parsed)
+    return parsed.error();
+  header = std::move(*parsed);
+  if (header.spec.target.kind != TargetDesc::Kind::Cpu)
+    return Error{ErrorCode::Unsupported, fmt::format("this build cannot compile for {}", header.spec.target.cpu)};
+  return {};
+}
+
+/// Takes from the tile program whatever the launcher will go by. A user may have edited all of it but the list of captured values, which names nothing in the
+/// program and so has to stay as the header says.
+Result<void> Compilation::readFacts(const tile::TileProgram &program) {
+  const expr::Formula &formula = header.spec.formula;
+  bool same = program.captures.size() == formula.captures.size() && program.scalars.size() == formula.scalars.size();
+  for (std::size_t i = 0; same && i < formula.captures.size(); i++)
+    same = program.captures[i].rank == formula.captures[i].rank &&
+           program.captures[i].elementType == attn::memoryType(&slot.context, formula.captures[i].dtype);
+  for (std::size_t i = 0; same && i < formula.scalars.size(); i++)
+    same = isa<FloatType>(program.scalars[i].type) == (formula.scalars[i].kind == expr::Kind::Float);
+  if (!same)
+    return Error{failureCode, "the kernel's captured values are not those of its attnjit.problem"};
+
+  KernelSpec &spec = header.spec;
+  const std::optional<DType> q = dtypeOf(program.qType), kv = dtypeOf(program.kvType), out = dtypeOf(program.outType);
+  if (!q || !kv || !out)
+    return Error{failureCode, "the kernel's operands are not f64, f32, bf16 or f16"};
+  spec.qType = *q;
+  spec.kvType = *kv;
+  spec.outType = *out;
+  spec.D = program.headDim;
+  spec.Dv = program.valueDim;
+  spec.config = {program.tileRows, program.tileCols};
+  spec.contiguous = program.contiguous;
+  spec.checkedIndices = program.checkedIndices;
+  spec.narrowIndices = program.indexType.isInteger(32);
+  header.hasMask = program.mask != nullptr;
+  header.hasClosedForm = program.closedForm != nullptr;
+  return {};
+}
+
+void Compilation::showModule(Stage stage) {
+  if (!options.onStage)
+    return;
+  (*module)->setAttr(kProblemAttr, linesAttr(&slot.context, print(header)));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  module->print(os);
+  options.onStage(stage, text);
+}
+
+Result<target::CpuBackend> Compilation::createBackend() {
+  llvm::Expected<target::CpuBackend> backend = target::CpuBackend::create(header.spec.target);
+  if (!backend)
+    return Error{ErrorCode::Unsupported, "cannot generate code for " + header.spec.target.cpu + ": " + llvm::toString(backend.takeError())};
+  return std::move(*backend);
+}
+
+} // namespace attnjit::compiler

@@ -1,0 +1,76 @@
+// One walk down the ladder, from a spec or from the text of any stage to an image.
+#pragma once
+
+#include "Compiler/ContextPool.h"
+#include "Compiler/KernelHeader.h"
+
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <memory>
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
+namespace mlir {
+class ScopedDiagnosticHandler;
+}
+
+namespace attnjit::target {
+class CpuBackend;
+}
+
+namespace attnjit::compiler {
+
+class Compilation {
+public:
+  /// `failureCode`: what an error in the code means: Internal when the code is ours, InvalidArgument when a user wrote it.
+  Compilation(CompileSlot &slot, const CompileOptions &options, std::string_view buildId, ErrorCode failureCode);
+  ~Compilation();
+
+  Result<KernelImage> fromSpec(const KernelSpec &spec);
+  Result<KernelImage> fromText(Stage stage, std::string_view text);
+
+private:
+  // Each takes over when the stage of its name is reached, and goes on to the image or to stopAfter.
+  Result<KernelImage> goOnFromAttn();
+  Result<KernelImage> goOnFromTile();
+  Result<KernelImage> goOnFromVector();
+  Result<KernelImage> goOnFromLlvm();
+  Result<KernelImage> goOnFromLl();
+  Result<KernelImage> goOnFromObject(const std::string &object);
+
+  Result<KernelImage> fromMlirText(Stage stage, std::string_view text);
+  Result<KernelImage> fromLlText(std::string_view text);
+  Result<KernelImage> fromAsmText(std::string_view text);
+
+  Result<void> readHeader(const std::optional<std::string> &text);
+  Result<void> readFacts(const tile::TileProgram &program);
+  void showModule(Stage stage);
+  bool stopsAt(Stage stage) const { return options.stopAfter == stage; }
+  KernelImage withoutCode() const { return {metadataOf(header, buildId), {}}; }
+  pipelines::CpuOptions cpuOptions() const;
+  Result<target::CpuBackend> createBackend();
+  Error failure(std::string_view step, std::string details = "");
+  template <typename Step> auto timed(std::string_view name, Step &&step);
+
+  CompileSlot &slot;
+  const CompileOptions &options;
+  std::string_view buildId;
+  ErrorCode failureCode;
+  KernelHeader header;
+
+  std::string diagnostics; ///< what MLIR has reported
+  llvm::raw_string_ostream diagnosticStream{diagnostics};
+  llvm::SourceMgr sources; ///< the text that diagnostics point into
+  std::unique_ptr<mlir::ScopedDiagnosticHandler> handler;
+
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::unique_ptr<llvm::LLVMContext> llvmContext; // outlives llvmModule
+  std::unique_ptr<llvm::Module> llvmModule;
+};
+
+} // namespace attnjit::compiler

@@ -1,0 +1,24 @@
+// The compiler behind CompilerInterface. Thread safe: every compile borrows a context of its own.
+#pragma once
+
+#include "Compiler/CompilerInterface.h"
+
+#include <memory>
+
+namespace attnjit::compiler {
+
+class ContextPool;
+
+class KernelCompiler final : public CompilerInterface {
+public:
+  KernelCompiler();
+  ~KernelCompiler() override;
+  Result<KernelImage> compile(const KernelSpec &spec, const CompileOptions &options) override;
+  Result<KernelImage> compileFrom(Stage stage, std::string_view text, const CompileOptions &options) override;
+  std::string_view buildId() const override;
+
+private:
+  std::unique_ptr<ContextPool> pool;
+};
+
+} // namespace attnjit::compiler

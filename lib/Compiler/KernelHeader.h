@@ -1,0 +1,26 @@
+// What every stage text carries besides its code, so that compilation can go on from it: the spec, and what later stages have found out
+// about the kernel. As text it is print(KernelSpec) with a few more `key = value` lines in front.
+#pragma once
+
+#include "Compiler/CompilerInterface.h"
+
+namespace attnjit::compiler {
+
+struct KernelHeader {
+  KernelSpec spec; ///< with the tile sizes that were chosen
+  bool hasMask = false;
+  bool hasClosedForm = false;
+  std::uint64_t workspaceBytes = 0;
+};
+
+/// The symbol of every kernel; one kernel is one module.
+inline constexpr std::string_view kEntryName = "attention";
+
+std::string print(const KernelHeader &header);
+/// Reads what print() wrote; lines may come in any order before `formula:`. The error names the line.
+Result<KernelHeader> parseHeader(std::string_view text);
+
+/// Metadata of the image that the header describes; entryOffset and the GPU's launch sizes are left for the linker.
+ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId);
+
+} // namespace attnjit::compiler

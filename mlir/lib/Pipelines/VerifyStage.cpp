@@ -1,0 +1,106 @@
+#include "attnjit-mlir/Pipelines/Pipelines.h"
+
+#include "attnjit-mlir/Dialect/Tile/Tile.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+
+namespace attnjit::pipelines {
+
+namespace {
+
+/// The op that a stage's module has to hold, alone.
+template <typename Op> FailureOr<Op> onlyOp(ModuleOp module, llvm::StringRef what) {
+  Op found;
+  for (Operation &op : *module.getBody()) {
+    auto candidate = dyn_cast<Op>(op);
+    if (!candidate)
+      return op.emitOpError("may not stand in the module of this stage, which holds one ") << what;
+    if (found)
+      return op.emitOpError("is the second ") << what << " of the module; this stage has exactly one";
+    found = candidate;
+  }
+  if (!found)
+    return module.emitOpError("holds no ") << what;
+  return found;
+}
+
+llvm::LogicalResult verifyAttn(ModuleOp module) {
+  FailureOr<func::FuncOp> function = onlyOp<func::FuncOp>(module, "func.func around an attn.forward");
+  if (failed(function))
+    return failure();
+  int64_t count = 0;
+  (*function)->walk([&](attn::ForwardOp) { ++count; });
+  if (count != 1)
+    return function->emitOpError("has to hold exactly one attn.forward, got ") << count;
+  return success();
+}
+
+llvm::LogicalResult verifyTile(ModuleOp module) {
+  FailureOr<tile::KernelOp> kernel = onlyOp<tile::KernelOp>(module, "tile.kernel");
+  if (failed(kernel))
+    return failure();
+  return success(succeeded(tile::TileProgram::match(*kernel)));
+}
+
+/// Fails on the first op below `root` whose dialect is not listed.
+llvm::LogicalResult verifyDialects(Operation *root, llvm::ArrayRef<llvm::StringRef> dialects) {
+  WalkResult result = root->walk([&](Operation *op) -> WalkResult {
+    if (llvm::is_contained(dialects, op->getName().getDialectNamespace()))
+      return WalkResult::advance();
+    op->emitOpError("may not occur in this stage");
+    return WalkResult::interrupt();
+  });
+  return success(!result.wasInterrupted());
+}
+
+/// (args, begin, end, workspace) of CpuKernelFn.
+template <typename FunctionType> llvm::LogicalResult verifySignature(Operation *function, FunctionType type, TypeRange inputs) {
+  MLIRContext *context = function->getContext();
+  Type pointer = LLVM::LLVMPointerType::get(context), integer = IntegerType::get(context, 64);
+  if (inputs == TypeRange({pointer, integer, integer, pointer}))
+    return success();
+  return function->emitOpError("has to take (!llvm.ptr, i64, i64, !llvm.ptr) as CpuKernelFn does, got ") << type;
+}
+
+llvm::LogicalResult verifyVector(ModuleOp module) {
+  FailureOr<func::FuncOp> function = onlyOp<func::FuncOp>(module, "func.func");
+  if (failed(function))
+    return failure();
+  if (!(*function)->getAttrOfType<IntegerAttr>("attnjit.workspace_bytes"))
+    return function->emitOpError("needs the integer attribute attnjit.workspace_bytes");
+  FunctionType type = function->getFunctionType();
+  if (failed(verifySignature(*function, type, type.getInputs())))
+    return failure();
+  return verifyDialects(*function, {"func", "arith", "math", "vector", "scf", "llvm"});
+}
+
+llvm::LogicalResult verifyLlvm(ModuleOp module) {
+  FailureOr<LLVM::LLVMFuncOp> function = onlyOp<LLVM::LLVMFuncOp>(module, "llvm.func");
+  if (failed(function))
+    return failure();
+  LLVM::LLVMFunctionType type = function->getFunctionType();
+  if (failed(verifySignature(*function, type, type.getParams())))
+    return failure();
+  return verifyDialects(*function, {"llvm"});
+}
+
+} // namespace
+
+llvm::LogicalResult verifyStage(ModuleOp module, MlirStage stage) {
+  switch (stage) {
+  case MlirStage::Attn:
+    return verifyAttn(module);
+  case MlirStage::Tile:
+    return verifyTile(module);
+  case MlirStage::Vector:
+    return verifyVector(module);
+  case MlirStage::Llvm:
+    return verifyLlvm(module);
+  }
+  llvm_unreachable("stage");
+}
+
+} // namespace attnjit::pipelines
