@@ -1,0 +1,121 @@
+// The engine: attention from formulas, compiled for this machine on first use and cached.
+//
+//   Result<Engine> engine = Engine::create();
+//   Result<Mod> mod = Mod::parse("score + slope[h] * (kv_idx - q_idx)", "q_idx >= kv_idx", {{"slope", DType::F32, 1}});
+//   ForwardCall call{.mod = *mod, .q = q, .k = k, .v = v, .out = out};
+//   call.captures = {{"slope", slopes}};
+//   Result<ForwardReport> report = engine->forward(call);      // report.error().message says what is wrong and how to mend it
+//
+// An Engine may be used from any number of threads at once, and several engines may live in one process.
+#pragma once
+
+#include "attnjit/Hooks.h"
+#include "attnjit/Kernel.h"
+#include "attnjit/Pipeline.h"
+#include "attnjit/Problem.h"
+#include "attnjit/Result.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attnjit::inline v0 {
+
+struct EngineOptions {
+  /// Directory of the disk cache; "" = none. Default: $XDG_CACHE_HOME/attnjit, else $HOME/.cache/attnjit. It is created with mode 0700; one that is not
+  /// ours alone, or not writable, is worked without (a warning goes to the log hook).
+  std::optional<std::string> cacheDirectory;
+  /// Kernels kept in memory, least recently used leave first; 0 = keep none.
+  std::size_t memoryCacheKernels = 1024;
+  /// Bytes of machine code kept in memory.
+  std::size_t memoryCacheBytes = std::size_t{256} << 20;
+  /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
+  int threads = 0;
+  /// "native", "x86-64-v3", "x86-64-v4", "sm_80" ... Kernels for a GPU can be compiled and saved, not launched, in this version.
+  std::string target = "native";
+  /// Path of the compiler library. Default: $ATTNJIT_COMPILER_LIBRARY, else libattnjit-compiler.so beside this library.
+  std::string compilerLibrary;
+  Hooks hooks;
+};
+
+/// What has happened since the engine was made.
+struct EngineCounters {
+  std::uint64_t compiles = 0, compileFailures = 0;
+  std::uint64_t memoryHits = 0, memoryMisses = 0;
+  std::uint64_t diskHits = 0, diskWrites = 0;
+  std::uint64_t diskRejects = 0; ///< entries that were there but unreadable, foreign or corrupt
+  std::uint64_t evictions = 0;
+  std::uint64_t launches = 0;
+  std::uint64_t kernelsInMemory = 0, bytesInMemory = 0; ///< now
+};
+
+/// Every backend's verdict on one call, without compiling.
+struct ExplainReport {
+  std::vector<BackendReport> backends; ///< in the order asked; those outside the allowed set last
+  SDPBackend chosen = SDPBackend::Error;
+  std::string pipeline;                ///< of the chosen one; empty for Error
+  Problem problem;
+  /// Several lines for people.
+  std::string text() const;
+};
+
+/// What to show while a kernel is compiled stage by stage. Stage names: attn, tile, vector, gpu, llvm, ll, asm, obj, ptx.
+struct StageOptions {
+  std::function<void(std::string_view stage, std::string_view text)> onStage; ///< may be empty
+  std::function<void(std::string_view step, std::int64_t timeNs)> onTime;     ///< may be empty
+  std::string stopAfter; ///< a stage name; then the kernel has no code. Empty = to the end.
+};
+
+struct EngineImpl;
+
+class Engine {
+public:
+  /// Errors: InvalidArgument for an unknown target or half a memory hook, Unsupported for a CPU without AVX2.
+  static Result<Engine> create(EngineOptions options = {});
+  ~Engine();
+  Engine(const Engine &);
+  Engine(Engine &&) noexcept;
+  Engine &operator=(const Engine &);
+  Engine &operator=(Engine &&) noexcept;
+
+  /// Computes out (and lse, max where given). Errors: InvalidArgument naming the operand, what was expected, what came and the cure; NoBackend with every
+  /// reason of every backend; IndexOutOfRange naming the position (out is then unspecified); Unsupported without a compiler or for a GPU target; Internal.
+  Result<ForwardReport> forward(const ForwardCall &call) const;
+
+  /// The kernel that forward() would run, compiled if need be.
+  Result<Kernel> prepare(const ForwardCall &call) const;
+
+  /// Every backend's reasons; compiles nothing. Fails only on an invalid call.
+  Result<ExplainReport> explain(const ForwardCall &call) const;
+
+  /// Compiles anew, past the caches, showing every stage.
+  Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &options) const;
+  /// Goes on from the text of a stage.
+  Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &options) const;
+
+  /// Adds a pipeline under SDPBackend::Overrideable; several are asked in the order of registration. Error: InvalidArgument for an empty or taken name or no
+  /// builder.
+  Result<void> registerPipeline(OverridePipeline pipeline) const;
+
+  EngineCounters counters() const;
+  /// Forgets the kernels in memory; running launches and Kernel values keep theirs.
+  void clearMemoryCache() const;
+  /// The directory of the disk cache in use, empty if none.
+  std::string cacheDirectory() const;
+  /// Name of the target CPU or GPU, e.g. x86-64-v4.
+  const std::string &target() const;
+  int threads() const;
+
+  /// For attnjit's own rooms.
+  explicit Engine(std::shared_ptr<EngineImpl> engine);
+  EngineImpl &impl() const { return *engine; }
+
+private:
+  std::shared_ptr<EngineImpl> engine;
+};
+
+} // namespace attnjit::inline v0

@@ -1,0 +1,74 @@
+// One call of attention as the user states it: operands, formulas, options.
+//
+// Shapes (sizes of TensorRef, always rank 4 for q, k, v, out and 3 for lse, max):
+//
+//   q   [B, Hq, M, D]      query
+//   k   [B or 1, Hkv, N, D]   key; a batch of 1 is shared by every query batch
+//   v   [B or 1, Hkv, N, Dv]  value
+//   out [B, Hq, M, Dv]     output, same dtype as q
+//   lse [B, Hq, M]         log of the sum of exponentials, natural log, f32 (f64 when q is f64)
+//   max [B, Hq, M]         largest score of each row, same dtype as lse
+//
+// Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
+// except that no two elements of an output may share memory. All memory stays the caller's; inputs are only read.
+#pragma once
+
+#include "attnjit/Backend.h"
+#include "attnjit/Mod.h"
+#include "attnjit/Types.h"
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace attnjit::inline v0 {
+
+/// The largest head dimension of q, k and v.
+inline constexpr std::int64_t kMaxHeadDim = 512;
+
+/// The value of one capture: a tensor, or a number whose alternative has to fit the kind that the Mod declared (an int is accepted where a
+/// float is declared).
+using CaptureValue = std::variant<TensorRef, double, std::int64_t, bool>;
+
+/// A capture by name, or by position when `name` is empty. A call uses one way or the other for all of them.
+struct CaptureArgument {
+  std::string name;
+  CaptureValue value;
+};
+
+/// Tile sizes to compile for; 0 = the schedule's own choice, which is right unless you are tuning. Part of the cache key.
+struct TileOptions {
+  std::int64_t rows = 0; ///< query rows per tile
+  std::int64_t cols = 0; ///< keys per block
+  bool operator==(const TileOptions &) const = default;
+};
+
+/// A forward call. `data` of the tensors may be null for explain(), prepare() and stages(), which look at shapes only.
+struct ForwardCall {
+  Mod mod;
+  TensorRef q, k, v, out;
+  std::optional<TensorRef> lse, max;
+  std::optional<double> scale;        ///< default 1 / sqrt(D)
+  std::vector<CaptureArgument> captures;
+  std::optional<BackendSet> backends; ///< default: SdpaKernelScope::current()
+  int threads = 0;                    ///< at most this many workers; 0 = the engine's setting. Never changes the result.
+  TileOptions tiles;
+};
+
+/// What the predicates of a pipeline are asked about: a call, checked and summed up.
+struct Problem {
+  std::int64_t B = 0, Bkv = 0, Hq = 0, Hkv = 0, M = 0, N = 0, D = 0, Dv = 0;
+  DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
+  double scale = 1;
+  bool contiguous = true;      ///< the last strides of q, k and v are 1
+  bool hasMask = false;
+  bool scoreIsIdentity = true;
+  bool wantsLse = false, wantsMax = false;
+  bool checkedIndices = false; ///< some captured index could not be proved in bounds (A10)
+  bool narrowIndices = true;   ///< M, N, B, Hq and all int numbers lie within +-2^30
+  bool forGpu = false;         ///< the engine's target is a GPU
+  TileOptions tiles;
+};
+
+} // namespace attnjit::inline v0
