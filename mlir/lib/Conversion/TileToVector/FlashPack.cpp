@@ -1,0 +1,122 @@
+// What goes into and comes out of the workspace of the flash schedule. Queries and results pass through once per tile, element by element:
+// that is some ten thousand scalar moves for millions of FMAs, any stride and type is welcome, and there is little code to compile.
+// Keys and values are converted, where they must be, once per tile and block.
+#include "FlashSchedule.h"
+
+#include "Elements.h"
+
+#include <numbers>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+/// Q^T times scale; panels are filled up with duplicates of the last query. Also the initial state.
+void FlashKernel::packQueries() {
+  OperandAccess q = abi->operand(Operand::Q);
+  Value base = operandBase(q, program.qType, tile.h), scale = abi->scale(emit.f32());
+  if (scoresAreLog2)
+    scale = emit.mulF(scale, emit.constFloat(emit.f32(), std::numbers::log2e));
+
+  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
+    FlashPanel panel = panelAt(index);
+    emit.loop(0, shape.panelWidth(), 1, [&](Value lane) {
+      Value row = emit.minS(emit.add(panel.firstQuery, lane), panel.lastQuery);
+      Value source = emit.at(base, program.qType, emit.mul(row, q.strides[2]));
+      Value target = emit.at(panel.queries, emit.f32(), lane);
+      emit.loop(emit.index(0), emit.index(program.headDim), emit.index(1), {target}, [&](Value dim, ValueRange state) -> Values {
+        Value address = emit.at(source, program.qType, program.contiguous ? dim : emit.mul(dim, q.strides[3]));
+        Value element = loadFloats(emit, address, program.qType, emit.f32(), 1);
+        emit.store(emit.mulF(element, scale), state[0]);
+        return {emit.atBytes(state[0], rowBytes())};
+      });
+    });
+    storeRow(Values(shape.panelVectors, splatF(-INFINITY)), panel.maxima);
+    storeRow(Values(shape.panelVectors, splatF(0.0)), panel.sums);
+    emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {panel.output}, [&](Value, ValueRange state) -> Values {
+      storeRow(Values(shape.panelVectors, splatF(0.0)), state[0]);
+      return {emit.atBytes(state[0], rowBytes())};
+    });
+  });
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Keys and values
+//===------------------------------------------------------------------------------------------------------------------===//
+
+FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
+  Value count = emit.sub(kvBlock.end, kvBlock.begin);
+  FlashBlock block{{}, k.strides[2], {}, v.strides[2], kvBlock.begin, count, kvBlock.partial};
+  block.keys = emit.at(keyBase, program.kvType, emit.mul(kvBlock.begin, k.strides[2]));
+  block.values = emit.at(valueBase, program.kvType, emit.mul(kvBlock.begin, v.strides[2]));
+  if (!convertsKv)
+    return block;
+  convertRows(k, block.keys, count, program.headDim, region(layout.keys));
+  convertRows(v, block.values, count, program.valueDim, region(layout.values));
+  block.keys = region(layout.keys);
+  block.keyStride = emit.index(program.headDim);
+  block.values = region(layout.values);
+  block.valueStride = emit.index(program.valueDim);
+  return block;
+}
+
+/// `count` rows of `columns` elements from `source` on as f32, row behind row.
+void FlashKernel::convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target) {
+  Type type = program.kvType;
+  int64_t vectorColumns = program.contiguous ? columns / shape.lanes * shape.lanes : 0;
+  emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
+    Value from = emit.at(source, type, emit.mul(row, operand.strides[2]));
+    Value to = emit.at(target, emit.f32(), emit.mul(row, columns));
+    auto convert = [&](int64_t begin, int64_t end, int64_t lanes) {
+      if (begin == end)
+        return;
+      emit.loop(begin, end, lanes, [&](Value column) {
+        Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, operand.strides[3]));
+        emit.store(loadFloats(emit, address, type, emit.f32(), lanes), emit.at(to, emit.f32(), column));
+      });
+    };
+    convert(0, vectorColumns, shape.lanes);
+    convert(vectorColumns, columns, 1);
+  });
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Results
+//===------------------------------------------------------------------------------------------------------------------===//
+
+void FlashKernel::writeOutput() {
+  OperandAccess out = abi->operand(Operand::Out), lse = abi->operand(Operand::Lse), max = abi->operand(Operand::Max);
+  Value outBase = operandBase(out, program.outType, tile.h), zero = emit.constFloat(emit.f32(), 0.0);
+  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
+    FlashPanel panel = panelAt(index);
+    emitFinish(panel);
+    Value lanes = emit.add(emit.sub(panel.lastQuery, panel.firstQuery), 1);
+    emit.loop(emit.index(0), lanes, emit.index(1), [&](Value lane) {
+      Value row = emit.add(panel.firstQuery, lane);
+      auto laneOf = [&](Value region) { return emit.at(region, emit.f32(), lane); };
+      writeScalar(lse, row, laneOf(panel.lse));
+      writeScalar(max, row, laneOf(panel.maxima));
+      // Zero stands for a row that saw no key; its sums may be NaN times 0 (A5).
+      Value reciprocal = emit.load(emit.f32(), laneOf(panel.sums));
+      Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, reciprocal, zero);
+      Value target = emit.at(outBase, program.outType, emit.mul(row, out.strides[2]));
+      emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {laneOf(panel.output)},
+                [&](Value column, ValueRange state) -> Values {
+                  Value element = emit.mulF(emit.load(emit.f32(), state[0]), reciprocal);
+                  storeFloats(emit, emit.select(isEmpty, zero, element), emit.at(target, program.outType, column), program.outType);
+                  return {emit.atBytes(state[0], rowBytes())};
+                });
+    });
+  });
+}
+
+/// One value of a row output that the caller may not want.
+void FlashKernel::writeScalar(const OperandAccess &operand, Value row, Value source) {
+  Value wanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
+  emit.ifThen(wanted, [&] {
+    Value target = emit.at(operandBase(operand, emit.f32(), tile.h), emit.f32(), emit.mul(row, operand.strides[2]));
+    emit.store(emit.load(emit.f32(), source), target);
+  });
+}
+
+} // namespace attnjit::tile

@@ -1,0 +1,209 @@
+#include "FlashSchedule.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Shape
+//===------------------------------------------------------------------------------------------------------------------===//
+
+static constexpr int64_t cacheLine = 64;
+/// Keys by which the key range of a panel in a partial block is trimmed.
+static constexpr int64_t keyGranule = 16;
+
+FlashShape::FlashShape(const CpuTarget &target) {
+  lanes = target.vectorBits / 32;
+  panelVectors = 3;
+  if (target.registers >= 32) { // 24 accumulators, 3 of the panel, 1 broadcast, 3 maxima
+    keyTile = valueTile = 8;
+    headUnroll = 2;
+    keyUnroll = 1;
+    softmaxRows = 2;
+  } else { // 12 accumulators, 3 of the panel, 1 broadcast
+    keyTile = valueTile = 4;
+    headUnroll = keyUnroll = 4;
+    softmaxRows = 2;
+  }
+}
+
+/// Q^T and O^T of a tile together should take no more than this much of the second-level cache (512 KiB on the smaller machines).
+static constexpr int64_t tileBudgetBytes = 128 << 10;
+
+TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target) {
+  FlashShape shape(target);
+  int64_t panelBytes = shape.panelWidth() * (headDim + valueDim) * int64_t(sizeof(float));
+  int64_t mostPanels = 192 / shape.panelWidth();
+  int64_t panels = std::clamp<int64_t>(tileBudgetBytes / panelBytes, 1, mostPanels);
+  return {panels * shape.panelWidth(), 128};
+}
+
+std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target) {
+  if (!program.computeType.isF32())
+    return "it computes in f32, the problem asks for f64";
+  if (target.vectorBits != 256 && target.vectorBits != 512)
+    return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
+  return std::nullopt;
+}
+
+LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target) {
+  if (std::optional<std::string> reason = flashRefusal(program, target))
+    return program.kernel->emitError() << "FLASH_ATTENTION cannot be used: " << *reason;
+  if (failed(verifyFormulas(program)))
+    return failure();
+  OpBuilder builder(program.kernel->getContext());
+  FlashKernel(builder, program, target).emitFunction();
+  program.kernel->erase();
+  return success();
+}
+
+static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program, int64_t panels, bool convertsKv) {
+  int64_t end = 0;
+  auto place = [&](int64_t rows, int64_t columns) {
+    int64_t offset = end;
+    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), cacheLine);
+    return offset;
+  };
+  int64_t width = shape.panelWidth(), padding = std::max(shape.keyTile, shape.softmaxRows) - 1;
+  FlashWorkspace layout;
+  layout.scores = place(program.tileCols + padding, width);
+  layout.queries = place(panels * program.headDim, width);
+  layout.output = place(panels * program.valueDim, width);
+  layout.maxima = place(panels, width);
+  layout.sums = place(panels, width);
+  layout.lse = place(panels, width);
+  layout.keys = layout.values = 0;
+  if (convertsKv) {
+    layout.keys = place(program.tileCols, program.headDim);
+    layout.values = place(program.tileCols, program.valueDim);
+  }
+  layout.bytes = end;
+  return layout;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Loops
+//===------------------------------------------------------------------------------------------------------------------===//
+
+FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const CpuTarget &target)
+    : builder(builder), program(program), emit(builder, program.kernel->getLoc()), shape(target),
+      panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), convertsKv(!program.contiguous || !program.kvType.isF32()),
+      scoresAreLog2(!program.score) {
+  layout = layOut(shape, program, panels, convertsKv);
+}
+
+void FlashKernel::emitFunction() {
+  KernelFunction kernel = createKernelFunction(builder, program);
+  kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
+  AbiAccess access(builder, emit.loc, kernel.args);
+  abi = &access;
+  workspace = kernel.workspace;
+  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+    if (program.score)
+      score.emplace_back(builder, emit.loc, program, *program.score, access, shape.lanes);
+    if (program.mask)
+      mask.emplace_back(builder, emit.loc, program, *program.mask, access, shape.lanes);
+  }
+  forEachTile(builder, emit.loc, access, program.tileRows, kernel.begin, kernel.end, [&](const TileCoords &coords) { emitTile(coords); });
+}
+
+Value FlashKernel::operandBase(const OperandAccess &operand, Type element, Value head) {
+  Value offset = emit.add(emit.mul(tile.b, operand.strides[0]), emit.mul(head, operand.strides[1]));
+  return emit.at(operand.pointer, element, offset);
+}
+
+void FlashKernel::emitTile(const TileCoords &coords) {
+  tile = coords;
+  k = abi->operand(Operand::K);
+  v = abi->operand(Operand::V);
+  keyBase = operandBase(k, program.kvType, tile.kvHead);
+  valueBase = operandBase(v, program.kvType, tile.kvHead);
+  lastRow = emit.sub(tile.rows, 1);
+  panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
+  bindHeads();
+  packQueries();
+  forEachKvBlock(builder, emit.loc, program, *abi, tile, program.tileCols, {}, [&](const KvBlock &block, ValueRange) {
+    emitBlock(block);
+    return Values();
+  });
+  writeOutput();
+}
+
+FlashPanel FlashKernel::panelAt(Value index) {
+  Value firstRow = emit.mul(index, shape.panelWidth());
+  Value endRow = emit.minS(emit.add(firstRow, shape.panelWidth() - 1), lastRow);
+  auto part = [&](int64_t offset, int64_t rows) { return emit.at(region(offset), emit.f32(), emit.mul(firstRow, rows)); };
+  return {emit.add(tile.q0, firstRow), emit.add(tile.q0, endRow), part(layout.queries, program.headDim),
+          part(layout.output, program.valueDim), part(layout.maxima, 1), part(layout.sums, 1), part(layout.lse, 1)};
+}
+
+void FlashKernel::emitBlock(const KvBlock &kvBlock) {
+  FlashBlock block = loadBlock(kvBlock);
+  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
+    FlashPanel panel = panelAt(index);
+    FlashKeys keys = narrowKeys(block, panel);
+    if (!program.closedForm)
+      return emitPanel(block, panel, keys);
+    emit.ifThen(emit.cmp(Emitter::CmpI::slt, keys.begin, keys.end), [&] { emitPanel(block, panel, keys); });
+  });
+}
+
+void FlashKernel::emitPanel(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys) {
+  Value count = emit.sub(keys.end, keys.begin);
+  Values blockMax = emitScores(block, panel, keys, count, /*wantMax=*/!program.score);
+  if (program.score) {
+    blockMax = emitMaps(block, panel, keys, count, keys.partial);
+  } else if (program.mask) {
+    SmallVector<Type> types(shape.panelVectors, vectorType());
+    blockMax = emit.ifElse(types, keys.partial, [&] { return emitMaps(block, panel, keys, count, nullptr); }, [&] { return blockMax; });
+  }
+  Values rescale = emitSoftmax(panel, count, blockMax);
+  emitValues(block, panel, keys, count, rescale);
+}
+
+/// The part of a partial block that the panel sees, by the closed form of the mask, in granules. What lies between two visible
+/// granules is visited; begin >= end means that nothing is.
+FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &panel) {
+  if (!program.closedForm)
+    return {emit.index(0), block.count, block.partial};
+  Type i64 = emit.i64(), i1 = emit.i1();
+  Value no = emit.truth(false);
+  Values keys = emit.ifElse(
+      {i64, i64, i1}, block.partial,
+      [&] {
+        Values found = emit.loop(
+            emit.index(0), block.count, emit.index(keyGranule), {block.count, emit.index(0), no, no},
+            [&](Value granule, ValueRange carried) -> Values {
+              Value begin = carried[0], end = carried[1], partial = carried[2], sawGap = carried[3];
+              Value granuleEnd = emit.minS(emit.add(granule, keyGranule), block.count);
+              auto [mayBeTrue, mayBeFalse] =
+                  emitClassify(builder, emit.loc, program, *abi, tile.b, tile.h, panel.firstQuery, panel.lastQuery,
+                               emit.add(block.begin, granule), emit.sub(emit.add(block.begin, granuleEnd), 1));
+              // A gap counts only if a visible granule stands on either side of it.
+              Value isOpen = emit.cmp(Emitter::CmpI::ne, end, emit.index(0));
+              Value needsMask = emit.bitOr(mayBeFalse, emit.bitAnd(isOpen, sawGap));
+              return {emit.select(mayBeTrue, emit.minS(begin, granule), begin), emit.select(mayBeTrue, granuleEnd, end),
+                      emit.bitOr(partial, emit.bitAnd(mayBeTrue, needsMask)), emit.logicalNot(mayBeTrue)};
+            });
+        return Values{found[0], found[1], found[2]};
+      },
+      [&] { return Values{emit.index(0), block.count, no}; });
+  return {keys[0], keys[1], keys[2]};
+}
+
+Emitter::Values FlashKernel::loadRow(Value address) const {
+  Values row;
+  for (int64_t vector = 0; vector < shape.panelVectors; ++vector)
+    row.push_back(emit.load(vectorType(), emit.atBytes(address, vector * shape.lanes * sizeof(float))));
+  return row;
+}
+
+void FlashKernel::storeRow(ValueRange row, Value address) const {
+  for (auto [vector, value] : llvm::enumerate(row))
+    emit.store(value, emit.atBytes(address, vector * shape.lanes * sizeof(float)));
+}
+
+} // namespace attnjit::tile
