@@ -3,6 +3,11 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+// g++ 12 takes the generated parser of a struct of plain integers for one that reads them unset.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include "attnjit-mlir/Dialect/Attn/AttnDialect.cpp.inc"
 #include "attnjit-mlir/Dialect/Attn/AttnEnums.cpp.inc"
 #include "attnjit-mlir/Dialect/Attn/AttnInterfaces.cpp.inc"

@@ -1,7 +1,7 @@
 // tile.kernel and the ops with regions: plan, stream, map, mask.
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 
-#include "mlir/Interfaces/FunctionImplementation.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 
@@ -155,6 +155,11 @@ LogicalResult MaskOp::verifyRegions() {
   llvm::append_range(arguments, getScalars().getTypes());
   return attn::verifyFormulaRegion(*this, getBody(), "mask", arguments, IntegerType::get(getContext(), 1));
 }
+
+static Value yielded(Region &region) { return cast<YieldOp>(region.front().getTerminator()).getValues().front(); }
+
+OpFoldResult MapOp::fold(FoldAdaptor) { return yielded(getBody()) == getBody().getArgument(0) ? getInput() : Value(); }
+OpFoldResult MaskOp::fold(FoldAdaptor) { return matchPattern(yielded(getBody()), m_One()) ? getInput() : Value(); }
 
 //===----------------------------------------------------------------------===//
 // tile.stream

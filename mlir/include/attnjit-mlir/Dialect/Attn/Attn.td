@@ -176,7 +176,7 @@ def Attn_PointwiseOp : Attn_Op<"pointwise", [Pure, SameTypeOperands]> {
 def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, HasParent<"ForwardOp">]> {
   let summary = "the value of a score or mask region";
   let description = [{
-    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`. See `attn.forward` for an example.
+    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`. See `attn.forward`.
   }];
   let arguments = (ins Attn_Scalar:$value);
   let assemblyFormat = "$value attr-dict `:` type($value)";

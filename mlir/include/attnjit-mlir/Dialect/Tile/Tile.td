@@ -281,7 +281,7 @@ def Tile_MapOp : Tile_Op<"map", [Pure, IsolatedFromAbove, SingleBlock, AttrSized
   let description = [{
         result[i, j] = region(input[i, j], b, h, q0 + i, kv0 + j, captures..., scalars...)
 
-    Index arguments have the kernel's index type; the region yields the compute type. See `tile.kernel`.
+    Index arguments have the kernel's index type; the region yields the compute type. A map that returns the score folds away. See `tile.kernel`.
   }];
   let arguments = (ins Tile_AnyTile:$input, I64:$b, I64:$h, I64:$q0, I64:$kv0, Variadic<Tile_AnyCapture>:$captures, Variadic<Attn_Scalar>:$scalars);
   let results = (outs Tile_AnyTile:$result);
@@ -290,6 +290,7 @@ def Tile_MapOp : Tile_Op<"map", [Pure, IsolatedFromAbove, SingleBlock, AttrSized
     $input `at` `(` $b `,` $h `,` $q0 `,` $kv0 `)` (`captures` `(` $captures^ `:` qualified(type($captures)) `)`)?
     (`scalars` `(` $scalars^ `:` type($scalars) `)`)? attr-dict `:` qualified(type($input)) $body
   }];
+  let hasFolder = 1;
   let hasRegionVerifier = 1;
 }
 
@@ -299,7 +300,8 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure, IsolatedFromAbove, SingleBlock, AttrSiz
   let description = [{
         result[i, j] = region(b, h, q0 + i, kv0 + j, captures..., scalars...) ? input[i, j] : -inf
 
-    a select: it wins even over NaN. When `partial` is false the region is true everywhere and is not evaluated. See `tile.kernel`.
+    a select: it wins even over NaN. When `partial` is false the region is true everywhere and is not evaluated. A mask that
+    is constantly true folds away. See `tile.kernel`.
   }];
   let arguments = (ins Tile_AnyTile:$input, I1:$partial, I64:$b, I64:$h, I64:$q0, I64:$kv0, Variadic<Tile_AnyCapture>:$captures,
                        Variadic<Attn_Scalar>:$scalars);
@@ -309,6 +311,7 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure, IsolatedFromAbove, SingleBlock, AttrSiz
     $input `if` $partial `at` `(` $b `,` $h `,` $q0 `,` $kv0 `)` (`captures` `(` $captures^ `:` qualified(type($captures)) `)`)?
     (`scalars` `(` $scalars^ `:` type($scalars) `)`)? attr-dict `:` qualified(type($input)) $body
   }];
+  let hasFolder = 1;
   let hasRegionVerifier = 1;
 }
 
