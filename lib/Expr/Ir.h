@@ -31,7 +31,8 @@ enum class Op : std::uint8_t {
   Param,  ///< imm.i = Param
   Scalar, ///< imm.i = index into Formula::scalars
   Const,  ///< imm by kind (Bool and Int in i, Float in f)
-  Load,   ///< imm.i = index into Formula::captures; operands are the Int indices, one per dimension
+  Load,   ///< imm.i = index into Formula::captures; operands are the Int indices, one per dimension. A negative index counts
+          ///< from the end, as in Python: i < 0 reads element i + size. What is outside after that wrap is an error (A10)
 #define EXPR_OP(Name, spelling, arity, Types, lowering) Name,
 #include "Expr/ExprOps.def"
 };
@@ -103,7 +104,8 @@ int arity(Op op);
 std::string print(const Formula &formula);
 /// Reads what print() wrote (`attnjit-dump --from expr`).
 Result<Formula> parseCanonical(std::string_view text);
-/// 128-bit stable hash of the canonical text (two 64-bit halves); the same on every machine and run.
+/// 128-bit stable hash of the canonical text with captures numbered instead of named (two 64-bit halves); the same on every machine and run, and for formulas
+/// that differ in names and layout only. Order, dtype, rank and kind of the captures count.
 struct Hash128 {
   std::uint64_t hi = 0, lo = 0;
   bool operator==(const Hash128 &) const = default;

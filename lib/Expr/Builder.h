@@ -1,0 +1,57 @@
+// Builds the nodes of one Function. Folding is done here, when a node is made: equal nodes are shared, constants are
+// folded and exact identities applied. The front end, simplify() and the closed form all build through it, so a simplified formula is a fixed point by construction.
+#pragma once
+
+#include "Expr/Ir.h"
+
+#include <initializer_list>
+#include <span>
+#include <unordered_map>
+
+namespace attnjit::expr {
+
+class Builder {
+public:
+  /// `fold` = false keeps every node as asked for (tests that compare raw and simplified formulas).
+  explicit Builder(bool fold = true) : folding(fold) {}
+
+  ValueId param(Param param, TextRange range = {});
+  /// A leaf of any op with an integer immediate (Param of another numbering, Scalar).
+  ValueId leaf(Op op, Kind kind, std::int64_t immediate, TextRange range = {});
+  ValueId scalar(int index, Kind kind, TextRange range = {}) { return leaf(Op::Scalar, kind, index, range); }
+  ValueId constantInt(std::int64_t value, TextRange range = {}) { return leaf(Op::Const, Kind::Int, value, range); }
+  ValueId constantBool(bool value, TextRange range = {}) { return leaf(Op::Const, Kind::Bool, value, range); }
+  ValueId constantFloat(double value, TextRange range = {});
+  ValueId load(int capture, Kind elementKind, std::span<const ValueId> indices, TextRange range = {});
+  /// An op of the table on operands of the kinds it takes (resultKind() must answer).
+  ValueId op(Op op, std::span<const ValueId> operands, TextRange range = {});
+  ValueId op(Op op, std::initializer_list<ValueId> operands, TextRange range = {}) {
+    return this->op(op, std::span<const ValueId>(operands.begin(), operands.size()), range);
+  }
+
+  const Node &operator[](ValueId id) const { return nodes[id]; }
+  Kind kind(ValueId id) const { return nodes[id].kind; }
+  bool isConst(ValueId id) const { return nodes[id].op == Op::Const; }
+  std::size_t size() const { return nodes.size(); }
+
+  /// The nodes that `roots` need, in depth-first post order of the operands (so that equal meaning of structure prints alike); updates `roots`.
+  std::vector<Node> take(std::span<ValueId> roots) const;
+  Function finish(ValueId result) const;
+
+private:
+  ValueId make(Node node);
+  /// Rules of Fold.cpp; each returns an existing or simpler value.
+  bool fold(Op op, std::span<const ValueId> operands, TextRange range, ValueId &result);
+  bool foldConstants(Op op, std::span<const ValueId> operands, TextRange range, ValueId &result);
+  bool foldInt(Op op, ValueId x, ValueId y, TextRange range, ValueId &result);
+  bool foldFloat(Op op, ValueId x, ValueId y, TextRange range, ValueId &result);
+  bool foldBool(Op op, ValueId x, ValueId y, TextRange range, ValueId &result);
+  bool foldSelect(ValueId condition, ValueId x, ValueId y, TextRange range, ValueId &result);
+  bool foldUnary(Op op, ValueId x, TextRange range, ValueId &result);
+
+  std::vector<Node> nodes;
+  std::unordered_multimap<std::uint64_t, ValueId> known;
+  bool folding;
+};
+
+} // namespace attnjit::expr

@@ -1,0 +1,333 @@
+#include "Expr/Builtins.h"
+
+#include "Expr/Ops.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace attnjit::expr {
+
+namespace {
+
+using Call = BuiltinCall;
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// --- composites; x is a float already unless said otherwise ---
+
+ValueId sigmoid(Lower &l, ValueId x) {
+  return l.op(Op::Div, {l.number(1), l.op(Op::Add, {l.op(Op::Exp, {l.op(Op::Neg, {x})}), l.number(1)})});
+}
+
+ValueId silu(Lower &l, ValueId x) { return l.op(Op::Div, {x, l.op(Op::Add, {l.op(Op::Exp, {l.op(Op::Neg, {x})}), l.number(1)})}); }
+
+ValueId softplus(Lower &l, ValueId x, ValueId beta, ValueId threshold) {
+  const ValueId scaled = l.op(Op::Mul, {x, beta});
+  const ValueId soft = l.op(Op::Div, {l.op(Op::Log1p, {l.op(Op::Exp, {scaled})}), beta});
+  return l.select(l.op(Op::Lt, {threshold, scaled}), x, soft);
+}
+
+ValueId logSigmoid(Lower &l, ValueId x) {
+  const ValueId tail = l.op(Op::Log1p, {l.op(Op::Exp, {l.op(Op::Neg, {l.op(Op::Abs, {x})})})});
+  return l.op(Op::Sub, {l.op(Op::Min, {x, l.number(0)}), tail});
+}
+
+ValueId gelu(Lower &l, const Call &c) {
+  const ValueId x = l.toFloat(c[0]);
+  const ValueId half = l.op(Op::Mul, {x, l.number(0.5)});
+  const Argument &approximate = c.arguments[1];
+  if (approximate.tag == Argument::Tag::Missing || approximate.text == "none")
+    return l.op(Op::Mul, {half, l.op(Op::Add, {l.op(Op::Erf, {l.op(Op::Mul, {x, l.number(std::numbers::sqrt2 / 2)})}), l.number(1)})});
+  if (approximate.text != "tanh")
+    return l.fail("gelu knows approximate=\"none\" and approximate=\"tanh\"", "");
+  const ValueId cube = l.op(Op::Mul, {l.op(Op::Mul, {x, x}), x});
+  const ValueId inner = l.op(Op::Add, {x, l.op(Op::Mul, {cube, l.number(0.044715)})});
+  const ValueId tanh = l.op(Op::Tanh, {l.op(Op::Mul, {inner, l.number(std::sqrt(2 / std::numbers::pi))})});
+  return l.op(Op::Mul, {half, l.op(Op::Add, {tanh, l.number(1)})});
+}
+
+/// Ints stay ints: they are whole already. math.floor and its like yield ints.
+ValueId roundTo(Lower &l, Op op, const Call &c) {
+  if (l.kind(c[0]) != Kind::Float)
+    return l.toInt(c[0]);
+  const ValueId rounded = l.op(op, {c[0]});
+  return c.space == Namespace::Math ? l.toInt(rounded) : rounded;
+}
+
+ValueId clamp(Lower &l, ValueId x, const Call &c, std::size_t low, std::size_t high) {
+  if (!c.has(low) && !c.has(high))
+    return l.fail("clamp needs a bound", "give min=, max= or both");
+  if (c.has(low))
+    x = l.arith(Op::Max, x, c[low]);
+  return c.has(high) ? l.arith(Op::Min, x, c[high]) : x;
+}
+
+ValueId logical(Lower &l, Op op, const Call &c) {
+  const ValueId x = l.toBool(c[0]), y = l.toBool(c[1]);
+  return l.op(op, {x, y});
+}
+
+ValueId where(Lower &l, ValueId condition, ValueId x, ValueId y) {
+  return l.isCondition(condition, "where") ? l.select(condition, x, y) : x;
+}
+
+/// `test` of an int or bool is never true.
+ValueId floatTest(Lower &l, Op test, ValueId x) { return l.kind(x) == Kind::Float ? l.op(test, {x}) : l.boolean(false); }
+
+ValueId division(Lower &l, const Call &c) {
+  const Argument &mode = c.arguments[2];
+  if (mode.tag == Argument::Tag::Missing || mode.tag == Argument::Tag::None)
+    return l.binary("/", c[0], c[1]);
+  if (mode.text == "floor")
+    return l.binary("//", c[0], c[1]);
+  if (mode.text != "trunc")
+    return l.fail("div knows rounding_mode=None, \"floor\" and \"trunc\"", "");
+  ValueId x = c[0], y = c[1];
+  l.promote(x, y, Kind::Int);
+  if (l.kind(x) == Kind::Float)
+    return l.op(Op::Trunc, {l.op(Op::Div, {x, y})});
+  // Exact in ints: (x - x rem y) is a multiple of y.
+  return l.op(Op::FloorDiv, {l.op(Op::Sub, {x, l.op(Op::Rem, {x, y})}), y});
+}
+
+ValueId logAddExp(Lower &l, const Call &c, Op exp, double base) {
+  const ValueId x = l.toFloat(c[0]), y = l.toFloat(c[1]);
+  const ValueId distance = l.op(Op::Neg, {l.op(Op::Abs, {l.op(Op::Sub, {x, y})})});
+  ValueId tail = l.op(Op::Log1p, {l.op(exp, {distance})});
+  if (base != 1)
+    tail = l.op(Op::Mul, {tail, l.number(base)});
+  const ValueId sum = l.op(Op::Add, {l.op(Op::Max, {x, y}), tail});
+  // Equal infinities have no distance.
+  const ValueId equalInfinities = l.op(Op::LogicalAnd, {l.op(Op::Eq, {x, y}), l.op(Op::IsInf, {x})});
+  return l.select(equalInfinities, x, sum);
+}
+
+ValueId nanToNum(Lower &l, const Call &c) {
+  if (l.kind(c[0]) != Kind::Float)
+    return c[0];
+  const double largest = std::numeric_limits<float>::max();
+  const ValueId nan = c.has(1) ? l.toFloat(c[1]) : l.number(0);
+  const ValueId positive = c.has(2) ? l.toFloat(c[2]) : l.number(largest);
+  const ValueId negative = c.has(3) ? l.toFloat(c[3]) : l.number(-largest);
+  ValueId x = l.select(l.op(Op::IsNan, {c[0]}), nan, c[0]);
+  x = l.select(l.op(Op::Eq, {c[0], l.number(kInf)}), positive, x);
+  return l.select(l.op(Op::Eq, {c[0], l.number(-kInf)}), negative, x);
+}
+
+/// fmax and fmin prefer a number over NaN.
+ValueId ignoringNan(Lower &l, Op op, const Call &c) {
+  ValueId x = c[0], y = c[1];
+  l.promote(x, y, Kind::Int);
+  const ValueId both = l.op(op, {x, y});
+  if (l.kind(x) != Kind::Float)
+    return both;
+  return l.select(l.op(Op::IsNan, {x}), y, l.select(l.op(Op::IsNan, {y}), x, both));
+}
+
+ValueId logarithm(Lower &l, const Call &c) {
+  const ValueId log = l.floats(Op::Log, c[0]);
+  return c.has(1) ? l.op(Op::Div, {log, l.floats(Op::Log, c[1])}) : log;
+}
+
+ValueId fold(Lower &l, Op op, const Call &c) {
+  ValueId value = c[0];
+  for (std::size_t i = 1; i < c.arguments.size(); ++i)
+    value = l.arith(op, value, c[i]);
+  return value;
+}
+
+ValueId floatOf(Lower &l, const Call &c) {
+  const Argument &argument = c.arguments[0];
+  if (argument.tag != Argument::Tag::String)
+    return l.toFloat(c[0]);
+  std::string_view text = argument.text;
+  if (text.starts_with('+'))
+    text.remove_prefix(1);
+  double value = 0; // from_chars knows inf, infinity and nan in any case
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || text.empty())
+    return l.fail(fmt::format("float(\"{}\") is not a number", argument.text), "write float(\"inf\"), float(\"-inf\") or float(\"nan\")");
+  return l.number(value);
+}
+
+ValueId castTo(Lower &l, const Call &c, std::size_t dtype) {
+  if (c.arguments[dtype].tag == Argument::Tag::Missing)
+    return c[0];
+  if (c.arguments[dtype].tag != Argument::Tag::Dtype)
+    return l.fail("expected a dtype", "dtypes are torch.float32, torch.float64, torch.int32, torch.int64 and torch.bool");
+  return l.convert(c[0], c.arguments[dtype].dtype);
+}
+
+ValueId refuseHalf(Lower &l, const Call &) {
+  return l.fail("formulas compute floats in f32 (f64 for f64 problems), never in half precision", "write x.float(); captured half-precision tensors are widened exactly");
+}
+
+ValueId fullLike(Lower &l, const Call &c, double fill) {
+  const Kind kind = c.arguments[1].tag == Argument::Tag::Dtype ? c.arguments[1].dtype : l.kind(c[0]);
+  return l.convert(l.number(fill), kind);
+}
+
+// One row per function. FLOAT: an FFF op after conversion.
+#define FLOAT(NAMES, OP) {NAMES, "input", [](Lower &l, const Call &c) { return l.floats(Op::OP, c[0]); }}
+#define FLOAT2(NAMES, OP) {NAMES, "input other", [](Lower &l, const Call &c) { return l.floats(Op::OP, c[0], c[1]); }}
+#define ROW(NAMES, SIGNATURE, ...) {NAMES, SIGNATURE, [](Lower &l, const Call &c) -> ValueId { __VA_ARGS__ }}
+#define BINARY(NAMES, SPELLING) ROW(NAMES, "input other", return l.binary(SPELLING, c[0], c[1]);)
+#define COMPARE(NAMES, SPELLING) ROW(NAMES, "input other", return l.compare(SPELLING, c[0], c[1]);)
+
+constexpr Builtin kBuiltins[] = {
+    // arithmetic
+    BINARY("add", "+"),
+    BINARY("sub subtract", "-"),
+    BINARY("mul multiply", "*"),
+    BINARY("true_divide", "/"),
+    ROW("div divide", "input other rounding_mode=", return division(l, c);),
+    BINARY("floor_divide", "//"),
+    BINARY("remainder", "%"),
+    ROW("fmod", "input other", return l.arith(Op::Rem, c[0], c[1]);),
+    ROW("pow float_power", "input exponent", return l.pow(c.space == Namespace::Math ? l.toFloat(c[0]) : c[0], c[1]);),
+    ROW("neg negative", "input", return l.negate(c[0]);),
+    ROW("positive", "input", return c[0];),
+    ROW("abs absolute fabs", "input", return l.kind(c[0]) == Kind::Bool ? c[0] : l.op(Op::Abs, {c[0]});),
+    ROW("sign sgn", "input", return l.kind(c[0]) == Kind::Bool ? c[0] : l.op(Op::Sign, {c[0]});),
+    ROW("square", "input", return l.binary("*", c[0], c[0]);),
+    ROW("reciprocal", "input", return l.op(Op::Div, {l.number(1), l.toFloat(c[0])});),
+    ROW("maximum max", "input other ...", return fold(l, Op::Max, c);),
+    ROW("minimum min", "input other ...", return fold(l, Op::Min, c);),
+    ROW("fmax", "input other", return ignoringNan(l, Op::Max, c);),
+    ROW("fmin", "input other", return ignoringNan(l, Op::Min, c);),
+    ROW("clamp clip", "input min= max=", return clamp(l, c[0], c, 1, 2);),
+    ROW("clamp_min", "input min", return clamp(l, c[0], c, 1, 2);),
+    ROW("clamp_max", "input max", return clamp(l, c[0], c, 2, 1);),
+    ROW("lerp", "input end weight", const ValueId x = l.toFloat(c[0]), end = l.toFloat(c[1]), weight = l.toFloat(c[2]);
+        return l.op(Op::Add, {x, l.op(Op::Mul, {l.op(Op::Sub, {end, x}), weight})});),
+    // rounding
+    ROW("floor", "input", return roundTo(l, Op::Floor, c);),
+    ROW("ceil", "input", return roundTo(l, Op::Ceil, c);),
+    ROW("trunc fix", "input", return roundTo(l, Op::Trunc, c);),
+    ROW("round", "input", return roundTo(l, Op::Round, c);),
+    ROW("frac", "input", const ValueId x = l.toFloat(c[0]); return l.op(Op::Sub, {x, l.op(Op::Trunc, {x})});),
+    // exponentials and logarithms
+    FLOAT("exp", Exp),
+    FLOAT("exp2", Exp2),
+    FLOAT("expm1", Expm1),
+    ROW("log", "input base=", return logarithm(l, c);),
+    FLOAT("log2", Log2),
+    FLOAT("log10", Log10),
+    FLOAT("log1p", Log1p),
+    FLOAT("sqrt", Sqrt),
+    FLOAT("rsqrt", Rsqrt),
+    ROW("logaddexp", "input other", return logAddExp(l, c, Op::Exp, 1);),
+    ROW("logaddexp2", "input other", return logAddExp(l, c, Op::Exp2, std::numbers::log2e);),
+    // trigonometry
+    FLOAT("sin", Sin),
+    FLOAT("cos", Cos),
+    FLOAT("tan", Tan),
+    FLOAT("asin arcsin", Asin),
+    FLOAT("acos arccos", Acos),
+    FLOAT("atan arctan", Atan),
+    FLOAT2("atan2 arctan2", Atan2),
+    FLOAT("sinh", Sinh),
+    FLOAT("cosh", Cosh),
+    FLOAT("tanh", Tanh),
+    FLOAT("asinh arcsinh", Asinh),
+    FLOAT("acosh arccosh", Acosh),
+    FLOAT("atanh arctanh", Atanh),
+    FLOAT2("hypot", Hypot),
+    ROW("deg2rad radians", "input", return l.op(Op::Mul, {l.toFloat(c[0]), l.number(std::numbers::pi / 180)});),
+    ROW("rad2deg degrees", "input", return l.op(Op::Mul, {l.toFloat(c[0]), l.number(180 / std::numbers::pi)});),
+    FLOAT("erf", Erf),
+    FLOAT("erfc", Erfc),
+    // activations
+    ROW("sigmoid expit", "input", return sigmoid(l, l.toFloat(c[0]));),
+    ROW("relu", "input", return l.arith(Op::Max, c[0], l.integer(0));),
+    ROW("relu6", "input", return l.arith(Op::Min, l.arith(Op::Max, c[0], l.integer(0)), l.integer(6));),
+    ROW("gelu", "input approximate=", return gelu(l, c);),
+    ROW("silu swish", "input", return silu(l, l.toFloat(c[0]));),
+    ROW("mish", "input", const ValueId x = l.toFloat(c[0]); return l.op(Op::Mul, {x, l.op(Op::Tanh, {softplus(l, x, l.number(1), l.number(20))})});),
+    ROW("softplus", "input beta= threshold=", const ValueId x = l.toFloat(c[0]);
+        return softplus(l, x, c.has(1) ? l.toFloat(c[1]) : l.number(1), c.has(2) ? l.toFloat(c[2]) : l.number(20));),
+    ROW("logsigmoid", "input", return logSigmoid(l, l.toFloat(c[0]));),
+    ROW("softsign", "input", const ValueId x = l.toFloat(c[0]); return l.op(Op::Div, {x, l.op(Op::Add, {l.op(Op::Abs, {x}), l.number(1)})});),
+    ROW("tanhshrink", "input", const ValueId x = l.toFloat(c[0]); return l.op(Op::Sub, {x, l.op(Op::Tanh, {x})});),
+    ROW("elu", "input alpha=", const ValueId x = l.toFloat(c[0]);
+        return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {l.op(Op::Expm1, {x}), c.has(1) ? l.toFloat(c[1]) : l.number(1)}));),
+    ROW("leaky_relu", "input negative_slope=", const ValueId x = l.toFloat(c[0]);
+        return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {x, c.has(1) ? l.toFloat(c[1]) : l.number(0.01)}));),
+    ROW("hardtanh", "input min_val= max_val=", const ValueId low = c.has(1) ? c[1] : l.integer(-1), high = c.has(2) ? c[2] : l.integer(1);
+        return l.arith(Op::Min, l.arith(Op::Max, c[0], low), high);),
+    ROW("hardsigmoid", "input", const ValueId x = l.op(Op::Add, {l.toFloat(c[0]), l.number(3)});
+        return l.op(Op::Div, {l.op(Op::Min, {l.op(Op::Max, {x, l.number(0)}), l.number(6)}), l.number(6)});),
+    // comparisons, logic, bits
+    COMPARE("eq", "=="),
+    COMPARE("ne not_equal", "!="),
+    COMPARE("lt less", "<"),
+    COMPARE("le less_equal", "<="),
+    COMPARE("gt greater", ">"),
+    COMPARE("ge greater_equal", ">="),
+    ROW("logical_and", "input other", return logical(l, Op::LogicalAnd, c);),
+    ROW("logical_or", "input other", return logical(l, Op::LogicalOr, c);),
+    ROW("logical_xor", "input other", return logical(l, Op::LogicalXor, c);),
+    ROW("logical_not", "input", return l.op(Op::LogicalNot, {l.toBool(c[0])});),
+    BINARY("bitwise_and", "&"),
+    BINARY("bitwise_or", "|"),
+    BINARY("bitwise_xor", "^"),
+    ROW("bitwise_not", "input", return l.invert(c[0]);),
+    BINARY("bitwise_left_shift", "<<"),
+    BINARY("bitwise_right_shift", ">>"),
+    ROW("isnan", "input", return floatTest(l, Op::IsNan, c[0]);),
+    ROW("isinf", "input", return floatTest(l, Op::IsInf, c[0]);),
+    ROW("isposinf", "input", return l.kind(c[0]) == Kind::Float ? l.op(Op::Eq, {c[0], l.number(kInf)}) : l.boolean(false);),
+    ROW("isneginf", "input", return l.kind(c[0]) == Kind::Float ? l.op(Op::Eq, {c[0], l.number(-kInf)}) : l.boolean(false);),
+    ROW("isfinite", "input",
+        return l.op(Op::LogicalNot, {l.op(Op::LogicalOr, {floatTest(l, Op::IsNan, c[0]), floatTest(l, Op::IsInf, c[0])})});),
+    ROW("nan_to_num", "input nan= posinf= neginf=", return nanToNum(l, c);),
+    // choosing and casting
+    ROW("where", "condition input other", return where(l, c[0], c[1], c[2]);),
+    ROW(".where", "input condition other", return where(l, c[1], c[0], c[2]);),
+    ROW(".masked_fill", "input mask value", return where(l, c[1], c[2], c[0]);),
+    ROW("float", "input", return floatOf(l, c);),
+    ROW(".double", "input", return l.toFloat(c[0]);),
+    ROW("int .long", "input", return l.toInt(c[0]);),
+    ROW("bool", "input", return l.toBool(c[0]);),
+    {".half .bfloat16", "input", refuseHalf},
+    ROW(".to .type", "input dtype", return castTo(l, c, 1);),
+    ROW("tensor as_tensor", "data dtype=", return castTo(l, c, 1);),
+    ROW("zeros_like", "input dtype=", return fullLike(l, c, 0);),
+    ROW("ones_like", "input dtype=", return fullLike(l, c, 1);),
+    ROW("full_like", "input fill_value", return l.convert(c[1], l.kind(c[0]));),
+    ROW(".clone .detach .contiguous .item", "input", return c[0];),
+};
+
+} // namespace
+
+std::span<const Builtin> builtins() { return kBuiltins; }
+
+const Builtin *findBuiltin(std::string_view name, bool asMethod) {
+  const Builtin *found = nullptr;
+  for (const Builtin &builtin : kBuiltins)
+    forEachName(builtin, [&](std::string_view synonym, bool methodOnly) {
+      // A method-only row overrides the free function of the same name.
+      if (synonym == name && (methodOnly ? asMethod : !found))
+        found = &builtin;
+    });
+  return found;
+}
+
+std::optional<double> findConstant(std::string_view name) {
+  if (name == "inf" || name == "infty")
+    return kInf;
+  if (name == "nan")
+    return std::numeric_limits<double>::quiet_NaN();
+  if (name == "pi")
+    return std::numbers::pi;
+  if (name == "tau")
+    return 2 * std::numbers::pi;
+  if (name == "e")
+    return std::numbers::e;
+  return std::nullopt;
+}
+
+} // namespace attnjit::expr

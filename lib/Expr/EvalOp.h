@@ -1,0 +1,125 @@
+// The executable meaning of every op on numbers, generated from the op table. Shared by Interp and by constant folding, so that a folded formula cannot differ from
+// an evaluated one.
+#pragma once
+
+#include "Expr/Interp.h"
+#include "Expr/Ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace attnjit::expr {
+
+namespace eval {
+
+using I = std::int64_t;
+using U = std::uint64_t;
+
+inline I addWrap(I x, I y) { return static_cast<I>(static_cast<U>(x) + static_cast<U>(y)); }
+inline I subWrap(I x, I y) { return static_cast<I>(static_cast<U>(x) - static_cast<U>(y)); }
+inline I mulWrap(I x, I y) { return static_cast<I>(static_cast<U>(x) * static_cast<U>(y)); }
+
+inline I floorDiv(I x, I y) {
+  if (y == 0)
+    return 0;
+  if (y == -1) // x / -1 traps for the smallest int
+    return subWrap(0, x);
+  const I quotient = x / y;
+  return quotient - (x % y != 0 && (x < 0) != (y < 0));
+}
+inline I floorMod(I x, I y) {
+  if (y == 0 || y == -1)
+    return 0;
+  const I rest = x % y;
+  return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
+}
+inline double floorMod(double x, double y) {
+  const double rest = std::fmod(x, y);
+  return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
+}
+inline I truncMod(I x, I y) { return y == 0 || y == -1 ? 0 : x % y; }
+
+inline I intPow(I base, I exponent) {
+  if (exponent < 0)
+    return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
+  I power = 1;
+  for (; exponent; exponent >>= 1, base = mulWrap(base, base))
+    if (exponent & 1)
+      power = mulWrap(power, base);
+  return power;
+}
+inline I shiftLeft(I x, I count) { return count < 0 || count > 63 ? 0 : static_cast<I>(static_cast<U>(x) << count); }
+inline I shiftRight(I x, I count) { return count < 0 || count > 63 ? (x < 0 ? -1 : 0) : x >> count; }
+
+inline double minimum(double x, double y) {
+  if (std::isnan(x) || std::isnan(y))
+    return std::numeric_limits<double>::quiet_NaN();
+  return x < y || (x == y && std::signbit(x)) ? x : y;
+}
+inline double maximum(double x, double y) {
+  if (std::isnan(x) || std::isnan(y))
+    return std::numeric_limits<double>::quiet_NaN();
+  return x > y || (x == y && !std::signbit(x)) ? x : y;
+}
+inline I truncSaturate(double x) {
+  if (std::isnan(x))
+    return 0;
+  constexpr double kLimit = 9223372036854775808.0; // 2^63
+  return x >= kLimit ? std::numeric_limits<I>::max() : x < -kLimit ? std::numeric_limits<I>::min() : static_cast<I>(x);
+}
+
+} // namespace eval
+
+/// Applies `op` (no leaf) to up to three operands. `operandKind`: kind of the first operand, of the second for Select.
+inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, const Value &c) {
+  using namespace eval;
+  Value result;
+  const bool isFloat = operandKind == Kind::Float;
+  switch (op) {
+  case Op::Param:
+  case Op::Scalar:
+  case Op::Const:
+  case Op::Load: break;
+#define EVAL_INT(assign, expression)                                                                                                       \
+  {                                                                                                                                        \
+    [[maybe_unused]] const I x = a.i, y = b.i;                                                                                             \
+    result.assign = expression;                                                                                                            \
+  }
+#define EVAL_FLOAT(assign, expression)                                                                                                     \
+  {                                                                                                                                        \
+    [[maybe_unused]] const double x = a.f, y = b.f;                                                                                        \
+    result.assign = expression;                                                                                                            \
+  }
+#define EVAL_NNN(name, intEval, floatEval) if (isFloat) EVAL_FLOAT(f, floatEval) else EVAL_INT(i, intEval)
+#define EVAL_FFF(name, intEval, floatEval) EVAL_FLOAT(f, floatEval)
+#define EVAL_III(name, intEval, floatEval) EVAL_INT(i, intEval)
+#define EVAL_BBB(name, intEval, floatEval) EVAL_INT(i, intEval)
+#define EVAL_CMP(name, intEval, floatEval) if (isFloat) EVAL_FLOAT(i, floatEval) else EVAL_INT(i, intEval)
+#define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
+#define EVAL_SEL(name, intEval, floatEval) result = a.i ? b : c;
+#define EVAL_CAST(name, intEval, floatEval)                                                                                                \
+  if (Op::name == Op::ToFloat)                                                                                                             \
+    result.f = static_cast<double>(a.i);                                                                                                   \
+  else if (Op::name == Op::ToInt)                                                                                                          \
+    result.i = isFloat ? truncSaturate(a.f) : a.i;                                                                                         \
+  else                                                                                                                                     \
+    result.i = isFloat ? a.f != 0 : a.i != 0;
+#define EXPR_ROW(Name, spelling, arity, Types, lowering, interval, intEval, floatEval)                                                     \
+  case Op::Name: EVAL_##Types(Name, intEval, floatEval) break;
+#include "Expr/ExprOps.def"
+#undef EVAL_INT
+#undef EVAL_FLOAT
+#undef EVAL_NNN
+#undef EVAL_FFF
+#undef EVAL_III
+#undef EVAL_BBB
+#undef EVAL_CMP
+#undef EVAL_FB
+#undef EVAL_SEL
+#undef EVAL_CAST
+  }
+  return result;
+}
+
+} // namespace attnjit::expr

@@ -1,0 +1,90 @@
+#include "Expr/Frontend.h"
+
+#include "Expr/Parser.h"
+#include "Expr/Sema.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace attnjit::expr {
+
+namespace {
+
+bool isIdentifier(std::string_view name) {
+  const auto isLetter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; };
+  return !name.empty() && isLetter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) { return isLetter(c) || (c >= '0' && c <= '9'); });
+}
+
+/// Splits the captures into the Formula's two tables.
+Result<CaptureScope> declare(std::span<const CaptureInfo> captures, Formula &formula) {
+  CaptureScope scope;
+  scope.infos = captures;
+  for (std::size_t i = 0; i < captures.size(); ++i) {
+    const CaptureInfo &capture = captures[i];
+    if (!isIdentifier(capture.name))
+      return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}': not a name; use letters, digits and _, e.g. slope", capture.name)};
+    if (std::any_of(captures.begin(), captures.begin() + i, [&](const CaptureInfo &other) { return other.name == capture.name; }))
+      return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}' is given twice", capture.name)};
+    if (capture.rank < -1 || capture.rank > kMaxRank)
+      return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}' has rank {}; 0 to {} are accepted", capture.name, capture.rank, kMaxRank)};
+    if (capture.rank >= 0) {
+      scope.slots.push_back(static_cast<int>(formula.captures.size()));
+      formula.captures.push_back({capture.name, capture.dtype, capture.rank});
+    } else {
+      const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
+      scope.slots.push_back(static_cast<int>(formula.scalars.size()));
+      formula.scalars.push_back({capture.name, kind});
+    }
+  }
+  return scope;
+}
+
+bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+/// An empty text keeps the default that `function` holds.
+Result<void> parseMod(std::string_view text, ModKind mod, const CaptureScope &scope, Function &function) {
+  if (isBlank(text))
+    return {};
+  const SourceText source{mod == ModKind::Score ? "score_mod" : "mask_mod", text};
+  Result<Ast> ast = parseSyntax(source);
+  if (!ast)
+    return ast.error();
+  Result<Function> analysed = analyse(*ast, source, mod, scope);
+  if (!analysed)
+    return analysed.error();
+  function = std::move(*analysed);
+  return {};
+}
+
+} // namespace
+
+Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureInfo> captures) {
+  Formula formula = Formula::identity();
+  Result<CaptureScope> scope = declare(captures, formula);
+  if (!scope)
+    return scope.error();
+  if (Result<void> ok = parseMod(texts.scoreMod, ModKind::Score, *scope, formula.score); !ok)
+    return ok.error();
+  if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, *scope, formula.mask); !ok)
+    return ok.error();
+  return formula;
+}
+
+Result<std::string> dumpAst(const SourceTexts &texts) {
+  std::string out;
+  for (const SourceText &source : {SourceText{"score_mod", texts.scoreMod}, SourceText{"mask_mod", texts.maskMod}}) {
+    out += std::string(source.role) + '\n';
+    if (isBlank(source.text)) {
+      out += "  default\n";
+      continue;
+    }
+    Result<Ast> ast = parseSyntax(source);
+    if (!ast)
+      return ast.error();
+    out += dump(*ast);
+  }
+  return out;
+}
+
+} // namespace attnjit::expr

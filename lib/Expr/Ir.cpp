@@ -1,0 +1,127 @@
+#include "Expr/Ir.h"
+
+#include "Expr/Builder.h"
+#include "Expr/Ops.h"
+
+#include <fmt/format.h>
+
+namespace attnjit::expr {
+
+Formula Formula::identity() {
+  Formula formula;
+  Builder score, mask;
+  formula.score = score.finish(score.param(Param::Score));
+  formula.mask = mask.finish(mask.constantBool(true));
+  return formula;
+}
+
+bool Formula::scoreIsIdentity() const {
+  const Node &node = score[score.result];
+  return node.op == Op::Param && node.imm.i == static_cast<std::int64_t>(Param::Score);
+}
+
+bool Formula::maskIsTrue() const {
+  const Node &node = mask[mask.result];
+  return node.op == Op::Const && node.imm.i != 0;
+}
+
+namespace {
+
+Function simplified(const Function &function) {
+  Builder builder;
+  std::vector<ValueId> renamed(function.nodes.size());
+  for (std::size_t i = 0; i < function.nodes.size(); ++i) {
+    const Node &node = function.nodes[i];
+    std::vector<ValueId> operands(node.operands);
+    for (ValueId &operand : operands)
+      operand = renamed[operand];
+    switch (node.op) {
+    case Op::Const:
+      renamed[i] = node.kind == Kind::Float ? builder.constantFloat(node.imm.f, node.range) : builder.leaf(Op::Const, node.kind, node.imm.i, node.range);
+      break;
+    case Op::Param:
+    case Op::Scalar: renamed[i] = builder.leaf(node.op, node.kind, node.imm.i, node.range); break;
+    case Op::Load: renamed[i] = builder.load(static_cast<int>(node.imm.i), node.kind, operands, node.range); break;
+    default: renamed[i] = builder.op(node.op, operands, node.range);
+    }
+  }
+  return builder.finish(renamed[function.result]);
+}
+
+Error invalid(std::string_view function, std::size_t id, std::string_view what) {
+  return {ErrorCode::InvalidFormula, fmt::format("invalid IR: {} node {}: {}", function, id, what)};
+}
+
+Result<void> verifyLeaf(const Formula &formula, const Function &function, std::string_view name, std::size_t id) {
+  const Node &node = function.nodes[id];
+  if (node.op != Op::Load && !node.operands.empty())
+    return invalid(name, id, "a leaf has operands");
+  switch (node.op) {
+  case Op::Param: {
+    const std::int64_t first = name == "mask" ? static_cast<std::int64_t>(Param::B) : 0;
+    if (node.imm.i < first || node.imm.i > static_cast<std::int64_t>(Param::Kv))
+      return invalid(name, id, "no such argument");
+    return node.kind == kindOf(static_cast<Param>(node.imm.i)) ? Result<void>() : invalid(name, id, "the argument has another kind");
+  }
+  case Op::Scalar:
+    if (node.imm.i < 0 || static_cast<std::size_t>(node.imm.i) >= formula.scalars.size())
+      return invalid(name, id, "no such captured number");
+    return node.kind == formula.scalars[node.imm.i].kind ? Result<void>() : invalid(name, id, "the captured number has another kind");
+  case Op::Const:
+    return node.kind == Kind::Bool && node.imm.i != 0 && node.imm.i != 1 ? invalid(name, id, "a bool must be 0 or 1") : Result<void>();
+  default: break;
+  }
+  if (node.imm.i < 0 || static_cast<std::size_t>(node.imm.i) >= formula.captures.size())
+    return invalid(name, id, "no such captured tensor");
+  const CaptureDecl &capture = formula.captures[node.imm.i];
+  if (static_cast<int>(node.operands.size()) != capture.rank)
+    return invalid(name, id, fmt::format("{} indices for a captured tensor of rank {}", node.operands.size(), capture.rank));
+  for (ValueId operand : node.operands)
+    if (function.nodes[operand].kind != Kind::Int)
+      return invalid(name, id, "an index is not an int");
+  return node.kind == capture.elementKind() ? Result<void>() : invalid(name, id, "the load has another kind than its tensor");
+}
+
+Result<void> verifyFunction(const Formula &formula, const Function &function, std::string_view name, Kind kind) {
+  for (std::size_t id = 0; id < function.nodes.size(); ++id) {
+    const Node &node = function.nodes[id];
+    for (ValueId operand : node.operands)
+      if (operand >= id)
+        return invalid(name, id, "an operand does not come before its user");
+    if (info(node.op).types == OpTypes::Leaf) {
+      if (Result<void> ok = verifyLeaf(formula, function, name, id); !ok)
+        return ok;
+      continue;
+    }
+    if (static_cast<int>(node.operands.size()) != arity(node.op))
+      return invalid(name, id, fmt::format("{} takes {} operands, got {}", spelling(node.op), arity(node.op), node.operands.size()));
+    Kind kinds[3] = {};
+    for (std::size_t i = 0; i < node.operands.size(); ++i)
+      kinds[i] = function.nodes[node.operands[i]].kind;
+    if (resultKind(node.op, {kinds, node.operands.size()}) != node.kind)
+      return invalid(name, id, fmt::format("{} does not take operands of these kinds, or yields another kind", spelling(node.op)));
+  }
+  if (function.result >= function.nodes.size())
+    return invalid(name, function.result, "the result does not exist");
+  if (function[function.result].kind != kind)
+    return invalid(name, function.result, fmt::format("the result must be a {}", expr::name(kind)));
+  return {};
+}
+
+} // namespace
+
+Result<void> verify(const Formula &formula) {
+  for (const CaptureDecl &capture : formula.captures)
+    if (capture.rank < 0 || capture.rank > kMaxRank)
+      return Error{ErrorCode::InvalidFormula, fmt::format("invalid IR: captured tensor {}: rank {}, expected 0 to {}", capture.name, capture.rank, kMaxRank)};
+  if (Result<void> ok = verifyFunction(formula, formula.score, "score", Kind::Float); !ok)
+    return ok;
+  return verifyFunction(formula, formula.mask, "mask", Kind::Bool);
+}
+
+void simplify(Formula &formula) {
+  formula.score = simplified(formula.score);
+  formula.mask = simplified(formula.mask);
+}
+
+} // namespace attnjit::expr

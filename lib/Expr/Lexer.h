@@ -1,0 +1,26 @@
+// Python's tokens, as far as formulas need them.
+#pragma once
+
+#include "Expr/SourceText.h"
+
+#include <vector>
+
+namespace attnjit::expr {
+
+enum class TokenKind : std::uint8_t { Name, Int, Float, String, Operator, Newline, Indent, Dedent, End };
+
+struct Token {
+  TokenKind kind = TokenKind::End;
+  TextRange range;
+  std::string_view text; ///< the bytes of `range`; for a String what stands between the quotes
+  std::int64_t intValue = 0;
+  double floatValue = 0;
+
+  bool is(std::string_view spelling) const { return (kind == TokenKind::Operator || kind == TokenKind::Name) && text == spelling; }
+};
+
+/// All tokens of a checked text, ended by End. Newlines inside brackets, blank lines and comments leave no token; Indent and
+/// Dedent are relative to the first line's indentation.
+Result<std::vector<Token>> lex(const SourceText &source);
+
+} // namespace attnjit::expr
