@@ -1,0 +1,58 @@
+#include "attnjit-mlir/Conversion/TileToVector/TileToVector.h"
+
+#include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
+#include "attnjit-mlir/Dialect/Tile/Tile.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+#define GEN_PASS_DECL_CONVERTTILETOVECTORPASS
+#define GEN_PASS_DEF_CONVERTTILETOVECTORPASS
+#include "attnjit-mlir/Conversion/TileToVector/TileToVector.h.inc"
+
+namespace {
+
+struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileToVectorPass> {
+  using ConvertTileToVectorPassBase::ConvertTileToVectorPassBase;
+
+  void runOnOperation() override {
+    if (pipeline != "math" && pipeline != "flash") {
+      getOperation().emitError() << "pipeline: expected 'math' or 'flash', got '" << pipeline << "'";
+      return signalPassFailure();
+    }
+    if (vectorBits != 256 && vectorBits != 512) {
+      getOperation().emitError() << "vector-bits: expected 256 or 512, got " << vectorBits;
+      return signalPassFailure();
+    }
+    CpuTarget target{vectorBits, vectorBits == 512 ? 32 : 16};
+    for (KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<KernelOp>()))
+      if (failed(lower(kernel, target)))
+        return signalPassFailure();
+  }
+
+  LogicalResult lower(KernelOp kernel, const CpuTarget &target) {
+    FailureOr<TileProgram> program = TileProgram::match(kernel);
+    if (failed(program))
+      return failure();
+    if (pipeline == "math")
+      return lowerGeneric(*program, target);
+    if (std::optional<std::string> reason = flashRefusal(*program, target))
+      return kernel.emitError() << "the flash schedule does not take this program: " << *reason;
+    return lowerFlash(*program, target);
+  }
+};
+
+} // namespace
+
+void registerConvertTileToVectorPass() {
+  registerPass([] { return createConvertTileToVectorPass(); });
+}
+
+} // namespace attnjit::tile
