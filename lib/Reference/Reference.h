@@ -17,6 +17,8 @@ struct Call {
   TensorRef q, k, v; ///< [B,Hq,M,D] [B or 1,Hkv,N,D] [B or 1,Hkv,N,Dv], any strides, float dtypes
   std::optional<double> scale; ///< default 1/sqrt(D)
   int threads = 1;
+  /// Only query rows q with q % rowStep == 0 are computed (the rest of Output stays 0): an honest sample of a problem that is too large for the whole.
+  std::int64_t rowStep = 1;
 };
 
 /// Dense [B,Hq,M,Dv] and [B,Hq,M], in f64.
@@ -28,8 +30,8 @@ struct Output {
 /// By the definition, every step in f64 (A1..A9).
 Output forwardF64(const Call &call);
 
-/// The plain implementation at the operands' dtype: scores accumulated in f32 (f64 for f64), softmax in f32 over the whole row, P rounded to v's dtype, output rounded to
-/// q's dtype. The yardstick of "mean error at most k times that of a plain implementation".
+/// The plain implementation at the operands' dtype: scores accumulated in f32 (f64 for f64), softmax in f32 over the whole row, P rounded to v's dtype, output rounded
+/// to q's dtype. The yardstick of "mean error at most k times that of a plain implementation".
 Output forwardPlain(const Call &call);
 
 } // namespace attnjit::reference

@@ -1,0 +1,22 @@
+// Reading, rounding and writing floating-point elements of any dtype, without hardware support for half or bf16.
+#pragma once
+
+#include "attnjit/Types.h"
+
+#include <cstdint>
+
+namespace attnjit::reference {
+
+/// Element `offset` (in elements, signed) of an array of float dtype, exactly.
+double loadFloat(const void *data, DType dtype, std::int64_t offset);
+
+/// `value` rounded once, to nearest even, to a float dtype; overflow gives an infinity, NaN stays NaN.
+double roundTo(DType dtype, double value);
+
+/// Rounds `value` to a float dtype and stores it at `offset`.
+void storeFloat(void *data, DType dtype, std::int64_t offset, double value);
+
+/// Half the distance from 1 to the next number of a float dtype: 2^-24 for F32.
+double unitRoundoff(DType dtype);
+
+} // namespace attnjit::reference
