@@ -79,7 +79,7 @@ llvm::Expected<Compiled> compileLl(const std::string &text, const TargetDesc &de
   Compiled result;
   llvm::raw_string_ostream(result.ll) << **module;
   if (llvm::Error error = backend->optimize(**module))
-    return std::move(error);
+    return error;
   auto assembly = backend->emitAssembly(**module);
   if (!assembly)
     return assembly.takeError();
