@@ -85,13 +85,11 @@ private:
   }
   Value pointwise(PointwiseKind kind, ValueRange inputs) { return pointwise(kind, inputs, inputs.front().getType()); }
 
-  Value compare(Value a, Value b, arith::CmpFPredicate floats, arith::CmpIPredicate ints, arith::CmpIPredicate bools) {
+  Value compare(Value a, Value b, arith::CmpFPredicate floats, arith::CmpIPredicate ints) {
     if (isa<FloatType>(a.getType()))
       return arith::CmpFOp::create(builder, loc, floats, a, b);
-    return arith::CmpIOp::create(builder, loc, a.getType().isInteger(1) ? bools : ints, a, b);
+    return arith::CmpIOp::create(builder, loc, ints, a, b);
   }
-
-  Value allOnes(Type type) { return integer(-1, type); }
 
   Value load(ValueId id, const Node &node) {
     SmallVector<Value> indices;
@@ -117,10 +115,10 @@ private:
       if (from == Kind::Bool)
         return arith::ExtUIOp::create(builder, loc, intType, a);
       return pointwise(PointwiseKind::ToInt, a, intType);
-    case Kind::Bool: // NaN is true, as in Python
+    case Kind::Bool: // NaN is true, as in Python. Zero stands left: a formula's own `x != 0` has it right, and export tells them apart
       if (from == Kind::Float)
-        return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::UNE, a, number(0, a.getType()));
-      return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, a, integer(0, a.getType()));
+        return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::UNE, number(0, a.getType()), a);
+      return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, integer(0, a.getType()), a);
     }
     llvm_unreachable("kind");
   }
@@ -187,17 +185,18 @@ private:
     case Op::BitXor:
     case Op::LogicalXor:
       return binary<arith::XOrIOp>(in[0], in[1]);
-    case Op::BitNot:
+    case Op::BitNot: // the constant stands left, other than in a formula's own `x ^ -1`
+      return binary<arith::XOrIOp>(integer(-1, in[0].getType()), in[0]);
     case Op::LogicalNot:
-      return binary<arith::XOrIOp>(in[0], allOnes(in[0].getType()));
+      return binary<arith::XOrIOp>(in[0], integer(-1, in[0].getType()));
     case Op::Eq:
-      return compare(in[0], in[1], arith::CmpFPredicate::OEQ, arith::CmpIPredicate::eq, arith::CmpIPredicate::eq);
+      return compare(in[0], in[1], arith::CmpFPredicate::OEQ, arith::CmpIPredicate::eq);
     case Op::Ne:
-      return compare(in[0], in[1], arith::CmpFPredicate::UNE, arith::CmpIPredicate::ne, arith::CmpIPredicate::ne);
+      return compare(in[0], in[1], arith::CmpFPredicate::UNE, arith::CmpIPredicate::ne);
     case Op::Lt:
-      return compare(in[0], in[1], arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt, arith::CmpIPredicate::ult);
+      return compare(in[0], in[1], arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt);
     case Op::Le:
-      return compare(in[0], in[1], arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, arith::CmpIPredicate::ule);
+      return compare(in[0], in[1], arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle);
     case Op::Select:
       return arith::SelectOp::create(builder, loc, in[0], in[1], in[2]);
     case Op::ToFloat:

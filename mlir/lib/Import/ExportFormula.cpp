@@ -5,6 +5,8 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <charconv>
+#include <cmath>
 #include <optional>
 
 using namespace mlir;
@@ -123,6 +125,18 @@ Op pointwiseOp(PointwiseKind kind) {
   llvm_unreachable("kind");
 }
 
+/// The number that was written for a constant. An f32 stands for the shortest decimal that rounds to it: 0.1 comes back as 0.1 and not as
+/// 0.10000000149011612, so that a formula hashes alike before and after; as an f32 both are the same.
+double literal(FloatAttr attribute) {
+  double value = attribute.getValueAsDouble();
+  if (!attribute.getType().isF32() || !std::isfinite(value))
+    return value;
+  char buffer[32];
+  char *end = std::to_chars(buffer, buffer + sizeof buffer, static_cast<float>(value)).ptr;
+  std::from_chars(buffer, end, value);
+  return value;
+}
+
 /// Exports one region.
 class Exporter {
 public:
@@ -165,7 +179,7 @@ private:
     ValueId id = add(Op::Const, kind, {});
     Node &node = function.nodes[id];
     if (kind == Kind::Float)
-      node.imm.f = cast<FloatAttr>(attribute).getValueAsDouble();
+      node.imm.f = literal(cast<FloatAttr>(attribute));
     else if (kind == Kind::Bool)
       node.imm.i = cast<IntegerAttr>(attribute).getValue().isOne();
     else
@@ -210,8 +224,8 @@ private:
         .Case([&](arith::OrIOp) -> std::optional<ValueId> { return add(kind == Kind::Bool ? Op::LogicalOr : Op::BitOr, kind, operands); })
         .Case([&](arith::XOrIOp) -> std::optional<ValueId> {
           APInt mask;
-          if (matchPattern(inner->getOperand(1), m_ConstantInt(&mask)) && mask.isAllOnes())
-            return add(kind == Kind::Bool ? Op::LogicalNot : Op::BitNot, kind, {in(0)});
+          if (kind == Kind::Int && matchPattern(inner->getOperand(0), m_ConstantInt(&mask)) && mask.isAllOnes())
+            return add(Op::BitNot, kind, {in(1)});
           return add(kind == Kind::Bool ? Op::LogicalXor : Op::BitXor, kind, operands);
         })
         .Case([&](arith::CmpFOp compare) { return compareFloats(compare); })
@@ -242,8 +256,8 @@ private:
     case P::OEQ:
       return make(Op::Eq, a, b);
     case P::UNE:
-      if (matchPattern(compare.getRhs(), m_PosZeroFloat()))
-        return add(Op::ToBool, Kind::Bool, {a});
+      if (matchPattern(compare.getLhs(), m_PosZeroFloat()))
+        return add(Op::ToBool, Kind::Bool, {b});
       return make(Op::Ne, a, b);
     case P::OLT:
       return make(Op::Lt, a, b);
@@ -269,33 +283,45 @@ private:
   std::optional<ValueId> compareInts(arith::CmpIOp compare) {
     ValueId a = values.lookup(compare.getLhs()), b = values.lookup(compare.getRhs());
     auto make = [&](Op code, ValueId x, ValueId y) { return add(code, Kind::Bool, {x, y}); };
-    bool bools = compare.getLhs().getType().isInteger(1);
     using P = arith::CmpIPredicate;
+    if (compare.getLhs().getType().isInteger(1)) {
+      switch (compare.getPredicate()) { // comparing truth values is logic
+      case P::eq:
+        return addNot(make(Op::LogicalXor, a, b));
+      case P::ne:
+        return make(Op::LogicalXor, a, b);
+      case P::ult:
+      case P::sgt: // as a signed number, true is -1
+        return make(Op::LogicalAnd, addNot(a), b);
+      case P::ule:
+      case P::sge:
+        return make(Op::LogicalOr, addNot(a), b);
+      case P::ugt:
+      case P::slt:
+        return make(Op::LogicalAnd, a, addNot(b));
+      case P::uge:
+      case P::sle:
+        return make(Op::LogicalOr, a, addNot(b));
+      }
+    }
     switch (compare.getPredicate()) {
     case P::eq:
       return make(Op::Eq, a, b);
     case P::ne:
-      if (!bools && matchPattern(compare.getRhs(), m_Zero()))
-        return add(Op::ToBool, Kind::Bool, {a});
+      if (matchPattern(compare.getLhs(), m_Zero()))
+        return add(Op::ToBool, Kind::Bool, {b});
       return make(Op::Ne, a, b);
     case P::slt:
-      return bools ? std::nullopt : std::optional(make(Op::Lt, a, b));
+      return make(Op::Lt, a, b);
     case P::sle:
-      return bools ? std::nullopt : std::optional(make(Op::Le, a, b));
+      return make(Op::Le, a, b);
     case P::sgt:
-      return bools ? std::nullopt : std::optional(make(Op::Lt, b, a));
+      return make(Op::Lt, b, a);
     case P::sge:
-      return bools ? std::nullopt : std::optional(make(Op::Le, b, a));
-    case P::ult:
-      return bools ? std::optional(make(Op::Lt, a, b)) : std::nullopt;
-    case P::ule:
-      return bools ? std::optional(make(Op::Le, a, b)) : std::nullopt;
-    case P::ugt:
-      return bools ? std::optional(make(Op::Lt, b, a)) : std::nullopt;
-    case P::uge:
-      return bools ? std::optional(make(Op::Le, b, a)) : std::nullopt;
+      return make(Op::Le, b, a);
+    default: // unsigned: a formula's integers are signed
+      return {};
     }
-    return {};
   }
 
   ForwardOp op;
