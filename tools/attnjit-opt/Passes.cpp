@@ -1,6 +1,8 @@
 #include "Passes.h"
 
 #include "attnjit-mlir/Conversion/AttnToTile/AttnToTile.h"
+#include "attnjit-mlir/Conversion/TileToGPU/TileToGPU.h"
+#include "attnjit-mlir/Conversion/TileToVector/TileToVector.h"
 #include "attnjit-mlir/Transforms/TileVerify.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -9,7 +11,8 @@ namespace attnjit {
 void registerPasses() {
   attn::registerAttnToTilePass();
   tile::registerTileVerifyPass();
-  // convert-tile-to-vector and convert-tile-to-gpu register here.
+  tile::registerConvertTileToGPUPass();
+  tile::registerConvertTileToVectorPass();
 
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();

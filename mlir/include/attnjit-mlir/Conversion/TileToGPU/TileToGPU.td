@@ -1,0 +1,23 @@
+//===- TileToGPU.td - pass convert-tile-to-gpu ------------------------------------------------------------------------===//
+#ifndef ATTNJIT_CONVERSION_TILETOGPU_TD
+#define ATTNJIT_CONVERSION_TILETOGPU_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertTileToGPUPass : Pass<"convert-tile-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "Replaces each tile.kernel by a kernel for NVIDIA GPUs";
+  let description = [{
+    Before: `tile.kernel @f` in normal form (tile-verify).
+
+    After: `llvm.func @f(%args: !llvm.ptr {llvm.byval})` with `nvvm.kernel` and the launch sizes `attnjit.threads_per_block` and
+    `attnjit.shared_bytes` (attnjit-mlir/Conversion/TileToGPU/Schedules.h says how it is launched), and `llvm.mlir.global @f_shared`, its dynamic shared
+    memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice or inline PTX.
+
+    The one schedule so far is mma.sync, for sm_80 and later; the pass fails with its reason on a program that it cannot schedule.
+  }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_80\"", "architecture: sm_80, sm_89, sm_90 ...">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+#endif // ATTNJIT_CONVERSION_TILETOGPU_TD

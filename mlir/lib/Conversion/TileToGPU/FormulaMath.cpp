@@ -1,0 +1,94 @@
+#include "FormulaMath.h"
+
+#include "Fragments.h"
+#include "attnjit-mlir/Dialect/Attn/Attn.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// What has no inline form
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// The math ops that the shared emitters or the recipes below expand inline in f32; the others are calls on the CPU.
+static bool isInline(Operation &op) {
+  return isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp, math::IPowIOp,
+             math::IsFiniteOp, math::IsInfOp, math::IsNaNOp, math::LogOp, math::Log2Op, math::RoundEvenOp, math::RsqrtOp, math::SqrtOp,
+             math::TanhOp, math::TruncOp>(op);
+}
+
+static std::optional<std::string> missingFunction(Operation &op) {
+  auto isFloat = [&] { return isa<FloatType>(op.getOperand(0).getType()); };
+  if (auto pointwise = dyn_cast<attn::PointwiseOp>(op)) {
+    switch (pointwise.getKind()) {
+    case attn::PointwiseKind::Rem:
+    case attn::PointwiseKind::FloorMod:
+    case attn::PointwiseKind::Pow:
+    case attn::PointwiseKind::Hypot:
+      if (isFloat())
+        return stringifyPointwiseKind(pointwise.getKind()).str() + " of floats";
+      return std::nullopt;
+    default:
+      return std::nullopt;
+    }
+  }
+  if (isa<attn::LoadOp>(op))
+    return std::nullopt;
+  if (isa<math::MathDialect>(op.getDialect()))
+    return isInline(op) ? std::nullopt : std::optional(op.getName().stripDialect().str());
+  if (isa<arith::RemFOp, arith::CeilDivUIOp>(op))
+    return op.getName().stripDialect().str();
+  return std::nullopt;
+}
+
+std::optional<std::string> functionMissingOnGpu(Region *formula) {
+  if (!formula)
+    return std::nullopt;
+  for (Operation &op : formula->front().without_terminator())
+    if (std::optional<std::string> missing = missingFunction(op))
+      return missing;
+  return std::nullopt;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Recipes
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// 1 - 2 / (e^2|x| + 1) away from 0, where nothing cancels, and an odd polynomial near it: at most 3 ulp everywhere. tanh.approx would be one instruction, but its
+/// error of 2^-11 is that of bf16: a softcap of 50 would move scores by 0.02.
+static Value emitTanh(const Emitter &emit, Value x) {
+  static constexpr double kOdd[] = {-0.33333298563957214, 0.13331924378871918, -0.053783830255270004, 0.020795969292521477,
+                                    -0.005895155481994152}; // relative error 3e-9 up to 0.6
+  Type type = x.getType();
+  auto number = [&](double value) { return emit.constFloat(type, value); };
+  Value size = emit.make<LLVM::FAbsOp>(type, x, LLVM::FastmathFlagsAttr());
+  Value power = emitFastExp2(emit, emit.mulF(size, number(2 * M_LOG2E))); // inf for a large x gives 1
+  Value far = emit.fma(emitFastReciprocal(emit, emit.addF(power, number(1.0))), number(-2.0), number(1.0));
+  far = emit.make<LLVM::CopySignOp>(type, far, x, LLVM::FastmathFlagsAttr());
+  Value square = emit.mulF(x, x), sum = number(kOdd[4]);
+  for (int i = 3; i >= 0; --i)
+    sum = emit.fma(sum, square, number(kOdd[i]));
+  Value near = emit.fma(emit.mulF(sum, square), x, x);
+  return emit.select(emit.cmp(Emitter::CmpF::OLT, size, number(0.6)), near, far); // NaN goes far, and stays
+}
+
+void specializeMath(Region *formula) {
+  if (!formula)
+    return;
+  for (Operation &op : llvm::make_early_inc_range(formula->front().without_terminator())) {
+    if (!isa<math::TanhOp, math::Exp2Op>(op))
+      continue;
+    OpBuilder builder(&op);
+    Emitter emit(builder, op.getLoc());
+    Value x = op.getOperand(0);
+    // Not the flushing form: a formula may ask for small numbers.
+    Value result = isa<math::TanhOp>(op) ? emitTanh(emit, x) : Value(emit.make<LLVM::Exp2Op>(x.getType(), x, LLVM::FastmathFlagsAttr()));
+    op.getResult(0).replaceAllUsesWith(result);
+    op.erase();
+  }
+}
+
+} // namespace attnjit::tile

@@ -1,0 +1,94 @@
+#include "SharedTile.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+namespace {
+
+/// Bytes that one cp.async moves.
+constexpr int64_t kChunkBytes = 16, kChunkElements = kChunkBytes / 2;
+
+struct Copy {
+  const Emitter &emit;
+  const ThreadPosition &position;
+  int64_t threads;
+  Value shared; ///< first element of the tile
+  const SharedTile &tile;
+  const TileSource &source;
+  Value global; ///< element (0, 0) of the head, a pointer to global memory
+  Value rowStrideBytes;
+
+  /// Whether a row of the tile exists in memory, and the address of that row: of the first one where it does not.
+  std::pair<Value, Value> locate(Value row) const {
+    Value absolute = emit.add(source.first, emit.make<arith::ExtUIOp>(emit.i64(), row));
+    Value inside = emit.cmp(Emitter::CmpI::slt, absolute, source.end);
+    Value safe = emit.select(inside, absolute, source.first);
+    return {inside, emitByteOffset(emit, global, emit.mul(safe, rowStrideBytes))};
+  }
+
+  Value sharedAt(Value row, Value columnBytes) const {
+    return emitByteOffset(emit, shared, emit.add(emit.mul(row, tile.pitchBytes()), columnBytes));
+  }
+
+  /// Every thread copies chunks thread, thread + threads ...: neighbours copy neighbouring chunks. A chunk that does not exist is filled with zero.
+  void chunks() const {
+    int64_t chunksPerRow = tile.cols / kChunkElements, total = tile.rows * chunksPerRow;
+    Value none = emit.constInt(emit.i32(), 0), all = emit.constInt(emit.i32(), kChunkBytes);
+    for (int64_t base = 0; base < total; base += threads) {
+      Value chunk = emit.add(position.thread, base);
+      auto copy = [&] {
+        Value row = emit.make<arith::DivUIOp>(chunk, emit.constInt(emit.i32(), chunksPerRow));
+        Value column = emit.mul(emit.sub(chunk, emit.mul(row, chunksPerRow)), kChunkBytes);
+        auto [inside, rowAddress] = locate(row);
+        emit.make<NVVM::CpAsyncOp>(sharedAt(row, column), emitByteOffset(emit, rowAddress, column), kChunkBytes,
+                                   NVVM::LoadCacheModifierKind::CG, emit.select(inside, all, none));
+      };
+      if (base + threads <= total)
+        copy();
+      else
+        emit.ifThen(emit.cmp(Emitter::CmpI::ult, chunk, emit.constInt(emit.i32(), total)), copy);
+    }
+  }
+
+  /// Any strides, any alignment: one element at a time.
+  void elements() const {
+    Value begin = emit.make<arith::ExtUIOp>(emit.i64(), position.thread);
+    Value columnStrideBytes = emit.mul(source.operand.strides[3], 2);
+    emit.loop(begin, emit.index(tile.rows * tile.cols), emit.index(threads), [&](Value wide) {
+      Value i = emit.toInt(emit.i32(), wide);
+      Value row = emit.make<arith::DivUIOp>(i, emit.constInt(emit.i32(), tile.cols));
+      Value column = emit.sub(i, emit.mul(row, tile.cols));
+      auto [inside, rowAddress] = locate(row);
+      Value zero = emit.constInt(emit.i16(), 0);
+      Emitter::Values element = emit.ifElse({emit.i16()}, inside, [&, rowAddress = rowAddress]() -> Emitter::Values {
+        Value offset = emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), column), columnStrideBytes);
+        return {emit.load(emit.i16(), emitByteOffset(emit, rowAddress, offset))};
+      }, [&]() -> Emitter::Values { return {zero}; });
+      emit.store(element[0], sharedAt(row, emit.shl(column, 1)));
+    });
+  }
+};
+
+} // namespace
+
+void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
+                      const TileSource &source) {
+  const OperandAccess &operand = source.operand;
+  Value first = emit.add(emit.mul(source.b, operand.strides[0]), emit.mul(source.head, operand.strides[1]));
+  Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
+  Value global = emit.make<LLVM::AddrSpaceCastOp>(globalPointer, operand.pointer);
+  global = emitByteOffset(emit, global, emit.shl(first, 1));
+  Copy copy{emit, position, threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile, source, global, emit.shl(operand.strides[2], 1)};
+  if (!source.contiguous)
+    return copy.elements();
+  // The compiled-in stride class promises a last stride of 1; alignment is the launch's affair.
+  Value bits = emit.bitOr(emit.make<LLVM::PtrToIntOp>(emit.i64(), global), copy.rowStrideBytes);
+  Value misaligned = emit.bitAnd(bits, emit.index(kChunkBytes - 1));
+  emit.ifElse({}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
+              [&] { return copy.elements(), Emitter::Values(); });
+}
+
+} // namespace attnjit::tile
