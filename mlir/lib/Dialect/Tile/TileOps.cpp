@@ -124,8 +124,8 @@ LogicalResult DotOp::verify() {
 static LogicalResult verifyRowOf(Operation *op, StringRef what, RowType row, TileType tile) {
   if (row.getRows() == tile.getRows() && row.getElementType() == tile.getElementType())
     return success();
-  return op->emitOpError() << what << ": expected !tile.row<" << tile.getRows() << "x" << tile.getElementType() << "> for " << tile << ", got "
-                           << row;
+  return op->emitOpError() << what << ": expected " << RowType::get(op->getContext(), tile.getRows(), tile.getElementType()) << " for " << tile
+                           << ", got " << row;
 }
 
 LogicalResult RowScaleOp::verify() { return verifyRowOf(*this, "factors", getFactors().getType(), getTile().getType()); }
