@@ -82,7 +82,7 @@ ValueId Builder::op(Op op, std::span<const ValueId> operands, TextRange range) {
   return make(Node{op, *kind, {operands.begin(), operands.end()}, {}, range});
 }
 
-std::vector<Node> Builder::take(std::span<ValueId> roots) const {
+std::vector<Node> inPostOrder(std::span<const Node> nodes, std::span<ValueId> roots) {
   constexpr ValueId kUnseen = ~ValueId{0};
   std::vector<ValueId> renumbered(nodes.size(), kUnseen);
   std::vector<Node> taken;

@@ -10,6 +10,9 @@
 
 namespace attnjit::expr {
 
+/// The nodes that `roots` need, in depth-first post order of the operands (so that equal meaning of structure prints alike); updates `roots`.
+std::vector<Node> inPostOrder(std::span<const Node> nodes, std::span<ValueId> roots);
+
 class Builder {
 public:
   /// `fold` = false keeps every node as asked for (tests that compare raw and simplified formulas).
@@ -34,8 +37,8 @@ public:
   bool isConst(ValueId id) const { return nodes[id].op == Op::Const; }
   std::size_t size() const { return nodes.size(); }
 
-  /// The nodes that `roots` need, in depth-first post order of the operands (so that equal meaning of structure prints alike); updates `roots`.
-  std::vector<Node> take(std::span<ValueId> roots) const;
+  /// What `roots` need, in post order; updates `roots`.
+  std::vector<Node> take(std::span<ValueId> roots) const { return inPostOrder(nodes, roots); }
   Function finish(ValueId result) const;
 
 private:

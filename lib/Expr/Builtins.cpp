@@ -71,7 +71,7 @@ ValueId logical(Lower &l, Op op, const Call &c) {
 }
 
 ValueId where(Lower &l, ValueId condition, ValueId x, ValueId y) {
-  return l.isCondition(condition, "where") ? l.select(condition, x, y) : x;
+  return l.isCondition(condition, "'where'") ? l.select(condition, x, y) : x;
 }
 
 /// `test` of an int or bool is never true.

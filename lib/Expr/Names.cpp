@@ -33,10 +33,11 @@ std::optional<std::string_view> nearestName(std::string_view name, std::span<con
   constexpr std::size_t kLongest = 64; // keeps the work bounded on absurd names
   if (name.size() > kLongest)
     return nearest;
-  std::size_t best = std::max<std::size_t>(1, name.size() / 3) + 1;
+  // Between equally near names, one of the same length is the likelier slip.
+  std::size_t best = 2 * (std::max<std::size_t>(1, name.size() / 3) + 1);
   for (std::string_view candidate : candidates)
     if (candidate.size() <= kLongest && candidate.size() + name.size() > 2)
-      if (const std::size_t edits = distance(name, candidate); edits < best) {
+      if (const std::size_t edits = 2 * distance(name, candidate) + (candidate.size() != name.size()); edits < best) {
         best = edits;
         nearest = candidate;
       }

@@ -1,4 +1,5 @@
 // Reads the canonical text back. It is line based and strict: the text was written by print(), perhaps edited by hand.
+#include "Expr/Builder.h"
 #include "Expr/Ir.h"
 #include "Expr/Ops.h"
 
@@ -30,6 +31,9 @@ public:
       return fail("the end of the text"), failure();
     if (Result<void> ok = verify(formula); !ok)
       return ok.error();
+    // Arguments have no line of their own; this puts them where the builder has them.
+    for (Function *function : {&formula.score, &formula.mask})
+      function->nodes = inPostOrder(function->nodes, {&function->result, 1});
     return std::move(formula);
   }
 

@@ -92,6 +92,8 @@ private:
   }
 
   void failExpected(std::string_view expected, std::string_view help = {}) {
+    if (peek().is("=") && peek(1).is(">"))
+      return fail(join(peek().range, peek(1).range), fmt::format("expected {}, found '=>'", expected), "write '>='");
     if (peek().is("="))
       return fail(peek().range, fmt::format("expected {}, found '='", expected), "'==' compares; assignments need the form 'def mod(...):'");
     fail(peek().range, fmt::format("expected {}, found {}", expected, found()), help);
@@ -160,7 +162,7 @@ private:
     if (!error && eat(","))
       return fail(rangeOf(result.value), "this is a tuple", "a mod returns one value");
     if (!error && peek().kind != TokenKind::End)
-      failExpected("an operator or the end of the text", peek().kind == TokenKind::Name && peek().is("if") ? "write 'a if condition else b'" : "");
+      failExpected("an operator or the end of the text", peek().is(")") || peek().is("]") ? "nothing opens this bracket; remove it" : "put an operator between two values");
     ast.functions.push_back(std::move(function));
   }
 
@@ -188,7 +190,7 @@ private:
     function.form = AstFunction::Form::Def;
     function.head = peek().range;
     if (peek().kind != TokenKind::Name || contains(kKeywords, peek().text))
-      return failExpected("the name of the function");
+      return failExpected("the name of the function", "a function reads 'def mask_mod(b, h, q_idx, kv_idx):'");
     function.name = take().text;
     for (const AstFunction &other : ast.functions)
       if (other.name == function.name)
@@ -204,7 +206,7 @@ private:
       return;
     if (eat(TokenKind::Newline)) {
       if (!eat(TokenKind::Indent))
-        return failExpected("the function's body, indented");
+        return failExpected("the function's body, indented", "indent the statements below 'def'");
       while (!error && !eat(TokenKind::Dedent) && peek().kind != TokenKind::End)
         parseStatement(function);
     } else {
@@ -220,7 +222,7 @@ private:
       if (peek().is("*") || peek().is("**"))
         return fail(peek().range, "a mod takes no variable arguments", "name every argument");
       if (peek().kind != TokenKind::Name || contains(kKeywords, peek().text))
-        return failExpected(fmt::format("an argument name or '{}'", close));
+        return failExpected(fmt::format("an argument name or '{}'", close), "arguments are plain names, separated by commas");
       const Token &name = take();
       for (const AstParameter &other : function.parameters)
         if (other.name == name.text)
@@ -241,7 +243,7 @@ private:
     while (!error && eat(";") && peek().kind != TokenKind::Newline && peek().kind != TokenKind::End)
       parseSimpleStatement(function);
     if (!error && !eat(TokenKind::Newline) && peek().kind != TokenKind::End)
-      failExpected("an operator or the end of the statement");
+      failExpected("an operator or the end of the statement", "put one statement on a line");
   }
 
   void parseSimpleStatement(AstFunction &function) {
@@ -262,7 +264,7 @@ private:
     if (eat("return")) {
       statement.isReturn = true;
       if (peek().kind == TokenKind::Newline || peek().kind == TokenKind::End)
-        return failExpected("a value after 'return'");
+        return failExpected("a value after 'return'", "a mod returns one value");
       statement.value = parseExpression();
       if (peek().is(","))
         fail(peek().range, "a mod returns one value, not a tuple", "return a single expression");
@@ -429,7 +431,7 @@ private:
         value = parseSubscript(value);
       } else if (eat(".")) {
         if (peek().kind != TokenKind::Name) {
-          failExpected("a name after '.'");
+          failExpected("a name after '.'", "write a method, e.g. x.abs()");
           break;
         }
         const Token &name = take();
@@ -506,7 +508,10 @@ private:
       return parseParenthesised(token.range);
     if (peek().is("[") || peek().is("{"))
       fail(token.range, "lists, sets and dictionaries are not accepted in a formula", "put the values into a captured tensor and index it");
-    failExpected("a value", error || peek().kind != TokenKind::End ? "a value is a name, a number, a call or something in brackets" : "the expression is not complete");
+    const bool doubled = at > 0 && (peek().is("&") || peek().is("|")) && tokens[at - 1].text == peek().text;
+    failExpected("a value", doubled                                ? "write 'and' or '&' for and, 'or' or '|' for or"
+                            : peek().kind == TokenKind::End ? "the expression is not complete"
+                                                            : "a value is a name, a number, a call or something in brackets");
     return nothing();
   }
 
