@@ -1,12 +1,10 @@
-#include "Compiler/Compiler.h"
+#include "Compiler/CompilerInterface.h"
 
 #include "BuildHash.inc"
 #include "attnjit/Version.h"
 
-#include "llvm/Config/llvm-config.h"
-
 namespace attnjit::compiler {
 
-std::string_view KernelCompiler::buildId() const { return ATTNJIT_VERSION_STRING "+llvm" LLVM_VERSION_STRING "+" ATTNJIT_BUILD_HASH; }
+std::string_view buildId() { return ATTNJIT_VERSION_STRING "+" ATTNJIT_BUILD_HASH; }
 
 } // namespace attnjit::compiler

@@ -38,6 +38,9 @@ struct KernelSpec {
 /// Canonical text of a spec: formula, problem, target. Equal specs = equal text; it is the cache key before hashing.
 std::string print(const KernelSpec &spec);
 
+/// Identifies version and sources of everything that can change a kernel; known without a compiler, because it is part of every cache key.
+std::string_view buildId();
+
 /// The public stage names, in order of the ladder.
 enum class Stage { Attn, Tile, Vector, Gpu, Llvm, Ll, Asm, Obj, Ptx };
 std::string_view name(Stage stage);
@@ -61,7 +64,7 @@ public:
   virtual Result<KernelImage> compile(const KernelSpec &spec, const CompileOptions &options) = 0;
   /// Goes on from the text of a stage (`attnjit-dump --from`); user errors are possible.
   virtual Result<KernelImage> compileFrom(Stage stage, std::string_view text, const CompileOptions &options) = 0;
-  /// Identifies compiler version and build; part of every image and key.
+  /// compiler::buildId() of the library that this object came from; the engine refuses one of another build.
   virtual std::string_view buildId() const = 0;
 };
 

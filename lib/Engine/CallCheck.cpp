@@ -1,0 +1,208 @@
+#include "Engine/CallCheck.h"
+
+#include "Engine/CaptureCheck.h"
+#include "Engine/TensorCheck.h"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <limits>
+
+namespace attnjit::engine {
+
+namespace {
+
+/// Bound of the narrow index class (KernelSpec::narrowIndices).
+constexpr std::int64_t kNarrow = std::int64_t{1} << 30;
+
+bool isNarrow(std::int64_t value) { return value >= -kNarrow && value <= kNarrow; }
+
+OperandArg operandArg(const TensorRef &tensor, bool broadcastBatch) {
+  OperandArg arg{tensor.data, {}};
+  for (int dim = 0; dim < tensor.rank; ++dim)
+    arg.strides[dim] = tensor.strides[dim];
+  if (broadcastBatch)
+    arg.strides[0] = 0;
+  return arg;
+}
+
+std::string_view letterOf(int dim, bool isQuery) {
+  constexpr std::string_view query[] = {"B", "Hq", "M", "D"}, key[] = {"B", "Hkv", "N", "D"};
+  return isQuery ? query[dim] : key[dim];
+}
+
+/// q, k and v against each other.
+Result<void> checkInputs(const ForwardCall &call, bool needsData) {
+  for (auto [name, tensor] : {std::pair{"q", &call.q}, {"k", &call.k}, {"v", &call.v}}) {
+    if (Result<void> view = checkView(name, *tensor, 4, needsData); !view)
+      return view;
+    if (!isFloat(tensor->dtype))
+      return invalidTensor(name, fmt::format("its dtype is {}; expected f32, bf16, f16 or f64", attnjit::name(tensor->dtype)));
+  }
+  const TensorRef &q = call.q, &k = call.k, &v = call.v;
+  for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
+    if (tensor->dtype != q.dtype)
+      return invalidTensor(name, fmt::format("its dtype is {}, that of q is {}; convert one of them", attnjit::name(tensor->dtype), attnjit::name(q.dtype)));
+
+  for (auto [name, tensor] : {std::pair{"q", &q}, {"v", &v}})
+    if (tensor->sizes[3] < 1 || tensor->sizes[3] > kMaxHeadDim)
+      return invalidTensor(name, fmt::format("its last size, the head dimension, is {}; it must be 1 to {} (sizes {})", tensor->sizes[3], kMaxHeadDim,
+                                             sizesText(*tensor)));
+  if (k.sizes[3] != q.sizes[3])
+    return invalidTensor("k", fmt::format("its head dimension is {}, that of q is {}; they must be equal (k {}, q {})", k.sizes[3], q.sizes[3], sizesText(k),
+                                          sizesText(q)));
+  for (int dim : {1, 2})
+    if (v.sizes[dim] != k.sizes[dim])
+      return invalidTensor("v", fmt::format("its {} (dimension {}) is {}, that of k is {}; they must be equal (v {}, k {})", letterOf(dim, false), dim,
+                                            v.sizes[dim], k.sizes[dim], sizesText(v), sizesText(k)));
+  for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
+    if (tensor->sizes[0] != q.sizes[0] && tensor->sizes[0] != 1)
+      return invalidTensor(name, fmt::format("its batch is {}, that of q is {}; it must be the same, or 1 to be shared ({} {}, q {})", tensor->sizes[0], q.sizes[0],
+                                             name, sizesText(*tensor), sizesText(q)));
+  const std::int64_t Hq = q.sizes[1], Hkv = k.sizes[1];
+  if (Hq != 0 && (Hkv == 0 || Hq % Hkv != 0))
+    return invalidTensor("k", fmt::format("its head count is {}, that of q is {}; q's must be a multiple of it (grouped heads, A4)", Hkv, Hq));
+  return {};
+}
+
+Result<void> checkOutput(std::string_view name, const TensorRef &tensor, DType dtype, std::span<const std::int64_t> sizes, bool needsData) {
+  if (Result<void> view = checkView(name, tensor, static_cast<int>(sizes.size()), needsData); !view)
+    return view;
+  if (tensor.dtype != dtype)
+    return invalidTensor(name, fmt::format("its dtype is {}, expected {}", attnjit::name(tensor.dtype), attnjit::name(dtype)));
+  if (!std::equal(sizes.begin(), sizes.end(), tensor.sizes.begin()))
+    return invalidTensor(name, fmt::format("expected sizes [{}], got {}", fmt::join(sizes.begin(), sizes.end(), ", "), sizesText(tensor)));
+  return checkDisjointElements(name, tensor);
+}
+
+/// An output that surely shares memory with another operand. Interleaved views (a packed q, k, v, out buffer) are legal and pass.
+Result<void> checkAliasing(const ForwardCall &call) {
+  struct Named {
+    std::string_view name;
+    const TensorRef *tensor;
+  };
+  const Named outputs[] = {{"out", &call.out}, {"lse", call.lse ? &*call.lse : nullptr}, {"max", call.max ? &*call.max : nullptr}};
+  const Named all[] = {{"q", &call.q}, {"k", &call.k}, {"v", &call.v}, outputs[0], outputs[1], outputs[2]};
+  for (const Named &output : outputs) {
+    if (!output.tensor)
+      continue;
+    const ByteRange written = touchedBytes(*output.tensor);
+    for (const Named &other : all) {
+      if (!other.tensor || other.tensor == output.tensor)
+        continue;
+      const ByteRange touched = touchedBytes(*other.tensor);
+      // Both start at the same element, or one leaves no gap in which the other could lie.
+      const bool sameStart = output.tensor->data == other.tensor->data && written.end > written.begin && touched.end > touched.begin;
+      if (sameStart || (written.intersects(touched) && (isGapless(*output.tensor) || isGapless(*other.tensor))))
+        return invalidTensor(output.name, fmt::format("it shares memory with {}; results are written while operands are still read, so give it memory of its own",
+                                                      other.name));
+    }
+  }
+  return {};
+}
+
+/// The linear code of a position (A10) has to fit 64 bits.
+Result<void> checkPositions(const Problem &problem) {
+  const __int128 rows = static_cast<__int128>(problem.B) * problem.Hq;
+  constexpr __int128 limit = std::numeric_limits<std::int64_t>::max();
+  const bool fits = rows <= limit && rows * problem.M <= limit && (rows * problem.M == 0 || problem.N <= limit / (rows * problem.M));
+  if (fits)
+    return {};
+  return Error{ErrorCode::InvalidArgument,
+               fmt::format("B * Hq * M * N = {} * {} * {} * {} does not fit 64 bits", problem.B, problem.Hq, problem.M, problem.N)};
+}
+
+Result<void> checkOptions(const ForwardCall &call) {
+  auto refuse = [](std::string why) { return Error{ErrorCode::InvalidArgument, std::move(why)}; };
+  if (call.scale && !std::isfinite(*call.scale))
+    return refuse(fmt::format("scale: {} is not a finite number; leave it out for 1/sqrt(D)", *call.scale));
+  if (call.threads < 0)
+    return refuse(fmt::format("threads: {} is negative; 0 means the engine's setting", call.threads));
+  constexpr std::int64_t kMaxTile = 4096;
+  for (auto [name, size] : {std::pair{"tiles.rows", call.tiles.rows}, {"tiles.cols", call.tiles.cols}})
+    if (size < 0 || size > kMaxTile)
+      return refuse(fmt::format("{}: {} is not a tile size; 0 lets the schedule choose, else 1 to {}", name, size, kMaxTile));
+  return {};
+}
+
+void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked) {
+  Problem &problem = checked.problem;
+  const TensorRef &q = call.q, &k = call.k, &v = call.v;
+  problem.B = q.sizes[0];
+  problem.Bkv = std::max(k.sizes[0], v.sizes[0]);
+  problem.Hq = q.sizes[1];
+  problem.Hkv = k.sizes[1];
+  problem.M = q.sizes[2];
+  problem.N = k.sizes[2];
+  problem.D = q.sizes[3];
+  problem.Dv = v.sizes[3];
+  problem.qType = problem.outType = q.dtype;
+  problem.kvType = k.dtype;
+  problem.scale = call.scale.value_or(1.0 / std::sqrt(static_cast<double>(problem.D)));
+  // The only element of a row is contiguous whatever its stride says.
+  auto lastIsOne = [](const TensorRef &tensor) { return tensor.strides[3] == 1 || tensor.sizes[3] == 1; };
+  problem.contiguous = lastIsOne(q) && lastIsOne(k) && lastIsOne(v);
+  problem.hasMask = mod.hasMask;
+  problem.scoreIsIdentity = mod.scoreIsIdentity;
+  problem.wantsLse = call.lse.has_value();
+  problem.wantsMax = call.max.has_value();
+  problem.tiles = call.tiles;
+
+  KernelArgs &args = checked.args;
+  args.B = problem.B;
+  args.Hq = problem.Hq;
+  args.Hkv = problem.Hkv;
+  args.M = problem.M;
+  args.N = problem.N;
+  args.scale = problem.scale;
+  args.q = operandArg(q, false);
+  args.k = operandArg(k, k.sizes[0] != problem.B);
+  args.v = operandArg(v, v.sizes[0] != problem.B);
+  args.out = operandArg(call.out, false);
+  if (call.lse)
+    args.lse = operandArg(*call.lse, false);
+  if (call.max)
+    args.max = operandArg(*call.max, false);
+}
+
+/// Which index classes this call needs: decided per call, because sizes and numbers are run-time arguments.
+void classifyIndices(const ModImpl &mod, CheckedCall &checked) {
+  Problem &problem = checked.problem;
+  problem.narrowIndices = isNarrow(problem.B) && isNarrow(problem.Hq) && isNarrow(problem.M) && isNarrow(problem.N);
+  for (std::size_t i = 0; i < checked.scalars.size(); ++i)
+    if (mod.formula.scalars[i].kind == expr::Kind::Int)
+      problem.narrowIndices &= isNarrow(checked.scalars[i].i);
+  problem.checkedIndices = !mod.indicesProved(problem.B, problem.Hq, problem.M, problem.N, checked.bindings());
+}
+
+} // namespace
+
+Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, CheckFor purpose) {
+  const bool needsData = purpose == CheckFor::Launch;
+  if (Result<void> inputs = checkInputs(call, needsData); !inputs)
+    return inputs.error();
+
+  const std::int64_t sizes[] = {call.q.sizes[0], call.q.sizes[1], call.q.sizes[2], call.v.sizes[3]};
+  const DType rowType = call.q.dtype == DType::F64 ? DType::F64 : DType::F32;
+  if (Result<void> out = checkOutput("out", call.out, call.q.dtype, sizes, needsData); !out)
+    return out.error();
+  for (auto [name, rows] : {std::pair{"lse", &call.lse}, {"max", &call.max}})
+    if (*rows)
+      if (Result<void> checked = checkOutput(name, **rows, rowType, std::span(sizes).first(3), needsData); !checked)
+        return checked.error();
+  if (needsData)
+    if (Result<void> aliasing = checkAliasing(call); !aliasing)
+      return aliasing.error();
+  if (Result<void> options = checkOptions(call); !options)
+    return options.error();
+
+  CheckedCall checked;
+  describe(call, mod, checked);
+  if (Result<void> positions = checkPositions(checked.problem); !positions)
+    return positions.error();
+  if (Result<void> captures = checkCaptures(call, mod, purpose, checked); !captures)
+    return captures.error();
+  classifyIndices(mod, checked);
+  return checked;
+}
+
+} // namespace attnjit::engine

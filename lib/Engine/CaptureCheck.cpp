@@ -1,0 +1,121 @@
+#include "Engine/CaptureCheck.h"
+
+#include "Engine/TensorCheck.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace attnjit::engine {
+
+namespace {
+
+std::string declaredText(const CaptureInfo &info) {
+  if (info.rank != CaptureInfo::kNumber)
+    return fmt::format("a tensor of {} with {} dimension{}", name(info.dtype), info.rank, info.rank == 1 ? "" : "s");
+  return info.dtype == DType::F64 ? "a number" : info.dtype == DType::I64 ? "an integer" : "a bool";
+}
+
+std::string givenText(const CaptureValue &value) {
+  if (const auto *tensor = std::get_if<TensorRef>(&value))
+    return fmt::format("a tensor of {} with {} dimension{}", name(tensor->dtype), tensor->rank, tensor->rank == 1 ? "" : "s");
+  if (const auto *number = std::get_if<double>(&value))
+    return fmt::format("the float {}", *number);
+  if (const auto *integer = std::get_if<std::int64_t>(&value))
+    return fmt::format("the integer {}", *integer);
+  return std::get<bool>(value) ? "true" : "false";
+}
+
+std::string namesText(const std::vector<CaptureInfo> &captures) {
+  std::vector<std::string_view> names;
+  for (const CaptureInfo &capture : captures)
+    names.push_back(capture.name);
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+}
+
+Error invalidCapture(const CaptureInfo &info, std::string why) { return {ErrorCode::InvalidArgument, fmt::format("capture '{}': {}", info.name, why)}; }
+
+/// The arguments in the order of mod.captures, whichever way the call names them.
+Result<std::vector<const CaptureValue *>> arrange(const ForwardCall &call, const std::vector<CaptureInfo> &declared) {
+  std::vector<const CaptureValue *> values(declared.size(), nullptr);
+  const auto unnamed = [](const CaptureArgument &argument) { return argument.name.empty(); };
+  const bool positional = !call.captures.empty() && unnamed(call.captures.front());
+  if (!std::all_of(call.captures.begin(), call.captures.end(), [&](const CaptureArgument &argument) { return unnamed(argument) == positional; }))
+    return Error{ErrorCode::InvalidArgument, "captures: some have names and some have none; name all of them or none"};
+
+  if (positional && call.captures.size() > declared.size())
+    return Error{ErrorCode::InvalidArgument, fmt::format("captures: {} values were given by position, the formula declares {} ({})", call.captures.size(),
+                                                         declared.size(), namesText(declared))};
+  for (std::size_t i = 0; i < call.captures.size(); ++i) {
+    const CaptureArgument &argument = call.captures[i];
+    std::size_t place = i;
+    if (!positional) {
+      const auto found = std::find_if(declared.begin(), declared.end(), [&](const CaptureInfo &info) { return info.name == argument.name; });
+      if (found == declared.end())
+        return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}': the formula declares no capture of that name (it has: {})", argument.name, namesText(declared))};
+      place = static_cast<std::size_t>(found - declared.begin());
+    }
+    if (values[place])
+      return invalidCapture(declared[place], "it was given twice");
+    values[place] = &argument.value;
+  }
+  for (std::size_t i = 0; i < declared.size(); ++i)
+    if (!values[i])
+      return invalidCapture(declared[i], fmt::format("it is missing; the call must give {}", declaredText(declared[i])));
+  return values;
+}
+
+Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
+  ScalarArg slot{};
+  const auto *integer = std::get_if<std::int64_t>(&value);
+  const auto *boolean = std::get_if<bool>(&value);
+  if (info.dtype == DType::F64) {
+    if (const auto *number = std::get_if<double>(&value))
+      return slot.f = *number, slot;
+    if (integer)
+      return slot.f = static_cast<double>(*integer), slot;
+  } else if (info.dtype == DType::I64) {
+    if (integer)
+      return slot.i = *integer, slot;
+    if (boolean)
+      return slot.i = *boolean, slot;
+  } else if (boolean) {
+    return slot.i = *boolean, slot;
+  }
+  return invalidCapture(info, fmt::format("the formula was parsed for {}, the call gives {}", declaredText(info), givenText(value)));
+}
+
+} // namespace
+
+Result<void> checkCaptures(const ForwardCall &call, const ModImpl &mod, CheckFor purpose, CheckedCall &checked) {
+  if (mod.captures.empty() && call.captures.empty())
+    return {};
+  Result<std::vector<const CaptureValue *>> values = arrange(call, mod.captures);
+  if (!values)
+    return values.error();
+
+  checked.captures.resize(mod.formula.captures.size());
+  checked.scalars.resize(mod.formula.scalars.size());
+  for (std::size_t i = 0; i < mod.captures.size(); ++i) {
+    const CaptureInfo &info = mod.captures[i];
+    const CaptureValue &value = *(*values)[i];
+    const ModImpl::Slot slot = mod.slots[i];
+    if (!slot.tensor) {
+      Result<ScalarArg> number = numberOf(info, value);
+      if (!number)
+        return number.error();
+      if (slot.index >= 0)
+        checked.scalars[static_cast<std::size_t>(slot.index)] = *number;
+      continue;
+    }
+    const auto *tensor = std::get_if<TensorRef>(&value);
+    if (!tensor || tensor->dtype != info.dtype || tensor->rank != info.rank)
+      return invalidCapture(info, fmt::format("the formula was parsed for {}, the call gives {}", declaredText(info), givenText(value)));
+    if (Result<void> view = checkView(fmt::format("capture '{}'", info.name), *tensor, info.rank, purpose == CheckFor::Launch); !view)
+      return view;
+    if (slot.index >= 0)
+      checked.captures[static_cast<std::size_t>(slot.index)] = *tensor;
+  }
+  return {};
+}
+
+} // namespace attnjit::engine

@@ -1,0 +1,89 @@
+#include "attnjit/Engine.h"
+
+#include "Engine/EngineImpl.h"
+#include "Engine/Launch.h"
+
+#include <fmt/format.h>
+
+namespace attnjit::inline v0 {
+
+namespace {
+
+std::string problemLine(const Problem &problem) {
+  return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides, {}, {} indices{}", name(problem.qType), problem.B, problem.Hq, problem.M, problem.D,
+                     name(problem.kvType), problem.Bkv, problem.Hkv, problem.N, problem.D, problem.Dv, problem.contiguous ? "contiguous" : "general",
+                     problem.hasMask ? "masked" : "no mask", problem.narrowIndices ? "32-bit" : "64-bit", problem.checkedIndices ? " checked at run time" : "");
+}
+
+std::string verdict(const BackendReport &report, bool chosen) {
+  if (chosen)
+    return "chosen";
+  if (!report.allowed)
+    return "not in the allowed set";
+  return report.accepted ? "can compute it, but comes later" : "cannot compute it";
+}
+
+} // namespace
+
+std::string ExplainReport::text() const {
+  std::string text = problemLine(problem) + "\n";
+  bool found = false;
+  for (const BackendReport &report : backends) {
+    const bool isChosen = !found && report.allowed && report.accepted;
+    found |= isChosen;
+    const bool registered = report.backend == SDPBackend::Overrideable && report.pipeline != name(report.backend);
+    text += fmt::format("{}{}: {}\n", name(report.backend), registered ? fmt::format(" '{}'", report.pipeline) : "", verdict(report, isChosen));
+    for (const BackendReason &reason : report.reasons)
+      text += fmt::format("  {:12} {}\n", reason.predicate, reason.ok ? "ok" : reason.detail);
+  }
+  if (!found)
+    text += "no allowed backend can compute this call\n";
+  return text;
+}
+
+Result<Engine> Engine::create(EngineOptions options) {
+  std::string library = options.compilerLibrary;
+  return engine::makeEngine(std::move(options), engine::findCompiler(std::move(library)));
+}
+
+Engine::Engine(std::shared_ptr<EngineImpl> engine) : engine(std::move(engine)) {}
+Engine::~Engine() = default;
+Engine::Engine(const Engine &) = default;
+Engine::Engine(Engine &&other) noexcept : engine(other.engine) {} // a moved-from Engine stays usable
+Engine &Engine::operator=(const Engine &) = default;
+Engine &Engine::operator=(Engine &&other) noexcept {
+  engine = other.engine;
+  return *this;
+}
+
+Result<ForwardReport> Engine::forward(const ForwardCall &call) const {
+  return engine::guarded([&] { return engine->forward(call); });
+}
+
+Result<Kernel> Engine::prepare(const ForwardCall &call) const {
+  return engine::guarded([&] { return engine->prepare(call); });
+}
+
+Result<ExplainReport> Engine::explain(const ForwardCall &call) const {
+  return engine::guarded([&] { return engine->explain(call); });
+}
+
+Result<Kernel> Engine::compileStages(const ForwardCall &call, const StageOptions &options) const {
+  return engine::guarded([&] { return engine->compileStages(call, options); });
+}
+
+Result<Kernel> Engine::compileFrom(std::string_view stage, std::string_view text, const StageOptions &options) const {
+  return engine::guarded([&] { return engine->compileFrom(stage, text, options); });
+}
+
+Result<void> Engine::registerPipeline(OverridePipeline pipeline) const {
+  return engine::guarded([&] { return engine->registerPipeline(std::move(pipeline)); });
+}
+
+EngineCounters Engine::counters() const { return engine->counters(); }
+void Engine::clearMemoryCache() const { engine->memory.clear(); }
+std::string Engine::cacheDirectory() const { return engine->disk ? engine->disk->directory() : ""; }
+const std::string &Engine::target() const { return engine->target.cpu; }
+int Engine::threads() const { return engine->site.threads; }
+
+} // namespace attnjit::inline v0

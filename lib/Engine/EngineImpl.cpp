@@ -1,0 +1,442 @@
+#include "Engine/EngineImpl.h"
+
+#include "Engine/Launch.h"
+#include "Runtime/ThreadPool.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace attnjit {
+
+namespace engine {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// The class of a call: everything that decides which kernel it gets, apart from the engine itself. Hashed as bytes, so every byte is set.
+struct CallClass {
+  Hash128 formula;
+  std::int64_t D, Dv, tileRows, tileCols;
+  std::uint64_t backends; ///< four bits each, in order
+  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, unused[2];
+};
+static_assert(sizeof(CallClass) == 64, "no padding: it is hashed as bytes");
+
+Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendSet &allowed) {
+  CallClass call{mod.textHash,
+                 problem.D,
+                 problem.Dv,
+                 problem.tiles.rows,
+                 problem.tiles.cols,
+                 0,
+                 static_cast<std::uint8_t>(problem.qType),
+                 static_cast<std::uint8_t>(problem.kvType),
+                 static_cast<std::uint8_t>(problem.outType),
+                 problem.contiguous,
+                 problem.checkedIndices,
+                 problem.narrowIndices,
+                 {}};
+  for (SDPBackend backend : allowed.inOrder())
+    call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);
+  return hashBytes(&call, sizeof call);
+}
+
+/// The cache key: everything that is compiled in, and by what.
+Hash128 keyOf(const compiler::KernelSpec &spec, std::string_view pipeline) {
+  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), pipeline, compiler::print(spec));
+  return hashBytes(text.data(), text.size());
+}
+
+/// An image answers for a spec if it was compiled from it, except that the schedule may have chosen tile sizes that the spec left open.
+bool imageIsOf(const ImageMetadata &meta, compiler::KernelSpec spec) {
+  if (meta.buildId != compiler::buildId())
+    return false;
+  if (spec.config.tileRows == 0)
+    spec.config.tileRows = meta.tileRows;
+  if (spec.config.tileCols == 0)
+    spec.config.tileCols = meta.tileCols;
+  return meta.problemText == compiler::print(spec);
+}
+
+std::vector<BackendReport> reportsOf(const std::vector<Candidate> &candidates) {
+  std::vector<BackendReport> reports;
+  for (const Candidate &candidate : candidates)
+    reports.push_back(candidate.report);
+  return reports;
+}
+
+Result<compiler::CompileOptions> compileOptions(const StageOptions &stages) {
+  compiler::CompileOptions options;
+  if (stages.onStage)
+    options.onStage = [&](compiler::Stage stage, std::string_view text) { stages.onStage(compiler::name(stage), text); };
+  if (stages.onTime)
+    options.onTime = stages.onTime;
+  if (!stages.stopAfter.empty()) {
+    options.stopAfter = compiler::parseStage(stages.stopAfter);
+    if (!options.stopAfter)
+      return Error{ErrorCode::InvalidArgument, fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stages.stopAfter)};
+  }
+  return options;
+}
+
+} // namespace
+
+Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
+  return guarded([&]() -> Result<Engine> {
+    if (Result<void> hooks = checkHooks(options.hooks); !hooks)
+      return hooks.error();
+    if (options.threads < 0)
+      return Error{ErrorCode::InvalidArgument, fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
+    Result<TargetDesc> target = parseTarget(options.target);
+    if (!target)
+      return target.error();
+    return Engine(std::make_shared<EngineImpl>(std::move(options), std::move(*target), std::move(compiler)));
+  });
+}
+
+} // namespace engine
+
+inline namespace v0 {
+
+using namespace engine;
+
+EngineImpl::EngineImpl(EngineOptions given, TargetDesc target, CompilerSource compiler)
+    : options(std::move(given)), target(std::move(target)),
+      site{std::make_shared<runtime::CpuLauncher>(options.hooks), options.threads > 0 ? options.threads : runtime::usableProcessors()},
+      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)) {
+  const std::string directory = options.cacheDirectory.value_or(DiskCache::defaultDirectory());
+  if (directory.empty())
+    return;
+  Result<std::unique_ptr<DiskCache>> opened = DiskCache::open(directory);
+  if (opened)
+    disk = std::move(*opened);
+  else
+    log(LogLevel::Warning, opened.error().message + "; working without it");
+}
+
+void EngineImpl::log(LogLevel level, std::string_view message) const {
+  if (!options.hooks.log)
+    return;
+  try {
+    options.hooks.log(level, message);
+  } catch (...) {
+    // A logger that fails must not fail the call it reports on.
+  }
+}
+
+PipelineList EngineImpl::pipelines() const {
+  std::shared_lock lock(pipelinesMutex);
+  return registered;
+}
+
+Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
+  auto refuse = [&](std::string_view why) { return Error{ErrorCode::InvalidArgument, fmt::format("pipeline '{}': {}", pipeline.name, why)}; };
+  if (pipeline.name.empty() || parseSDPBackend(pipeline.name))
+    return refuse("it needs a name of its own, different from those of the built-in backends");
+  if (!pipeline.build)
+    return refuse("it has no builder");
+  std::unique_lock lock(pipelinesMutex);
+  for (const auto &other : registered)
+    if (other->name == pipeline.name)
+      return refuse("a pipeline of that name is already registered");
+  registered.push_back(std::make_shared<const OverridePipeline>(std::move(pipeline)));
+  return {};
+}
+
+EngineCounters EngineImpl::counters() const {
+  const MemoryCache::Counters cache = memory.counters();
+  EngineCounters counters;
+  counters.compiles = compiles;
+  counters.compileFailures = compileFailures;
+  counters.memoryHits = cache.hits;
+  counters.memoryMisses = cache.misses;
+  counters.diskHits = diskHits;
+  counters.diskWrites = diskWrites;
+  counters.diskRejects = disk ? disk->rejects() : 0;
+  counters.evictions = cache.evictions;
+  counters.launches = launches;
+  counters.kernelsInMemory = cache.kernels;
+  counters.bytesInMemory = cache.bytes;
+  return counters;
+}
+
+Result<CheckedCall> EngineImpl::check(const ForwardCall &call, CheckFor purpose) const {
+  Result<CheckedCall> checked = checkCall(call, call.mod.impl(), purpose);
+  if (checked)
+    checked->problem.forGpu = target.kind == TargetDesc::Kind::Nvptx;
+  return checked;
+}
+
+compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const {
+  compiler::KernelSpec spec;
+  spec.formula = mod.impl().formula;
+  spec.qType = problem.qType;
+  spec.kvType = problem.kvType;
+  spec.outType = problem.outType;
+  spec.D = problem.D;
+  spec.Dv = problem.Dv;
+  spec.contiguous = problem.contiguous;
+  spec.checkedIndices = problem.checkedIndices;
+  spec.narrowIndices = problem.narrowIndices;
+  spec.backend = backend;
+  spec.config = {problem.tiles.rows, problem.tiles.cols};
+  spec.target = target;
+  return spec;
+}
+
+/// The kernel for a call: by its class from memory, else by selection, key, disk and compiler. Predicates of registered pipelines may look at lengths, which are no part of
+/// the class, so selection runs every time when there are any.
+Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked) {
+  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  const PipelineList known = allowed.contains(SDPBackend::Overrideable) ? pipelines() : PipelineList{};
+  const Hash128 fingerprint = fingerprintOf(checked.problem, call.mod.impl(), allowed);
+  if (known.empty())
+    if (KernelPtr kernel = memory.find(fingerprint))
+      return Obtained{std::move(kernel), KernelSource::Memory};
+
+  std::vector<Candidate> candidates = judge(checked.problem, allowed, known);
+  for (Candidate &candidate : candidates) {
+    if (!candidate.report.allowed || !candidate.report.accepted)
+      continue;
+    Result<Obtained> obtained = obtainFrom(candidate, call, checked.problem, fingerprint);
+    if (obtained || obtained.error().code != ErrorCode::NoBackend)
+      return obtained;
+    // The schedule itself refused: one more reason, and the next backend's turn.
+    candidate.report.accepted = false;
+    candidate.report.reasons.push_back({"schedule", false, obtained.error().message});
+    log(LogLevel::Info, fmt::format("{} refused: {}", candidate.report.pipeline, obtained.error().message));
+  }
+  return noBackendError(candidates);
+}
+
+/// Error: NoBackend when the pipeline refuses after all.
+Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem, const Hash128 &fingerprint) {
+  const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, call.mod);
+  const Hash128 key = keyOf(spec, candidate.report.pipeline);
+  Obtained how;
+  MemoryCache::Obtained obtained = memory.obtain(key, fingerprint, [&]() -> Result<KernelPtr> {
+    if (!candidate.pipeline)
+      return makeImageKernel(spec, key, call.mod, how);
+    how.source = KernelSource::Compiled;
+    return buildRegistered(*candidate.pipeline, spec, problem, call.mod);
+  });
+  if (!obtained.kernel)
+    return obtained.kernel.error();
+  how.kernel = *obtained.kernel;
+  if (!obtained.made)
+    how.source = KernelSource::Memory;
+  if (how.kernel->host)
+    how.source = KernelSource::Host;
+  return how;
+}
+
+Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how) {
+  if (KernelPtr cached = loadFromDisk(spec, key, mod, how))
+    return cached;
+
+  Result<compiler::CompilerInterface *> compiler = findCompiler();
+  if (!compiler)
+    return compiler.error();
+  const Clock::time_point start = Clock::now();
+  Result<KernelImage> image = (*compiler)->compile(spec, {});
+  how.compileNs = nanosecondsSince(start);
+  if (!image) {
+    ++compileFailures;
+    const bool refused = image.error().code == ErrorCode::Unsupported;
+    return Error{refused ? ErrorCode::NoBackend : image.error().code, image.error().message};
+  }
+  ++compiles;
+  how.source = KernelSource::Compiled;
+  log(LogLevel::Info, fmt::format("compiled {} for {} in {:.1f} ms ({} bytes)", image->meta.pipeline, image->meta.cpu, static_cast<double>(how.compileNs) * 1e-6,
+                                  image->code.size()));
+  if (disk) {
+    if (Result<void> stored = disk->store(key, *image); stored)
+      ++diskWrites;
+    else
+      log(LogLevel::Warning, stored.error().message);
+  }
+  return loadImage(std::move(*image), mod, site);
+}
+
+/// Null for a miss, whatever its cause.
+KernelPtr EngineImpl::loadFromDisk(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how) {
+  if (!disk)
+    return nullptr;
+  const Clock::time_point start = Clock::now();
+  std::optional<KernelImage> image = disk->load(key, [&](const ImageMetadata &meta) { return imageIsOf(meta, spec); });
+  if (!image)
+    return nullptr;
+  Result<KernelPtr> kernel = loadImage(std::move(*image), mod, site);
+  if (!kernel) {
+    log(LogLevel::Info, "cached image not used: " + kernel.error().message);
+    return nullptr;
+  }
+  ++diskHits;
+  how.source = KernelSource::Disk;
+  how.loadNs = nanosecondsSince(start);
+  return *kernel;
+}
+
+Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem, const Mod &mod) {
+  const PipelineContext context{mod, [&]() -> Result<std::string> {
+    Result<compiler::CompilerInterface *> compiler = findCompiler();
+    if (!compiler)
+      return compiler.error();
+    compiler::KernelSpec attn = spec;
+    attn.backend = SDPBackend::Math; // the attn stage is the same for every backend; MATH takes all
+    std::string text;
+    compiler::CompileOptions options;
+    options.stopAfter = compiler::Stage::Attn;
+    options.onStage = [&](compiler::Stage, std::string_view stage) { text = stage; };
+    if (Result<KernelImage> compiled = (*compiler)->compile(attn, options); !compiled)
+      return compiled.error();
+    return text;
+  }};
+
+  auto fail = [&](std::string_view why) { return Error{ErrorCode::Internal, fmt::format("pipeline '{}': its builder {}", pipeline.name, why)}; };
+  std::optional<Result<BuiltPipeline>> built;
+  try {
+    built = pipeline.build(problem, context);
+  } catch (const std::exception &exception) {
+    return fail(fmt::format("threw an exception: {}", exception.what()));
+  } catch (...) {
+    return fail("threw an exception");
+  }
+  if (!*built)
+    return built->error();
+
+  auto kernel = std::make_shared<KernelImpl>();
+  if (const auto *image = std::get_if<Kernel>(&**built)) {
+    *kernel = image->impl();
+    if (Result<void> fits = checkFits(*kernel, problem); !fits)
+      return fail("answered with a kernel of another problem: " + fits.error().message);
+    if (!kernel->host && !sameCaptures(kernel->meta, mod.impl().formula))
+      return fail("answered with a kernel of a formula with other captures");
+  } else {
+    kernel->host = std::get<HostKernel>(**built);
+    if (!kernel->host)
+      return fail("answered with an empty host callable");
+    kernel->meta.qType = problem.qType;
+    kernel->meta.kvType = problem.kvType;
+    kernel->meta.outType = problem.outType;
+    kernel->meta.D = problem.D;
+    kernel->meta.Dv = problem.Dv;
+    kernel->meta.contiguous = problem.contiguous;
+    kernel->meta.narrowIndices = problem.narrowIndices;
+    kernel->meta.checkedIndices = problem.checkedIndices;
+    kernel->meta.problemText = compiler::print(spec);
+  }
+  kernel->backend = SDPBackend::Overrideable;
+  kernel->pipeline = pipeline.name;
+  kernel->mod = mod;
+  kernel->launcher = site.launcher;
+  kernel->threads = site.threads;
+  return KernelPtr(std::move(kernel));
+}
+
+Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+  const Clock::time_point start = Clock::now();
+  Result<CheckedCall> checked = check(call, CheckFor::Launch);
+  if (!checked)
+    return checked.error();
+  if (checked->problem.forGpu)
+    return Error{ErrorCode::Unsupported, fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them", target.cpu)};
+  const bool noRows = checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0;
+  if (noRows)
+    return ForwardReport{};
+
+  Result<Obtained> obtained = obtain(call, *checked);
+  if (!obtained)
+    return obtained.error();
+  const std::int64_t lookupNs = nanosecondsSince(start) - obtained->compileNs - obtained->loadNs;
+  launches.fetch_add(1, std::memory_order_relaxed);
+  Result<ForwardReport> report = launch(*obtained->kernel, call.mod.impl(), *checked, call);
+  if (!report)
+    return report;
+  report->source = obtained->source;
+  report->lookupNs = lookupNs;
+  report->compileNs = obtained->compileNs;
+  report->loadNs = obtained->loadNs;
+  return report;
+}
+
+Result<Kernel> EngineImpl::prepare(const ForwardCall &call) {
+  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+  if (!checked)
+    return checked.error();
+  Result<Obtained> obtained = obtain(call, *checked);
+  if (!obtained)
+    return obtained.error();
+  return Kernel(std::move(obtained->kernel), obtained->source);
+}
+
+Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
+  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+  if (!checked)
+    return checked.error();
+  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  ExplainReport report;
+  report.problem = checked->problem;
+  report.backends = reportsOf(judge(checked->problem, allowed, pipelines()));
+  for (const BackendReport &backend : report.backends) {
+    if (!backend.allowed || !backend.accepted)
+      continue;
+    report.chosen = backend.backend;
+    report.pipeline = backend.pipeline;
+    break;
+  }
+  return report;
+}
+
+Result<Kernel> EngineImpl::compileStages(const ForwardCall &call, const StageOptions &stages) {
+  Result<compiler::CompileOptions> compileWith = compileOptions(stages);
+  if (!compileWith)
+    return compileWith.error();
+  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+  if (!checked)
+    return checked.error();
+  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  const std::vector<Candidate> candidates = judge(checked->problem, allowed, {});
+  const auto chosen = std::find_if(candidates.begin(), candidates.end(), [](const Candidate &c) { return c.report.allowed && c.report.accepted; });
+  if (chosen == candidates.end())
+    return noBackendError(candidates);
+  Result<compiler::CompilerInterface *> compiler = findCompiler();
+  if (!compiler)
+    return compiler.error();
+  Result<KernelImage> image = (*compiler)->compile(specOf(checked->problem, chosen->report.backend, call.mod), *compileWith);
+  if (!image)
+    return ++compileFailures, image.error();
+  ++compiles;
+  Result<KernelPtr> kernel = loadImage(std::move(*image), call.mod, site);
+  if (!kernel)
+    return kernel.error();
+  return Kernel(std::move(*kernel), KernelSource::Compiled);
+}
+
+Result<Kernel> EngineImpl::compileFrom(std::string_view stageName, std::string_view text, const StageOptions &stages) {
+  Result<compiler::CompileOptions> compileWith = compileOptions(stages);
+  if (!compileWith)
+    return compileWith.error();
+  const std::optional<compiler::Stage> stage = compiler::parseStage(stageName);
+  if (!stage)
+    return Error{ErrorCode::InvalidArgument, fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stageName)};
+  Result<compiler::CompilerInterface *> compiler = findCompiler();
+  if (!compiler)
+    return compiler.error();
+  Result<KernelImage> image = (*compiler)->compileFrom(*stage, text, *compileWith);
+  if (!image)
+    return ++compileFailures, image.error();
+  ++compiles;
+  Result<Mod> mod = modOf(image->meta);
+  if (!mod)
+    return mod.error();
+  Result<KernelPtr> kernel = loadImage(std::move(*image), *mod, site);
+  if (!kernel)
+    return kernel.error();
+  return Kernel(std::move(*kernel), KernelSource::Compiled);
+}
+
+} // namespace v0
+
+} // namespace attnjit

@@ -1,0 +1,68 @@
+// The engine behind its public face: selection, keys, caches, compiler, launch site.
+#pragma once
+
+#include "Engine/CallCheck.h"
+#include "Engine/CompilerLoader.h"
+#include "Engine/DiskCache.h"
+#include "Engine/KernelImpl.h"
+#include "Engine/MemoryCache.h"
+#include "Engine/Selection.h"
+#include "Support/TargetDesc.h"
+#include "attnjit/Engine.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+
+namespace attnjit::inline v0 {
+
+struct EngineImpl {
+  EngineImpl(EngineOptions options, TargetDesc target, engine::CompilerSource compiler);
+
+  Result<ForwardReport> forward(const ForwardCall &call);
+  Result<Kernel> prepare(const ForwardCall &call);
+  Result<ExplainReport> explain(const ForwardCall &call);
+  Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);
+  Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &stages);
+  Result<void> registerPipeline(OverridePipeline pipeline);
+  EngineCounters counters() const;
+
+  const EngineOptions options;
+  const TargetDesc target;
+  const engine::LaunchSite site;
+  engine::MemoryCache memory;
+  std::unique_ptr<engine::DiskCache> disk; ///< null: none
+
+private:
+  /// A kernel with how it was come by.
+  struct Obtained {
+    engine::KernelPtr kernel;
+    KernelSource source = KernelSource::None;
+    std::int64_t compileNs = 0, loadNs = 0;
+  };
+
+  Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
+  Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);
+  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem, const engine::Hash128 &fingerprint);
+  Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
+  engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
+  Result<engine::KernelPtr> buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem, const Mod &mod);
+  compiler::KernelSpec specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const;
+  engine::PipelineList pipelines() const;
+  void log(LogLevel level, std::string_view message) const;
+
+  const engine::CompilerSource findCompiler;
+  mutable std::shared_mutex pipelinesMutex;
+  engine::PipelineList registered;
+  std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0};
+};
+
+} // namespace attnjit::inline v0
+
+namespace attnjit::engine {
+
+/// An engine with a compiler of the caller's choice: Engine::create passes findCompiler(), tests pass their own.
+Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler);
+
+} // namespace attnjit::engine

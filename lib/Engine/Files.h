@@ -1,0 +1,27 @@
+// Whole files, read and written with errors that name them.
+#pragma once
+
+#include "attnjit/Result.h"
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace attnjit::engine {
+
+/// Errors: Io, also for a file above `maxBytes` or one that is no regular file.
+Result<std::vector<std::byte>> readFile(const std::string &path, std::size_t maxBytes);
+/// Reads an open descriptor of a regular file to its end.
+Result<std::vector<std::byte>> readDescriptor(int file, std::size_t maxBytes);
+
+/// Writes all bytes; an errno value, 0 on success.
+int writeDescriptor(int file, std::span<const std::byte> bytes);
+
+/// Through a staging file in the same directory and a rename: readers see the old file or the new one, whole.
+Result<void> writeFileAtomically(const std::string &path, std::span<const std::byte> bytes);
+
+/// A name for a staging file that no other process or thread uses.
+std::string stagingName();
+
+} // namespace attnjit::engine

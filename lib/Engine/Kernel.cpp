@@ -1,0 +1,184 @@
+#include "attnjit/Kernel.h"
+
+#include "Engine/CallCheck.h"
+#include "Engine/Files.h"
+#include "Engine/KernelImpl.h"
+#include "Engine/Launch.h"
+#include "Runtime/ThreadPool.h"
+#include "Support/TargetDesc.h"
+
+#include <array>
+#include <exception>
+#include <fmt/format.h>
+
+namespace attnjit {
+
+namespace engine {
+
+namespace {
+
+/// Larger than any kernel; keeps a file that is none from filling the memory.
+constexpr std::size_t kMaxImageBytes = std::size_t{256} << 20;
+
+/// Metadata come from a file: a launch must not divide by them or index with them before they were looked at.
+Result<void> checkMetadata(const ImageMetadata &meta) {
+  const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 && meta.tileRows <= (1 << 20) &&
+                     meta.tileCols >= 1 && meta.tileCols <= (1 << 20) && meta.workspaceBytes <= (std::uint64_t{1} << 40);
+  const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType);
+  if (sizes && types)
+    return {};
+  return Error{ErrorCode::Io, "not a usable kernel image: its metadata make no sense (sizes or dtypes out of range)"};
+}
+
+} // namespace
+
+Result<void> checkCpu(const ImageMetadata &meta) {
+  Result<TargetDesc> host = hostTarget();
+  if (!host)
+    return host.error();
+  Result<TargetDesc> wanted = parseTarget(meta.cpu);
+  if (!wanted)
+    return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for '{}', which this library does not know", meta.cpu)};
+  if (wanted->vectorBits > host->vectorBits)
+    return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for {} ({}); this CPU is {}", meta.cpu, meta.features, host->cpu)};
+  return {};
+}
+
+Result<Mod> modOf(const ImageMetadata &meta) {
+  constexpr std::string_view mark = "formula:\n";
+  const std::size_t at = meta.problemText.find(mark);
+  if (at == std::string::npos)
+    return Error{ErrorCode::Io, "not a usable kernel image: it does not say which formula it computes"};
+  Result<Mod> mod = Mod::parseCanonical(std::string_view(meta.problemText).substr(at + mark.size()));
+  if (!mod)
+    return Error{ErrorCode::Io, "not a usable kernel image: its formula cannot be read: " + mod.error().message};
+  return mod;
+}
+
+bool sameCaptures(const ImageMetadata &meta, const expr::Formula &formula) {
+  auto sameTensor = [](const CaptureMeta &a, const expr::CaptureDecl &b) { return a.dtype == b.dtype && a.rank == b.rank; };
+  auto sameNumber = [](const ScalarMeta &a, const expr::ScalarDecl &b) { return a.isFloat == (b.kind == expr::Kind::Float); };
+  return std::equal(meta.captures.begin(), meta.captures.end(), formula.captures.begin(), formula.captures.end(), sameTensor) &&
+         std::equal(meta.scalars.begin(), meta.scalars.end(), formula.scalars.begin(), formula.scalars.end(), sameNumber);
+}
+
+Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site) {
+  if (Result<void> meta = checkMetadata(image.meta); !meta)
+    return meta.error();
+  if (!sameCaptures(image.meta, mod.impl().formula))
+    return Error{ErrorCode::Io, "not a usable kernel image: its argument list does not fit its formula"};
+  auto kernel = std::make_shared<KernelImpl>();
+  if (image.meta.kind == ImageKind::CpuX86_64 && !image.code.empty() && checkCpu(image.meta)) {
+    Result<std::shared_ptr<const runtime::ImageMapping>> mapping = runtime::ImageMapping::map(image.code, image.meta.entryOffset);
+    if (!mapping)
+      return mapping.error();
+    kernel->mapping = std::move(*mapping);
+  } else {
+    kernel->unmapped = std::move(image.code);
+  }
+  kernel->backend = parseSDPBackend(image.meta.pipeline).value_or(SDPBackend::Overrideable);
+  kernel->pipeline = image.meta.pipeline;
+  kernel->meta = std::move(image.meta);
+  kernel->mod = mod;
+  kernel->launcher = site.launcher;
+  kernel->threads = site.threads;
+  return std::shared_ptr<const KernelImpl>(std::move(kernel));
+}
+
+} // namespace engine
+
+inline namespace v0 {
+
+std::string_view name(KernelSource source) {
+  constexpr std::array<std::string_view, 6> names = {"none", "compiled", "memory", "disk", "saved", "host"};
+  return names[static_cast<std::size_t>(source)];
+}
+
+Kernel::Kernel(std::shared_ptr<const KernelImpl> kernel, KernelSource source) : kernel(std::move(kernel)), from(source) {}
+Kernel::~Kernel() = default;
+Kernel::Kernel(const Kernel &) = default;
+Kernel::Kernel(Kernel &&other) noexcept : kernel(other.kernel), from(other.from) {} // a moved-from Kernel stays usable
+Kernel &Kernel::operator=(const Kernel &) = default;
+Kernel &Kernel::operator=(Kernel &&other) noexcept {
+  kernel = other.kernel;
+  from = other.from;
+  return *this;
+}
+
+Result<ForwardReport> Kernel::forward(const ForwardCall &call) const {
+  return engine::guarded([&]() -> Result<ForwardReport> {
+    Result<engine::CheckedCall> checked = engine::checkCall(call, kernel->mod.impl(), engine::CheckFor::Launch);
+    if (!checked)
+      return checked.error();
+    if (Result<void> fits = engine::checkFits(*kernel, checked->problem); !fits)
+      return fits.error();
+    Result<ForwardReport> report = engine::launch(*kernel, kernel->mod.impl(), *checked, call);
+    if (report)
+      report->source = kernel->host ? KernelSource::Host : from;
+    return report;
+  });
+}
+
+Result<std::vector<std::byte>> Kernel::bytes() const {
+  if (kernel->host)
+    return Error{ErrorCode::Unsupported, fmt::format("pipeline '{}' is a host callable, which has no image to save", kernel->pipeline)};
+  const std::span<const std::byte> code = kernel->code();
+  return serialize({kernel->meta, {code.begin(), code.end()}});
+}
+
+Result<void> Kernel::save(const std::string &path) const {
+  Result<std::vector<std::byte>> image = bytes();
+  if (!image)
+    return image.error();
+  return engine::writeFileAtomically(path, *image);
+}
+
+Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) {
+  return engine::guarded([&]() -> Result<Kernel> {
+    if (Result<void> checked = engine::checkHooks(hooks); !checked)
+      return checked.error();
+    Result<KernelImage> image = deserialize(bytes);
+    if (!image)
+      return image.error();
+    if (image->meta.kind == ImageKind::CpuX86_64)
+      if (Result<void> cpu = engine::checkCpu(image->meta); !cpu)
+        return cpu.error();
+    Result<Mod> mod = engine::modOf(image->meta);
+    if (!mod)
+      return mod.error();
+    const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors()};
+    Result<std::shared_ptr<const KernelImpl>> kernel = engine::loadImage(std::move(*image), *mod, site);
+    if (!kernel)
+      return kernel.error();
+    return Kernel(std::move(*kernel), KernelSource::Saved);
+  });
+}
+
+Result<Kernel> Kernel::load(const std::string &path, Hooks hooks) {
+  Result<std::vector<std::byte>> file = engine::readFile(path, engine::kMaxImageBytes);
+  if (!file)
+    return file.error();
+  Result<Kernel> kernel = fromBytes(*file, std::move(hooks));
+  if (!kernel)
+    return Error{kernel.error().code, fmt::format("{}: {}", path, kernel.error().message)};
+  return kernel;
+}
+
+SDPBackend Kernel::backend() const { return kernel->backend; }
+const std::string &Kernel::pipeline() const { return kernel->pipeline; }
+KernelSource Kernel::source() const { return from; }
+const std::string &Kernel::problemText() const { return kernel->meta.problemText; }
+const std::string &Kernel::buildId() const { return kernel->meta.buildId; }
+std::string_view Kernel::ptx() const {
+  if (kernel->meta.kind != ImageKind::Ptx)
+    return {};
+  return {reinterpret_cast<const char *>(kernel->unmapped.data()), kernel->unmapped.size()};
+}
+std::size_t Kernel::codeBytes() const { return kernel->code().size(); }
+std::size_t Kernel::workspaceBytes() const { return kernel->meta.workspaceBytes; }
+std::int64_t Kernel::tileRows() const { return kernel->meta.tileRows; }
+std::int64_t Kernel::tileCols() const { return kernel->meta.tileCols; }
+
+} // namespace v0
+
+} // namespace attnjit

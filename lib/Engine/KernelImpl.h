@@ -1,0 +1,53 @@
+// A loaded kernel: an image's metadata with its mapped code, or a host callable.
+#pragma once
+
+#include "Engine/ModImpl.h"
+#include "Runtime/CpuLauncher.h"
+#include "Runtime/ImageMapping.h"
+#include "Support/KernelImage.h"
+#include "attnjit/Kernel.h"
+#include "attnjit/Pipeline.h"
+
+#include <memory>
+
+namespace attnjit::inline v0 {
+
+/// Never changes once made; shared by the cache, Kernel values and running launches.
+struct KernelImpl {
+  SDPBackend backend = SDPBackend::Error;
+  std::string pipeline;
+  ImageMetadata meta;                                   ///< unset for a host callable but for the class of problem
+  std::shared_ptr<const runtime::ImageMapping> mapping; ///< CPU code
+  std::vector<std::byte> unmapped;                      ///< PTX, code for another CPU, or nothing when a compilation stopped early
+  HostKernel host;
+  Mod mod;                                              ///< what Kernel::forward binds captures with
+  std::shared_ptr<runtime::CpuLauncher> launcher;
+  int threads = 1;                                      ///< when a call does not say
+
+  std::span<const std::byte> code() const { return mapping ? mapping->code() : std::span<const std::byte>(unmapped); }
+};
+
+} // namespace attnjit::inline v0
+
+namespace attnjit::engine {
+
+/// Where loaded kernels run.
+struct LaunchSite {
+  std::shared_ptr<runtime::CpuLauncher> launcher;
+  int threads = 1;
+};
+
+/// Maps the image's code if this CPU can run it; a kernel for another machine can be kept and saved, and launch() refuses it. Errors: Io for metadata that make
+/// no sense, Unsupported when the system gives no executable memory.
+Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site);
+
+/// Error: Unsupported, naming both CPUs.
+Result<void> checkCpu(const ImageMetadata &meta);
+
+/// The formula that the image says it computes.
+Result<Mod> modOf(const ImageMetadata &meta);
+
+/// The image's argument list describes the captures of `formula`.
+bool sameCaptures(const ImageMetadata &meta, const expr::Formula &formula);
+
+} // namespace attnjit::engine

@@ -1,0 +1,149 @@
+#include "Engine/Launch.h"
+
+#include "BlockMask/Planner.h"
+
+#include <fmt/format.h>
+
+namespace attnjit::engine {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+CaptureArg captureArg(const TensorRef &tensor) {
+  CaptureArg arg{tensor.data, {}, {}};
+  for (int dim = 0; dim < tensor.rank; ++dim) {
+    arg.sizes[dim] = tensor.sizes[dim];
+    arg.strides[dim] = tensor.strides[dim];
+  }
+  return arg;
+}
+
+std::string positionText(const runtime::StatusPosition &at) {
+  return fmt::format("b = {}, h = {}, q_idx = {}, kv_idx = {}", at.b, at.h, at.q, at.kv);
+}
+
+Error outOfRangeError(std::int64_t status, const KernelArgs &args, const ModImpl &mod) {
+  std::string captures;
+  for (const expr::CaptureDecl &capture : mod.formula.captures)
+    captures += fmt::format("{}'{}'", captures.empty() ? "" : ", ", capture.name);
+  return {ErrorCode::IndexOutOfRange,
+          fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is {} (A10). The output is not usable. Clamp the index in the "
+                      "formula, or capture a larger tensor.",
+                      captures, positionText(runtime::decodeStatus(status, args)))};
+}
+
+/// One tile of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out.
+bool planPays(const KernelImpl &kernel, const ModImpl &mod, const Problem &problem) {
+  return mod.wantsHostPlan && problem.N > kernel.meta.tileCols;
+}
+
+Result<ForwardReport> runHostKernel(const KernelImpl &kernel, const ForwardCall &call, ForwardReport report) {
+  const Clock::time_point start = Clock::now();
+  Result<void> ran;
+  try {
+    ran = kernel.host(call);
+  } catch (const std::exception &exception) {
+    return Error{ErrorCode::Internal, fmt::format("pipeline '{}' threw an exception: {}", kernel.pipeline, exception.what())};
+  } catch (...) {
+    return Error{ErrorCode::Internal, fmt::format("pipeline '{}' threw an exception", kernel.pipeline)};
+  }
+  if (!ran)
+    return ran.error();
+  report.runNs = nanosecondsSince(start);
+  report.workers = 1;
+  return report;
+}
+
+Result<void> checkLaunchable(const KernelImpl &kernel) {
+  if (kernel.meta.kind == ImageKind::Ptx)
+    return Error{ErrorCode::Unsupported, fmt::format("the kernel is PTX for {}; this version compiles for GPUs but does not launch on them", kernel.meta.cpu)};
+  if (Result<void> cpu = kernel.unmapped.empty() ? Result<void>() : checkCpu(kernel.meta); !cpu)
+    return cpu;
+  if (!kernel.mapping)
+    return Error{ErrorCode::InvalidArgument, "the kernel has no code: its compilation was told to stop early"};
+  return {};
+}
+
+} // namespace
+
+Result<void> checkHooks(const Hooks &hooks) {
+  if (static_cast<bool>(hooks.memory.allocate) != static_cast<bool>(hooks.memory.free))
+    return Error{ErrorCode::InvalidArgument, "hooks.memory: set both allocate and free, or neither"};
+  return {};
+}
+
+Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
+  const ImageMetadata &meta = kernel.meta;
+  auto refuse = [](std::string_view what, auto compiled, auto given) {
+    return Error{ErrorCode::InvalidArgument, fmt::format("the kernel was compiled for {} {}, the call has {}", what, compiled, given)};
+  };
+  if (meta.qType != problem.qType)
+    return refuse("q of dtype", name(meta.qType), name(problem.qType));
+  if (meta.kvType != problem.kvType)
+    return refuse("k and v of dtype", name(meta.kvType), name(problem.kvType));
+  if (meta.outType != problem.outType)
+    return refuse("out of dtype", name(meta.outType), name(problem.outType));
+  if (meta.D != problem.D)
+    return refuse("D =", meta.D, problem.D);
+  if (meta.Dv != problem.Dv)
+    return refuse("Dv =", meta.Dv, problem.Dv);
+  // The wider class serves the narrower: only these directions are refused.
+  if (meta.contiguous && !problem.contiguous)
+    return Error{ErrorCode::InvalidArgument, "the kernel was compiled for q, k and v whose last stride is 1, the call has other strides"};
+  if (meta.narrowIndices && !problem.narrowIndices)
+    return Error{ErrorCode::InvalidArgument, "the kernel was compiled for sizes and integers within +-2^30, the call has larger ones"};
+  if (!meta.checkedIndices && problem.checkedIndices)
+    return Error{ErrorCode::InvalidArgument, "the kernel was compiled without checks of captured indices, because they were proved in bounds for the sizes it was prepared with; for "
+                                             "this call they could leave the tensor. Prepare it with these sizes"};
+  return {};
+}
+
+Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const CheckedCall &checked, const ForwardCall &call) {
+  const Problem &problem = checked.problem;
+  ForwardReport report;
+  report.backend = kernel.backend;
+  report.pipeline = kernel.pipeline;
+  if (problem.B == 0 || problem.Hq == 0 || problem.M == 0)
+    return report;
+  if (kernel.host)
+    return runHostKernel(kernel, call, std::move(report));
+  if (Result<void> launchable = checkLaunchable(kernel); !launchable)
+    return launchable.error();
+  report.tileRows = kernel.meta.tileRows;
+  report.tileCols = kernel.meta.tileCols;
+
+  KernelArgs args = checked.args;
+  std::vector<CaptureArg> captures;
+  captures.reserve(checked.captures.size());
+  for (const TensorRef &tensor : checked.captures)
+    captures.push_back(captureArg(tensor));
+  args.captures = captures.data();
+  args.scalars = checked.scalars.data();
+
+  const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
+  double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
+  plan::Plan plan;
+  if (planPays(kernel, mod, problem)) {
+    const Clock::time_point start = Clock::now();
+    plan = plan::buildPlan(mod.formula, checked.bindings(), {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
+    args.plan = plan.arg();
+    report.planNs = nanosecondsSince(start);
+    report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
+    if (plan.totalBlocks > 0)
+      pairs *= static_cast<double>(plan.visibleBlocks) / static_cast<double>(plan.totalBlocks);
+  }
+
+  const Clock::time_point start = Clock::now();
+  const runtime::LaunchShape shape{problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows, kernel.meta.workspaceBytes, pairs * pairFlops};
+  Result<runtime::LaunchResult> ran = kernel.launcher->launch(kernel.mapping->entry(), args, shape, call.threads > 0 ? call.threads : kernel.threads);
+  if (!ran)
+    return ran.error();
+  report.runNs = nanosecondsSince(start);
+  report.workers = ran->workers;
+  if (ran->status != kStatusOk)
+    return outOfRangeError(ran->status, args, mod);
+  return report;
+}
+
+} // namespace attnjit::engine

@@ -1,0 +1,151 @@
+#include "Engine/Selection.h"
+
+#include <exception>
+#include <fmt/format.h>
+#include <span>
+
+namespace attnjit::engine {
+
+namespace {
+
+/// One condition: "" when it holds, else why not, with the offending value.
+struct Predicate {
+  std::string_view name;
+  std::string (*refusal)(const Problem &problem);
+};
+
+struct BackendRow {
+  SDPBackend backend;
+  std::span<const Predicate> predicates;
+};
+
+std::string headDimRefusal(const Problem &problem) {
+  if (problem.D <= kMaxHeadDim && problem.Dv <= kMaxHeadDim)
+    return "";
+  return fmt::format("D is {} and Dv {}; at most {} is served", problem.D, problem.Dv, kMaxHeadDim);
+}
+
+std::string mathTargetRefusal(const Problem &problem) {
+  return problem.forGpu ? "the op-by-op lowering is written for CPUs; the target is a GPU" : "";
+}
+
+std::string flashDTypeRefusal(const Problem &problem) {
+  if (problem.qType == DType::F64 || problem.kvType == DType::F64)
+    return "it computes in f32; the operands are f64";
+  if (problem.forGpu && (problem.qType == DType::F32 || problem.kvType == DType::F32))
+    return "its GPU schedule uses tensor cores on bf16 and f16; the operands are f32";
+  return "";
+}
+
+std::string notBuilt(const Problem &) { return "not built in this version"; }
+
+constexpr Predicate kMath[] = {{"target", mathTargetRefusal}, {"head-dim", headDimRefusal}};
+constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}};
+constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
+
+constexpr BackendRow kBackends[] = {
+    {SDPBackend::FlashAttention, kFlash},
+    {SDPBackend::EfficientAttention, kNotBuilt},
+    {SDPBackend::CudnnAttention, kNotBuilt},
+    {SDPBackend::Math, kMath},
+};
+
+void conclude(BackendReport &report) {
+  report.accepted = true;
+  for (const BackendReason &reason : report.reasons)
+    report.accepted &= reason.ok;
+}
+
+Candidate judgeBuiltIn(const BackendRow &row, const Problem &problem) {
+  Candidate candidate;
+  candidate.report.backend = row.backend;
+  candidate.report.pipeline = name(row.backend);
+  for (const Predicate &predicate : row.predicates) {
+    std::string detail = predicate.refusal(problem);
+    candidate.report.reasons.push_back({std::string(predicate.name), detail.empty(), std::move(detail)});
+  }
+  conclude(candidate.report);
+  return candidate;
+}
+
+/// The embedder's code: whatever it throws is a reason against its pipeline.
+std::string askGuarded(const PipelinePredicate &predicate, const Problem &problem) {
+  try {
+    return predicate.refusal ? predicate.refusal(problem) : "";
+  } catch (const std::exception &exception) {
+    return fmt::format("the predicate threw an exception: {}", exception.what());
+  } catch (...) {
+    return "the predicate threw an exception";
+  }
+}
+
+Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipeline, const Problem &problem) {
+  Candidate candidate;
+  candidate.pipeline = pipeline;
+  candidate.report.backend = SDPBackend::Overrideable;
+  candidate.report.pipeline = pipeline->name;
+  candidate.report.reasons.push_back({"direction", pipeline->directions.forward, pipeline->directions.forward ? "" : "it does not offer the forward direction"});
+  for (const PipelinePredicate &predicate : pipeline->predicates) {
+    std::string detail = askGuarded(predicate, problem);
+    candidate.report.reasons.push_back({predicate.name, detail.empty(), std::move(detail)});
+  }
+  conclude(candidate.report);
+  return candidate;
+}
+
+void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, const PipelineList &pipelines, std::vector<Candidate> &candidates) {
+  const std::size_t first = candidates.size();
+  for (const BackendRow &row : kBackends)
+    if (row.backend == backend)
+      candidates.push_back(judgeBuiltIn(row, problem));
+  if (backend == SDPBackend::Overrideable) {
+    for (const auto &pipeline : pipelines)
+      candidates.push_back(judgeRegistered(pipeline, problem));
+    if (pipelines.empty()) {
+      BackendReport none{SDPBackend::Overrideable, "OVERRIDEABLE", allowed, false, {{"registered", false, "no pipeline is registered with this engine"}}};
+      candidates.push_back({std::move(none), nullptr});
+    }
+  }
+  for (std::size_t i = first; i < candidates.size(); ++i)
+    candidates[i].report.allowed = allowed;
+}
+
+std::string title(const BackendReport &report) {
+  const std::string_view backend = name(report.backend);
+  return report.pipeline == backend ? std::string(backend) : fmt::format("{} '{}'", backend, report.pipeline);
+}
+
+} // namespace
+
+std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines) {
+  std::vector<Candidate> candidates;
+  for (SDPBackend backend : allowed.inOrder())
+    judgeBackend(backend, true, problem, pipelines, candidates);
+  for (SDPBackend backend : BackendSet().inOrder())
+    if (!allowed.contains(backend))
+      judgeBackend(backend, false, problem, pipelines, candidates);
+  return candidates;
+}
+
+std::string describe(const std::vector<Candidate> &candidates) {
+  std::string text;
+  for (const Candidate &candidate : candidates) {
+    const BackendReport &report = candidate.report;
+    text += fmt::format("  {}: {}{}\n", title(report), report.accepted ? "can compute it" : "cannot compute it", report.allowed ? "" : ", and is not in the allowed set");
+    for (const BackendReason &reason : report.reasons)
+      if (!reason.ok)
+        text += fmt::format("    {}: {}\n", reason.predicate, reason.detail);
+  }
+  return text;
+}
+
+Error noBackendError(const std::vector<Candidate> &candidates) {
+  std::string message = "no allowed backend can compute this call:\n" + describe(candidates);
+  for (const Candidate &candidate : candidates)
+    if (candidate.report.accepted)
+      return {ErrorCode::NoBackend, message + fmt::format("Allow {} to compute it.", title(candidate.report))};
+  message.pop_back();
+  return {ErrorCode::NoBackend, std::move(message)};
+}
+
+} // namespace attnjit::engine

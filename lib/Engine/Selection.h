@@ -1,0 +1,33 @@
+// Which backend computes a call: each backend is an ordered list of named predicates, kept as data, and says everything that speaks against it.
+#pragma once
+
+#include "attnjit/Backend.h"
+#include "attnjit/Pipeline.h"
+#include "attnjit/Problem.h"
+#include "attnjit/Result.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace attnjit::engine {
+
+/// The pipelines that an embedder registered, in order.
+using PipelineList = std::vector<std::shared_ptr<const OverridePipeline>>;
+
+/// A backend (or one registered pipeline) with its verdict.
+struct Candidate {
+  BackendReport report;
+  std::shared_ptr<const OverridePipeline> pipeline; ///< OVERRIDEABLE only
+};
+
+/// Every allowed backend in the order in which it is asked, then those that are not allowed. All predicates of all of them are asked.
+std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines);
+
+/// "FLASH_ATTENTION  refused: ..." per candidate, one line each reason.
+std::string describe(const std::vector<Candidate> &candidates);
+
+/// What forward() answers when no candidate is both allowed and accepted.
+Error noBackendError(const std::vector<Candidate> &candidates);
+
+} // namespace attnjit::engine
