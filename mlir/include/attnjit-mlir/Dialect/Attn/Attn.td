@@ -48,7 +48,7 @@ def Attn_ForwardOp : Attn_Op<"forward", [
       attn.forward ins(%q, %k, %v : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>)
           outs(%out : memref<?x?x?x64xf32>) lse(%lse : memref<?x?x?xf32>) scale(%scale : f32)
           captures(%slope : memref<?xf32>)
-          config <tile_rows = 64, tile_cols = 128, checked_indices = false, narrow = true>
+          config<tile_rows = 64, tile_cols = 128, checked_indices = false, narrow = true>
           score {
           ^bb0(%s: f32, %b: i32, %h: i32, %i: i32, %j: i32, %c: memref<?xf32>):
             %m = attn.load %c[%h] : memref<?xf32>, i32 -> f32
@@ -74,7 +74,7 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     Arg<Optional<Attn_RowRef>, "log-sum-exp", [MemWrite]>:$lse,
     Arg<Optional<Attn_RowRef>, "row maximum", [MemWrite]>:$max,
     Attn_Float:$scale,
-    Variadic<AnyMemRef>:$captures,
+    Arg<Variadic<AnyMemRef>, "captured tensors", [MemRead]>:$captures,
     Variadic<Attn_Scalar>:$scalars,
     Attn_ConfigAttr:$config,
     OptionalAttr<StrArrayAttr>:$names);
@@ -176,7 +176,21 @@ def Attn_PointwiseOp : Attn_Op<"pointwise", [Pure, SameTypeOperands]> {
 def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, HasParent<"ForwardOp">]> {
   let summary = "the value of a score or mask region";
   let description = [{
-    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`. See `attn.forward`.
+    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`.
+
+    ```mlir
+    func.func @soft(%q: memref<?x?x?x8xf16>, %out: memref<?x?x?x8xf16>, %scale: f32) {
+      attn.forward ins(%q, %q, %q : memref<?x?x?x8xf16>, memref<?x?x?x8xf16>, memref<?x?x?x8xf16>)
+          outs(%out : memref<?x?x?x8xf16>) scale(%scale : f32)
+          config<tile_rows = 8, tile_cols = 8, checked_indices = false, narrow = false>
+          score {
+          ^bb0(%s: f32, %b: i64, %h: i64, %i: i64, %j: i64):
+            %t = math.tanh %s : f32
+            attn.yield %t : f32
+          }
+      return
+    }
+    ```
   }];
   let arguments = (ins Attn_Scalar:$value);
   let assemblyFormat = "$value attr-dict `:` type($value)";

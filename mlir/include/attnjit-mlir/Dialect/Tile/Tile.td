@@ -88,7 +88,6 @@ def Tile_DotRole : I32EnumAttr<"DotRole", "what a dot is for", [
 
 class Tile_Op<string mnemonic, list<Trait> traits = []> : Op<TileDialect, mnemonic, traits>;
 
-/// The example that the ops inside a kernel point to.
 def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, NoTerminator,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "the program of one query tile";
@@ -163,7 +162,15 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
 def Tile_PositionOp : Tile_Op<"position", [Pure, HasParent<"KernelOp">]> {
   let summary = "which tile this is";
   let description = [{
-    Batch, query head, kv head (query head / (Hq / Hkv), A4) and first query row of the tile, all i64. See `tile.kernel`.
+    Batch, query head, kv head (query head / (Hq / Hkv), A4) and first query row of the tile, all i64.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+    }
+    ```
   }];
   let results = (outs I64:$b, I64:$h, I64:$kvHead, I64:$q0);
   let assemblyFormat = "attr-dict";
@@ -174,7 +181,23 @@ def Tile_PlanOp : Tile_Op<"plan", [Pure, IsolatedFromAbove, HasParent<"KernelOp"
   let description = [{
     The plan is what KernelArgs::plan says, or one partial run over all keys. The region, if present, is the interval extension
     of the mask as code: arguments (b, h, q_lo, q_hi, kv_lo, kv_hi, scalars...), bounds inclusive, of the index type; it yields
-    (may be true, may be false). A block that cannot be true is skipped; one that cannot be false is not partial. It must be sound, not tight. See `tile.kernel`.
+    (may be true, may be false). A block that cannot be true is skipped; one that cannot be false is not partial. It must be sound, not tight.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+      %plan = tile.plan at(%b, %h, %q0) scalars(%window : i32) {
+      ^bb0(%pb: i32, %ph: i32, %qlo: i32, %qhi: i32, %klo: i32, %khi: i32, %w: i32):
+        %nearest = arith.subi %qlo, %khi : i32
+        %farthest = arith.subi %qhi, %klo : i32
+        %may_be_true = arith.cmpi slt, %nearest, %w : i32
+        %may_be_false = arith.cmpi sge, %farthest, %w : i32
+        tile.yield %may_be_true, %may_be_false : i1, i1
+      }
+    }
+    ```
   }];
   let arguments = (ins I64:$b, I64:$h, I64:$q0, Variadic<Attn_Scalar>:$scalars);
   let results = (outs Tile_Plan:$plan);
@@ -188,7 +211,24 @@ def Tile_StreamOp : Tile_Op<"stream", [SingleBlock, HasParent<"KernelOp">, Decla
   let description = [{
     Walks every run of the plan in blocks of at most config.tile_cols keys. Body arguments: first key of the block and number of keys
     in it (i64), whether the mask has to be evaluated (i1), and the carried state; the body yields the next state. Only
-    loads, dots, maps, masks and row ops may stand in it. An empty plan returns the initial state. See `tile.kernel`.
+    loads, dots, maps, masks and row ops may stand in it. An empty plan returns the initial state.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+      %qt = tile.load %q[%b, %h, %q0] : !tile.view<?x8xf32> -> !tile.tile<4x8xf32>
+      %zero = tile.fill 0.0 : !tile.tile<4x16xf32>
+      %plan = tile.plan at(%b, %h, %q0) scalars(%window : i32)
+      %sum = tile.stream %plan iter(%zero : !tile.tile<4x16xf32>) {
+      ^bb0(%kv0: i64, %cols: i64, %partial: i1, %state: !tile.tile<4x16xf32>):
+        %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
+        %next = tile.dot qk %qt, trans %kt scale(%scale) acc(%state) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
+        tile.yield %next : !tile.tile<4x16xf32>
+      }
+    }
+    ```
   }];
   let arguments = (ins Tile_Plan:$plan, Variadic<AnyType>:$inits);
   let results = (outs Variadic<AnyType>:$results);
@@ -200,7 +240,18 @@ def Tile_StreamOp : Tile_Op<"stream", [SingleBlock, HasParent<"KernelOp">, Decla
 def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "StreamOp", "MapOp", "MaskOp"]>]> {
   let summary = "the values of a region";
   let description = [{
-    Ends the region of a plan (two i1), stream (the next state), map (the new element) or mask (i1). See `tile.kernel`.
+    Ends the region of a plan (two i1), stream (the next state), map (the new element) or mask (i1).
+
+    ```mlir
+    func.func @negated(%s: !tile.tile<4x16xf32>, %b: i64, %h: i64, %q0: i64, %kv0: i64) {
+      %t = tile.map %s at(%b, %h, %q0, %kv0) : !tile.tile<4x16xf32> {
+      ^bb0(%e: f32, %eb: i64, %eh: i64, %eq: i64, %ekv: i64):
+        %n = arith.negf %e : f32
+        tile.yield %n : f32
+      }
+      return
+    }
+    ```
   }];
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
@@ -214,7 +265,14 @@ def Tile_LoadOp : Tile_Op<"load", [Pure]> {
   let summary = "a tile of an operand";
   let description = [{
     Rows [row, row + rows) of view[b, head]; rows past the end read as zero and are never touched in memory. Operands that are read are
-    not written by the kernel, so the op is pure. The tile has the view's element type and all of its columns. See `tile.kernel`.
+    not written by the kernel, so the op is pure. The tile has the view's element type and all of its columns.
+
+    ```mlir
+    func.func @rows(%k: !tile.view<?x64xbf16, strided>, %b: i64, %hkv: i64, %kv0: i64) {
+      %t = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x64xbf16, strided> -> !tile.tile<128x64xbf16>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyView:$view, I64:$b, I64:$head, I64:$row);
   let results = (outs Tile_AnyTile:$result);
@@ -225,7 +283,17 @@ def Tile_LoadOp : Tile_Op<"load", [Pure]> {
 def Tile_StoreOp : Tile_Op<"store", [HasParent<"KernelOp">, MemoryEffects<[MemWrite]>]> {
   let summary = "writes a tile; rows past the end are dropped";
   let description = [{
-    view[b, head, row + i, j] = tile[i, j] for every row inside the view. See `tile.kernel`.
+    view[b, head, row + i, j] = tile[i, j] for every row inside the view.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+      %t = tile.fill 0.0 : !tile.tile<4x8xf32>
+      tile.store %t, %out[%b, %h, %q0] : !tile.tile<4x8xf32>, !tile.view<?x8xf32>
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyTile:$tile, Tile_AnyView:$view, I64:$b, I64:$head, I64:$row);
   let assemblyFormat = [{
@@ -237,7 +305,17 @@ def Tile_StoreOp : Tile_Op<"store", [HasParent<"KernelOp">, MemoryEffects<[MemWr
 def Tile_StoreRowOp : Tile_Op<"store_row", [HasParent<"KernelOp">, MemoryEffects<[MemWrite]>]> {
   let summary = "writes one value per row; nothing when the output is not wanted";
   let description = [{
-    view[b, head, row + i] = values[i] for every row inside the view. See `tile.kernel`.
+    view[b, head, row + i] = values[i] for every row inside the view.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+      %m, %l = tile.softmax_init : !tile.row<4xf32>
+      tile.store_row %m, %max[%b, %h, %q0] : !tile.row<4xf32>, !tile.view<?xf32>
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyRow:$values, Tile_AnyView:$view, I64:$b, I64:$head, I64:$row);
   let assemblyFormat = [{
@@ -253,7 +331,14 @@ def Tile_StoreRowOp : Tile_Op<"store_row", [HasParent<"KernelOp">, MemoryEffects
 def Tile_FillOp : Tile_Op<"fill", [Pure]> {
   let summary = "a tile of one constant";
   let description = [{
-    result[i, j] = value. See `tile.kernel`.
+    result[i, j] = value.
+
+    ```mlir
+    func.func @zero() {
+      %t = tile.fill 0.0 : !tile.tile<16x64xf32>
+      return
+    }
+    ```
   }];
   let arguments = (ins F64Attr:$value);
   let results = (outs Tile_AnyTile:$result);
@@ -266,7 +351,14 @@ def Tile_DotOp : Tile_Op<"dot", [Pure, AttrSizedOperandSegments]> {
         result = acc + scale * (a . b)        with `trans %b`:  acc + scale * (a . b^T)
 
     a is [M, K], b is [K, N] (transposed: [N, K]), acc and result are [M, N]. Products and sums are formed in the result's type (A1); the
-    types of a and b may differ from it and from each other. A schedule may round p to the type of v. See `tile.kernel`.
+    types of a and b may differ from it and from each other. A schedule may round p to the type of v.
+
+    ```mlir
+    func.func @scores(%q: !tile.tile<16x64xbf16>, %k: !tile.tile<128x64xbf16>, %scale: f32) {
+      %s = tile.dot qk %q, trans %k scale(%scale) : !tile.tile<16x64xbf16>, !tile.tile<128x64xbf16> -> !tile.tile<16x128xf32>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_DotRole:$role, Tile_AnyTile:$a, Tile_AnyTile:$b, UnitAttr:$transposeB, Optional<Attn_Float>:$scale,
                        Optional<Tile_AnyTile>:$acc);
@@ -281,7 +373,20 @@ def Tile_MapOp : Tile_Op<"map", [Pure, IsolatedFromAbove, SingleBlock, AttrSized
   let description = [{
         result[i, j] = region(input[i, j], b, h, q0 + i, kv0 + j, captures..., scalars...)
 
-    Index arguments have the kernel's index type; the region yields the compute type. A map that returns the score folds away. See `tile.kernel`.
+    Index arguments have the kernel's index type; the region yields the compute type. A map that returns the score folds away.
+
+    ```mlir
+    func.func @relative(%s: !tile.tile<16x128xf32>, %b: i64, %h: i64, %q0: i64, %kv0: i64, %table: !tile.capture<1xf16>) {
+      %t = tile.map %s at(%b, %h, %q0, %kv0) captures(%table : !tile.capture<1xf16>) : !tile.tile<16x128xf32> {
+      ^bb0(%e: f32, %eb: i64, %eh: i64, %eq: i64, %ekv: i64, %c: !tile.capture<1xf16>):
+        %d = arith.subi %eq, %ekv : i64
+        %bias = attn.load %c[%d] : !tile.capture<1xf16>, i64 -> f32
+        %r = arith.addf %e, %bias : f32
+        tile.yield %r : f32
+      }
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyTile:$input, I64:$b, I64:$h, I64:$q0, I64:$kv0, Variadic<Tile_AnyCapture>:$captures, Variadic<Attn_Scalar>:$scalars);
   let results = (outs Tile_AnyTile:$result);
@@ -301,7 +406,19 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure, IsolatedFromAbove, SingleBlock, AttrSiz
         result[i, j] = region(b, h, q0 + i, kv0 + j, captures..., scalars...) ? input[i, j] : -inf
 
     a select: it wins even over NaN. When `partial` is false the region is true everywhere and is not evaluated. A mask that
-    is constantly true folds away. See `tile.kernel`.
+    is constantly true folds away.
+
+    ```mlir
+    func.func @window(%s: !tile.tile<16x128xf32>, %partial: i1, %b: i64, %h: i64, %q0: i64, %kv0: i64, %size: i64) {
+      %u = tile.mask %s if %partial at(%b, %h, %q0, %kv0) scalars(%size : i64) : !tile.tile<16x128xf32> {
+      ^bb0(%eb: i64, %eh: i64, %eq: i64, %ekv: i64, %w: i64):
+        %d = arith.subi %eq, %ekv : i64
+        %near = arith.cmpi slt, %d, %w : i64
+        tile.yield %near : i1
+      }
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyTile:$input, I1:$partial, I64:$b, I64:$h, I64:$q0, I64:$kv0, Variadic<Tile_AnyCapture>:$captures,
                        Variadic<Attn_Scalar>:$scalars);
@@ -318,7 +435,14 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure, IsolatedFromAbove, SingleBlock, AttrSiz
 def Tile_CastOp : Tile_Op<"cast", [Pure]> {
   let summary = "rounds a tile to another float type, to nearest even";
   let description = [{
-    Same shape, other element type. See `tile.kernel`.
+    Same shape, other element type.
+
+    ```mlir
+    func.func @round(%o: !tile.tile<16x64xf32>) {
+      %r = tile.cast %o : !tile.tile<16x64xf32> to !tile.tile<16x64xbf16>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyTile:$input);
   let results = (outs Tile_AnyTile:$result);
@@ -330,7 +454,14 @@ def Tile_CastOp : Tile_Op<"cast", [Pure]> {
 def Tile_RowScaleOp : Tile_Op<"row_scale", [Pure, AllTypesMatch<["tile", "result"]>]> {
   let summary = "multiplies every row of a tile by its factor";
   let description = [{
-    result[i, j] = factors[i] * tile[i, j]. See `tile.kernel`.
+    result[i, j] = factors[i] * tile[i, j].
+
+    ```mlir
+    func.func @rescale(%acc: !tile.tile<16x64xf32>, %alpha: !tile.row<16xf32>) {
+      %r = tile.row_scale %acc, %alpha : !tile.tile<16x64xf32>, !tile.row<16xf32>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyTile:$tile, Tile_AnyRow:$factors);
   let results = (outs Tile_AnyTile:$result);
@@ -345,7 +476,14 @@ def Tile_RowScaleOp : Tile_Op<"row_scale", [Pure, AllTypesMatch<["tile", "result
 def Tile_SoftmaxInitOp : Tile_Op<"softmax_init", [Pure, AllTypesMatch<["max", "sum"]>]> {
   let summary = "the state before any key: maximum -inf, sum 0";
   let description = [{
-    See `tile.kernel`.
+    The neutral state: stepping over no key and finishing gives an empty row.
+
+    ```mlir
+    func.func @start() {
+      %m, %l = tile.softmax_init : !tile.row<16xf32>
+      return
+    }
+    ```
   }];
   let results = (outs Tile_AnyRow:$max, Tile_AnyRow:$sum);
   let assemblyFormat = "attr-dict `:` qualified(type($max))";
@@ -363,7 +501,12 @@ def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["max", "s
         p[j]  = exp(u[j] - r)                    exactly 0 where u[j] is -inf (A5)
         sum'  = alpha * sum + sum_j p[j]
 
-    See `tile.kernel`.
+    ```mlir
+    func.func @step(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %u: !tile.tile<16x128xf32>, %cols: i64) {
+      %m1, %l1, %p, %alpha = tile.softmax_step %m, %l, %u cols(%cols) : !tile.row<16xf32>, !tile.tile<16x128xf32>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$scores, I64:$cols);
   let results = (outs Tile_AnyRow:$newMax, Tile_AnyRow:$newSum, Tile_AnyTile:$probs, Tile_AnyRow:$alpha);
@@ -376,7 +519,14 @@ def Tile_SoftmaxFinishOp : Tile_Op<"softmax_finish", [Pure, AllTypesMatch<["max"
   let description = [{
         out = acc / sum,  lse = max + ln(sum),  rowMax = max
 
-    and for a row that has seen no score above -inf: out 0, lse -inf, rowMax -inf (A5). Natural log (A7). See `tile.kernel`.
+    and for a row that has seen no score above -inf: out 0, lse -inf, rowMax -inf (A5). Natural log (A7).
+
+    ```mlir
+    func.func @finish(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %acc: !tile.tile<16x64xf32>) {
+      %o, %lse, %max = tile.softmax_finish %m, %l, %acc : !tile.row<16xf32>, !tile.tile<16x64xf32>
+      return
+    }
+    ```
   }];
   let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$acc);
   let results = (outs Tile_AnyTile:$out, Tile_AnyRow:$lse, Tile_AnyRow:$rowMax);
