@@ -28,7 +28,7 @@ struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileTo
       return signalPassFailure();
     }
     if (vectorBits != 256 && vectorBits != 512) {
-      getOperation().emitError() << "vector-bits: expected 256 or 512, got " << vectorBits;
+      getOperation().emitError() << "vector-bits: expected 256 or 512, got " << vectorBits.getValue();
       return signalPassFailure();
     }
     CpuTarget target{vectorBits, vectorBits == 512 ? 32 : 16};
