@@ -125,7 +125,9 @@ struct Case {
   Index tileRows = 16, tileCols = 32;
   Index columnStep = 1;
   bool checked = false;
-  std::string score, mask, closedForm; ///< bodies; names: %s %b %h %i %j, captures %c0.., scalars %x0..; closed form: %qlo %qhi %klo %khi
+  bool wide = false; ///< 64-bit indices
+  std::string score, mask, closedForm; ///< bodies; names: %s %b %h %i %j, captures %c0.., scalars %x0..; closed form: %qlo %qhi %klo %khi.
+                                       ///< Written for i32 and f32; see retype()
   std::function<double(double, Index, Index, Index, Index)> scoreFn;
   std::function<bool(Index, Index, Index, Index)> maskFn;
   std::vector<const Tensor *> captures;
@@ -134,7 +136,21 @@ struct Case {
   double tolerance = 3e-6;
 };
 
+/// A body with the index and compute types of the case.
+std::string retype(const Case &c, std::string body) {
+  auto replace = [&](const std::string &from, const std::string &to) {
+    for (std::size_t at = 0; (at = body.find(from, at)) != std::string::npos; at += to.size())
+      body.replace(at, from.size(), to);
+  };
+  if (c.wide)
+    replace("i32", "i64");
+  if (c.type == DType::F64)
+    replace(" f32", " f64");
+  return body;
+}
+
 std::string moduleText(const Case &c) {
+  std::string index = c.wide ? "i64" : "i32";
   std::string type = mlirName(c.type), compute = c.type == DType::F64 ? "f64" : "f32";
   std::ostringstream os;
   auto viewType = [&](Index cols) { return "!tile.view<?x" + std::to_string(cols) + "x" + type + (c.columnStep == 1 ? ">" : ", strided>"); };
@@ -165,13 +181,14 @@ std::string moduleText(const Case &c) {
   std::string scalars = c.scalars.empty() ? "" : " scalars(" + scalarNames + " : " + scalarTypes + ")";
   os << "tile.kernel @kernel(%q: " << viewType(c.D) << ", %k: " << viewType(c.D) << ", %v: " << viewType(c.Dv) << ", %out: " << outType
      << ", %lse: " << rowView << ", %max: " << rowView << ", %scale: " << compute << kernelArgs << ") config<tile_rows = " << c.tileRows
-     << ", tile_cols = " << c.tileCols << ", checked_indices = " << (c.checked ? "true" : "false") << ", narrow = true> {\n"
+     << ", tile_cols = " << c.tileCols << ", checked_indices = " << (c.checked ? "true" : "false") << ", narrow = " << (c.wide ? "false" : "true") << "> {\n"
      << "%b, %h, %hkv, %q0 = tile.position\n"
      << "%qt = tile.load %q[%b, %h, %q0] : " << viewType(c.D) << " -> " << tileType(c.tileRows, c.D, type) << "\n"
      << "%m0, %l0 = tile.softmax_init : " << row << "\n%acc0 = tile.fill 0.0 : " << acc << "\n"
      << "%plan = tile.plan at(%b, %h, %q0)" << scalars;
   if (!c.closedForm.empty())
-    os << " {\n^bb0(%pb: i32, %ph: i32, %qlo: i32, %qhi: i32, %klo: i32, %khi: i32" << scalarArgs << "):\n" << c.closedForm << "}";
+    os << " {\n^bb0(%pb: " << index << ", %ph: " << index << ", %qlo: " << index << ", %qhi: " << index << ", %klo: " << index << ", %khi: " << index
+       << scalarArgs << "):\n" << retype(c, c.closedForm) << "}";
   os << "\n%m, %l, %acc = tile.stream %plan iter(%m0, %l0, %acc0 : " << row << ", " << row << ", " << acc << ") {\n"
      << "^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: " << row << ", %li: " << row << ", %acci: " << acc << "):\n"
      << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
@@ -179,12 +196,14 @@ std::string moduleText(const Case &c) {
   std::string scores = "%s";
   if (!c.score.empty()) {
     os << "%t = tile.map %s at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s << " {\n^bb0(%s_: " << compute
-       << ", %b_: i32, %h_: i32, %i: i32, %j: i32" << captureArgs << scalarArgs << "):\n" << c.score << "}\n";
+       << ", %b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+       << retype(c, c.score) << "}\n";
     scores = "%t";
   }
   if (!c.mask.empty()) {
     os << "%u = tile.mask " << scores << " if %partial at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s
-       << " {\n^bb0(%b_: i32, %h_: i32, %i: i32, %j: i32" << captureArgs << scalarArgs << "):\n" << c.mask << "}\n";
+       << " {\n^bb0(%b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+       << retype(c, c.mask) << "}\n";
     scores = "%u";
   }
   os << "%m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, " << scores << " cols(%cols) : " << row << ", " << s << "\n"
@@ -462,6 +481,11 @@ TEST_CASE("formulas with captures and scalars") {
   check(c);
   c.checked = true;
   check(c);
+  c.wide = true;
+  check(c);
+  c.checked = false;
+  c.type = DType::F64;
+  check(c);
 }
 
 TEST_CASE("A10: an index out of range is reported with the smallest visible position, and nothing outside is read") {
@@ -521,5 +545,28 @@ TEST_CASE("integer and float operations with Python's meaning") {
     double r = s + rm;
     return r + std::trunc(static_cast<float>(r)) * 0.1f;
   };
+  check(c);
+  c.wide = true;
+  check(c);
+}
+
+TEST_CASE("64-bit indices and f64 with a closed form") {
+  Case c = causal();
+  c.wide = true;
+  check(c);
+  c.type = DType::F64;
+  c.tolerance = 1e-14;
+  check(c);
+}
+
+TEST_CASE("functions called through the table, inside formulas") {
+  Case c;
+  c.score = "%a = math.sin %s_ : f32\n%one = arith.constant 1.0 : f32\n%p0 = math.absf %a : f32\n%p1 = arith.addf %p0, %one : f32\n"
+            "%w = attn.pointwise pow %p1, %s_ : f32\n%f = arith.sitofp %i : i32 to f32\n%g = arith.addf %f, %one : f32\n%l_ = math.log1p %g : f32\n"
+            "%r = arith.addf %w, %l_ : f32\ntile.yield %r : f32\n";
+  c.scoreFn = [](double s, Index, Index, Index i, Index) { return std::pow(std::fabs(std::sin(s)) + 1, s) + std::log1p(i + 1.0); };
+  check(c);
+  c.type = DType::F64;
+  c.tolerance = 1e-13;
   check(c);
 }
