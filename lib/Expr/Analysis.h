@@ -28,14 +28,14 @@ struct Box {
   std::int64_t bLo = 0, bHi = 0, hLo = 0, hHi = 0, qLo = 0, qHi = 0, kvLo = 0, kvHi = 0;
 };
 
-/// Range of the elements of capture `index` over the inclusive index box, which stands as the formula computes it: the callee applies Python's
-/// wrap and clamps, since it knows the sizes. The planner answers from range tables. May be null: then only the dtype is known.
+/// Range of the elements of capture `index` over the inclusive index box, which stands as the formula computes it: the callee applies
+/// Python's wrap and clamps, since it knows the sizes. The planner answers from range tables. May be null: then only the dtype is known.
 using CaptureRangeFn = std::function<Range(int index, std::span<const Range> indices)>;
 
 /// Range of every node over a box. Unknown is always a legal answer; the result is sound for every position of the box.
 /// `scalars` empty: scalars are unknown within [-2^30, 2^30] if `narrow`, else unknown.
-std::vector<Range> ranges(const Formula &formula, const Function &function, const Box &box, std::span<const ScalarArg> scalars,
-                          bool narrow, const CaptureRangeFn &captureRange);
+std::vector<Range> ranges(const Formula &formula, const Function &function, const Box &box, std::span<const ScalarArg> scalars, bool narrow,
+                          const CaptureRangeFn &captureRange);
 
 /// What a mask does on a box.
 enum class TileClass { Empty, Partial, Full };
@@ -47,10 +47,10 @@ bool indicesProvedInBounds(const Formula &formula, const Function &function, con
 
 /// The interval extension of mask_mod as code: a function of (b, h, q_lo, q_hi, kv_lo, kv_hi) with two Bool results. Values of
 /// this little IR are Nodes too; Params are numbered by BoxParam. Sound: mayBeTrue = false proves the box empty, mayBeFalse =
-/// false proves it full. Only scalars, positions and constants occur in it (no Load). It holds for b, h up to 2^30 and q, kv up to 2^40; what it needs
-/// to know of scalars it checks itself. Constants of its own lie within 2^30, so it may be compiled to 32 bits where the mask may.
-/// `useful` is false when nothing could be decided from run-time scalars and positions alone
-/// (e.g. the mask only looks at captured tensors): then no closed form is emitted and a host plan is worth building.
+/// false proves it full. Only scalars, positions and constants occur in it (no Load). It holds for b, h up to 2^30 and q, kv up to 2^40;
+/// what it needs to know of scalars it checks itself. Constants of its own lie within 2^30, so it may be compiled to 32 bits where the mask
+/// may. `useful` is false when nothing could be decided from run-time scalars and positions alone (e.g. the mask only looks at captured
+/// tensors): then no closed form is emitted and a host plan is worth building.
 enum class BoxParam : std::uint8_t { B, H, QLo, QHi, KvLo, KvHi };
 struct ClosedForm {
   std::vector<Node> nodes; ///< Op::Param nodes carry BoxParam in imm.i
@@ -66,8 +66,8 @@ struct BoxVerdict {
 };
 BoxVerdict evaluate(const ClosedForm &form, const Box &box, std::span<const ScalarArg> scalars);
 
-/// True when some row can be left without any visible key although N > 0 (conservative): by the mask, or by a score of -inf or NaN where the dot
-/// products are finite.
+/// True when some row can be left without any visible key although N > 0 (conservative): by the mask, or by a score of -inf or NaN where
+/// the dot products are finite.
 bool mayHaveEmptyRow(const Formula &formula);
 
 } // namespace attnjit::expr

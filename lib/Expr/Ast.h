@@ -8,10 +8,10 @@
 namespace attnjit::expr {
 
 enum class AstKind : std::uint8_t {
-  Name,        ///< text
-  Int,         ///< intValue
-  Float,       ///< floatValue
-  Bool,        ///< intValue
+  Name,  ///< text
+  Int,   ///< intValue
+  Float, ///< floatValue
+  Bool,  ///< intValue
   None,
   String,      ///< text: what stands between the quotes
   Unary,       ///< text is -, +, ~ or not; one child

@@ -19,16 +19,17 @@ std::uint64_t bits(const Node &node) {
 
 std::uint64_t hashOf(const Node &node) {
   std::uint64_t h = (static_cast<std::uint64_t>(node.op) << 8 | static_cast<std::uint64_t>(node.kind)) * 0x9E3779B97F4A7C15u;
-  auto mix = [&h](std::uint64_t v) { h = (h ^ v) * 0xD6E8FEB86659FD93u; h ^= h >> 32; };
+  auto mix = [&h](std::uint64_t v) {
+    h = (h ^ v) * 0xD6E8FEB86659FD93u;
+    h ^= h >> 32;
+  };
   mix(bits(node));
   for (ValueId operand : node.operands)
     mix(operand);
   return h;
 }
 
-bool sameNode(const Node &a, const Node &b) {
-  return a.op == b.op && a.kind == b.kind && bits(a) == bits(b) && a.operands == b.operands;
-}
+bool sameNode(const Node &a, const Node &b) { return a.op == b.op && a.kind == b.kind && bits(a) == bits(b) && a.operands == b.operands; }
 
 } // namespace
 
@@ -52,9 +53,7 @@ ValueId Builder::leaf(Op op, Kind kind, std::int64_t immediate, TextRange range)
   return make(std::move(node));
 }
 
-ValueId Builder::param(Param param, TextRange range) {
-  return leaf(Op::Param, kindOf(param), static_cast<std::int64_t>(param), range);
-}
+ValueId Builder::param(Param param, TextRange range) { return leaf(Op::Param, kindOf(param), static_cast<std::int64_t>(param), range); }
 
 ValueId Builder::constantFloat(double value, TextRange range) {
   Node node{Op::Const, Kind::Float, {}, {}, range};

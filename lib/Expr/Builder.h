@@ -1,5 +1,6 @@
 // Builds the nodes of one Function. Folding is done here, when a node is made: equal nodes are shared, constants are
-// folded and exact identities applied. The front end, simplify() and the closed form all build through it, so a simplified formula is a fixed point by construction.
+// folded and exact identities applied. The front end, simplify() and the closed form all build through it, so a simplified formula is a
+// fixed point by construction.
 #pragma once
 
 #include "Expr/Ir.h"
@@ -10,7 +11,8 @@
 
 namespace attnjit::expr {
 
-/// The nodes that `roots` need, in depth-first post order of the operands (so that equal meaning of structure prints alike); updates `roots`.
+/// The nodes that `roots` need, in depth-first post order of the operands (so that equal meaning of structure prints alike); updates
+/// `roots`.
 std::vector<Node> inPostOrder(std::span<const Node> nodes, std::span<ValueId> roots);
 
 class Builder {

@@ -162,7 +162,8 @@ ValueId castTo(Lower &l, const Call &c, std::size_t dtype) {
 }
 
 ValueId refuseHalf(Lower &l, const Call &) {
-  return l.fail("formulas compute floats in f32 (f64 for f64 problems), never in half precision", "write x.float(); captured half-precision tensors are widened exactly");
+  return l.fail("formulas compute floats in f32 (f64 for f64 problems), never in half precision",
+                "write x.float(); captured half-precision tensors are widened exactly");
 }
 
 ValueId fullLike(Lower &l, const Call &c, double fill) {
@@ -171,6 +172,7 @@ ValueId fullLike(Lower &l, const Call &c, double fill) {
 }
 
 // One row per function. FLOAT: an FFF op after conversion.
+// clang-format off: a table
 #define FLOAT(NAMES, OP) {NAMES, "input", [](Lower &l, const Call &c) { return l.floats(Op::OP, c[0]); }}
 #define FLOAT2(NAMES, OP) {NAMES, "input other", [](Lower &l, const Call &c) { return l.floats(Op::OP, c[0], c[1]); }}
 #define ROW(NAMES, SIGNATURE, ...) {NAMES, SIGNATURE, [](Lower &l, const Call &c) -> ValueId { __VA_ARGS__ }}
@@ -300,6 +302,7 @@ constexpr Builtin kBuiltins[] = {
     ROW("full_like", "input fill_value", return l.convert(c[1], l.kind(c[0]));),
     ROW(".clone .detach .contiguous .item", "input", return c[0];),
 };
+// clang-format on
 
 } // namespace
 

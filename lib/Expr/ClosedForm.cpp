@@ -1,8 +1,8 @@
 // The symbolic side of IntervalRules.h: end points are values of a small program over the bounds of a box.
 //
 // What cannot be known while compiling is settled in one of two ways. A numeric walk over the largest possible box (the companion)
-// says which nodes might overflow or be NaN: they become unknown. And guards, evaluated with the form, say what else it relies on: captured numbers
-// within 2^30 (2^40 for floats), divisors above 0. Where a guard fails both answers are "may be".
+// says which nodes might overflow or be NaN: they become unknown. And guards, evaluated with the form, say what else it relies on: captured
+// numbers within 2^30 (2^40 for floats), divisors above 0. Where a guard fails both answers are "may be".
 #include "Expr/Analysis.h"
 #include "Expr/Builder.h"
 #include "Expr/EvalOp.h"
@@ -19,7 +19,8 @@ constexpr std::int64_t kScalarLimit = std::int64_t{1} << 30;
 constexpr double kFloatScalarLimit = 1099511627776.0; // 2^40
 constexpr std::int64_t kPositionLimit = std::int64_t{1} << 40;
 
-/// An Int end that nothing is known of has no value: `infinite` is its sign. (It must not become a number: the form may be compiled to 32 bits.)
+/// An Int end that nothing is known of has no value: `infinite` is its sign. (It must not become a number: the form may be compiled to 32
+/// bits.)
 struct SymbolicEnd {
   ValueId id = 0;
   int infinite = 0;
@@ -115,11 +116,16 @@ public:
 private:
   SymbolicEnd applyInfinite(Op op, SymbolicEnd x, SymbolicEnd y) const {
     switch (op) {
-    case Op::Min: return x.infinite > 0 ? y : x.infinite < 0 ? x : y.infinite > 0 ? x : y;
-    case Op::Max: return x.infinite < 0 ? y : x.infinite > 0 ? x : y.infinite < 0 ? x : y;
-    case Op::Neg: return {0, -x.infinite};
-    case Op::Sub: return {0, x.infinite ? x.infinite : -y.infinite};
-    default: return {0, x.infinite ? x.infinite : y.infinite};
+    case Op::Min:
+      return x.infinite > 0 ? y : x.infinite < 0 ? x : y.infinite > 0 ? x : y;
+    case Op::Max:
+      return x.infinite < 0 ? y : x.infinite > 0 ? x : y.infinite < 0 ? x : y;
+    case Op::Neg:
+      return {0, -x.infinite};
+    case Op::Sub:
+      return {0, x.infinite ? x.infinite : -y.infinite};
+    default:
+      return {0, x.infinite ? x.infinite : y.infinite};
     }
   }
 };
@@ -162,18 +168,26 @@ private:
   I leaf(const Node &node) {
     switch (node.op) {
     case Op::Const:
-      return domain.point(node.kind, node.kind == Kind::Float ? domain.builder.constantFloat(node.imm.f) : domain.builder.leaf(Op::Const, node.kind, node.imm.i));
-    case Op::Scalar: return scalar(node);
+      return domain.point(node.kind, node.kind == Kind::Float ? domain.builder.constantFloat(node.imm.f)
+                                                              : domain.builder.leaf(Op::Const, node.kind, node.imm.i));
+    case Op::Scalar:
+      return scalar(node);
     case Op::Param:
       switch (static_cast<Param>(node.imm.i)) {
-      case Param::B: return domain.point(Kind::Int, bound(BoxParam::B));
-      case Param::H: return domain.point(Kind::Int, bound(BoxParam::H));
-      case Param::Q: return between(BoxParam::QLo, BoxParam::QHi);
-      case Param::Kv: return between(BoxParam::KvLo, BoxParam::KvHi);
-      case Param::Score: break;
+      case Param::B:
+        return domain.point(Kind::Int, bound(BoxParam::B));
+      case Param::H:
+        return domain.point(Kind::Int, bound(BoxParam::H));
+      case Param::Q:
+        return between(BoxParam::QLo, BoxParam::QHi);
+      case Param::Kv:
+        return between(BoxParam::KvLo, BoxParam::KvHi);
+      case Param::Score:
+        break;
       }
       [[fallthrough]];
-    default: return domain.unknown(node.kind);
+    default:
+      return domain.unknown(node.kind);
     }
   }
 
@@ -238,8 +252,12 @@ BoxVerdict evaluate(const ClosedForm &form, const Box &box, std::span<const Scal
       value.i = bounds[node.imm.i];
       break;
     }
-    case Op::Scalar: (node.kind == Kind::Float ? value.f = scalars[node.imm.i].f : value.i = scalars[node.imm.i].i); break;
-    case Op::Const: (node.kind == Kind::Float ? value.f = node.imm.f : value.i = node.imm.i); break;
+    case Op::Scalar:
+      (node.kind == Kind::Float ? value.f = scalars[node.imm.i].f : value.i = scalars[node.imm.i].i);
+      break;
+    case Op::Const:
+      (node.kind == Kind::Float ? value.f = node.imm.f : value.i = node.imm.i);
+      break;
     default: {
       Value operands[3];
       for (std::size_t i = 0; i < node.operands.size(); ++i)

@@ -1,5 +1,5 @@
-// The executable meaning of every op on numbers, generated from the op table. Shared by Interp and by constant folding, so that a folded formula cannot differ from
-// an evaluated one.
+// The executable meaning of every op on numbers, generated from the op table. Shared by Interp and by constant folding, so that a folded
+// formula cannot differ from an evaluated one.
 #pragma once
 
 #include "Expr/Interp.h"
@@ -80,7 +80,8 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
   case Op::Param:
   case Op::Scalar:
   case Op::Const:
-  case Op::Load: break;
+  case Op::Load:
+    break;
 #define EVAL_INT(assign, expression)                                                                                                       \
   {                                                                                                                                        \
     [[maybe_unused]] const I x = a.i, y = b.i;                                                                                             \
@@ -91,11 +92,15 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
     [[maybe_unused]] const double x = a.f, y = b.f;                                                                                        \
     result.assign = expression;                                                                                                            \
   }
-#define EVAL_NNN(name, intEval, floatEval) if (isFloat) EVAL_FLOAT(f, floatEval) else EVAL_INT(i, intEval)
+#define EVAL_NNN(name, intEval, floatEval)                                                                                                 \
+  if (isFloat)                                                                                                                             \
+  EVAL_FLOAT(f, floatEval) else EVAL_INT(i, intEval)
 #define EVAL_FFF(name, intEval, floatEval) EVAL_FLOAT(f, floatEval)
 #define EVAL_III(name, intEval, floatEval) EVAL_INT(i, intEval)
 #define EVAL_BBB(name, intEval, floatEval) EVAL_INT(i, intEval)
-#define EVAL_CMP(name, intEval, floatEval) if (isFloat) EVAL_FLOAT(i, floatEval) else EVAL_INT(i, intEval)
+#define EVAL_CMP(name, intEval, floatEval)                                                                                                 \
+  if (isFloat)                                                                                                                             \
+  EVAL_FLOAT(i, floatEval) else EVAL_INT(i, intEval)
 #define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
 #define EVAL_SEL(name, intEval, floatEval) result = a.i ? b : c;
 #define EVAL_CAST(name, intEval, floatEval)                                                                                                \
@@ -106,7 +111,8 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
   else                                                                                                                                     \
     result.i = isFloat ? a.f != 0 : a.i != 0;
 #define EXPR_ROW(Name, spelling, arity, Types, lowering, interval, intEval, floatEval)                                                     \
-  case Op::Name: EVAL_##Types(Name, intEval, floatEval) break;
+  case Op::Name:                                                                                                                           \
+    EVAL_##Types(Name, intEval, floatEval) break;
 #include "Expr/ExprOps.def"
 #undef EVAL_INT
 #undef EVAL_FLOAT

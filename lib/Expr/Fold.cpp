@@ -30,8 +30,10 @@ bool isCommutative(Op op) {
   case Op::Eq:
   case Op::Ne:
   case Op::Min:
-  case Op::Max: return true;
-  default: return false;
+  case Op::Max:
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -59,9 +61,12 @@ bool Builder::fold(Op op, std::span<const ValueId> operands, TextRange range, Va
     return true;
   }
   switch (kind(x)) {
-  case Kind::Int: return foldInt(op, x, y, range, result);
-  case Kind::Float: return foldFloat(op, x, y, range, result);
-  case Kind::Bool: return foldBool(op, x, y, range, result);
+  case Kind::Int:
+    return foldInt(op, x, y, range, result);
+  case Kind::Float:
+    return foldFloat(op, x, y, range, result);
+  case Kind::Bool:
+    return foldBool(op, x, y, range, result);
   }
   return false;
 }
@@ -87,7 +92,10 @@ bool Builder::foldConstants(Op op, std::span<const ValueId> operands, TextRange 
 bool Builder::foldInt(Op op, ValueId x, ValueId y, TextRange range, ValueId &result) {
   const auto zero = [&] { return constantInt(0, range); };
   const bool same = x == y, right0 = isInt(nodes[y], 0), right1 = isInt(nodes[y], 1);
-  auto yields = [&](ValueId value) { result = value; return true; };
+  auto yields = [&](ValueId value) {
+    result = value;
+    return true;
+  };
   switch (op) {
   case Op::Add: {
     if (right0)
@@ -108,11 +116,15 @@ bool Builder::foldInt(Op op, ValueId x, ValueId y, TextRange range, ValueId &res
     if (isInt(nodes[x], 0))
       return yields(this->op(Op::Neg, {y}, range));
     return false;
-  case Op::Mul: return right1 ? yields(x) : right0 ? yields(y) : false;
-  case Op::FloorDiv: return right1 ? yields(x) : right0 ? yields(y) : false;
+  case Op::Mul:
+    return right1 ? yields(x) : right0 ? yields(y) : false;
+  case Op::FloorDiv:
+    return right1 ? yields(x) : right0 ? yields(y) : false;
   case Op::FloorMod:
-  case Op::Rem: return right1 || right0 ? yields(zero()) : false;
-  case Op::Pow: return right1 ? yields(x) : right0 ? yields(constantInt(1, range)) : false;
+  case Op::Rem:
+    return right1 || right0 ? yields(zero()) : false;
+  case Op::Pow:
+    return right1 ? yields(x) : right0 ? yields(constantInt(1, range)) : false;
   case Op::Min:
   case Op::Max:
   case Op::BitAnd:
@@ -122,22 +134,32 @@ bool Builder::foldInt(Op op, ValueId x, ValueId y, TextRange range, ValueId &res
     if (op == Op::BitAnd && right0)
       return yields(y);
     return op == Op::BitOr && right0 ? yields(x) : false;
-  case Op::BitXor: return same ? yields(zero()) : right0 ? yields(x) : false;
+  case Op::BitXor:
+    return same ? yields(zero()) : right0 ? yields(x) : false;
   case Op::Shl:
-  case Op::Shr: return right0 ? yields(x) : false;
+  case Op::Shr:
+    return right0 ? yields(x) : false;
   case Op::Eq:
-  case Op::Le: return same ? yields(constantBool(true, range)) : false;
+  case Op::Le:
+    return same ? yields(constantBool(true, range)) : false;
   case Op::Ne:
-  case Op::Lt: return same ? yields(constantBool(false, range)) : false;
-  default: return false;
+  case Op::Lt:
+    return same ? yields(constantBool(false, range)) : false;
+  default:
+    return false;
   }
 }
 
 bool Builder::foldFloat(Op op, ValueId x, ValueId y, TextRange range, ValueId &result) {
-  auto yields = [&](ValueId value) { result = value; return true; };
+  auto yields = [&](ValueId value) {
+    result = value;
+    return true;
+  };
   switch (op) {
-  case Op::Add: return isFloatConst(nodes[y], -0.0) ? yields(x) : false;
-  case Op::Sub: return isFloatConst(nodes[y], 0.0) ? yields(x) : false;
+  case Op::Add:
+    return isFloatConst(nodes[y], -0.0) ? yields(x) : false;
+  case Op::Sub:
+    return isFloatConst(nodes[y], 0.0) ? yields(x) : false;
   case Op::Mul:
     if (isFloatConst(nodes[y], 1.0))
       return yields(x);
@@ -147,27 +169,38 @@ bool Builder::foldFloat(Op op, ValueId x, ValueId y, TextRange range, ValueId &r
       return yields(this->op(Op::Mul, {x, constantFloat(1.0 / nodes[y].imm.f, range)}, range));
     return false;
   case Op::Min:
-  case Op::Max: return x == y ? yields(x) : false;
-  default: return false;
+  case Op::Max:
+    return x == y ? yields(x) : false;
+  default:
+    return false;
   }
 }
 
 bool Builder::foldBool(Op op, ValueId x, ValueId y, TextRange range, ValueId &result) {
-  auto yields = [&](ValueId value) { result = value; return true; };
+  auto yields = [&](ValueId value) {
+    result = value;
+    return true;
+  };
   const bool same = x == y, isTrue = isBool(nodes[y], true), isFalse = isBool(nodes[y], false);
   switch (op) {
-  case Op::LogicalAnd: return same || isTrue ? yields(x) : isFalse ? yields(y) : false;
-  case Op::LogicalOr: return same || isFalse ? yields(x) : isTrue ? yields(y) : false;
+  case Op::LogicalAnd:
+    return same || isTrue ? yields(x) : isFalse ? yields(y) : false;
+  case Op::LogicalOr:
+    return same || isFalse ? yields(x) : isTrue ? yields(y) : false;
   case Op::LogicalXor:
     if (same)
       return yields(constantBool(false, range));
     return isFalse ? yields(x) : isTrue ? yields(this->op(Op::LogicalNot, {x}, range)) : false;
-  default: return false;
+  default:
+    return false;
   }
 }
 
 bool Builder::foldSelect(ValueId condition, ValueId x, ValueId y, TextRange range, ValueId &result) {
-  auto yields = [&](ValueId value) { result = value; return true; };
+  auto yields = [&](ValueId value) {
+    result = value;
+    return true;
+  };
   if (isConst(condition))
     return yields(nodes[condition].imm.i ? x : y);
   if (x == y)
@@ -190,13 +223,18 @@ bool Builder::foldSelect(ValueId condition, ValueId x, ValueId y, TextRange rang
 }
 
 bool Builder::foldUnary(Op op, ValueId x, TextRange range, ValueId &result) {
-  auto yields = [&](ValueId value) { result = value; return true; };
+  auto yields = [&](ValueId value) {
+    result = value;
+    return true;
+  };
   const Node inner = nodes[x]; // a copy: building may move the nodes
   const ValueId y = inner.operands.empty() ? 0 : inner.operands[0];
   switch (op) {
   case Op::Neg:
-  case Op::BitNot: return inner.op == op ? yields(y) : false;
-  case Op::Abs: return inner.op == Op::Abs ? yields(x) : inner.op == Op::Neg ? yields(this->op(Op::Abs, {y}, range)) : false;
+  case Op::BitNot:
+    return inner.op == op ? yields(y) : false;
+  case Op::Abs:
+    return inner.op == Op::Abs ? yields(x) : inner.op == Op::Neg ? yields(this->op(Op::Abs, {y}, range)) : false;
   case Op::LogicalNot: {
     if (inner.op == Op::LogicalNot)
       return yields(y);
@@ -211,19 +249,22 @@ bool Builder::foldUnary(Op op, ValueId x, TextRange range, ValueId &result) {
   case Op::Ceil:
   case Op::Round:
   case Op::Trunc: {
-    const bool integral = inner.op == Op::Floor || inner.op == Op::Ceil || inner.op == Op::Round || inner.op == Op::Trunc || inner.op == Op::ToFloat;
+    const bool integral =
+        inner.op == Op::Floor || inner.op == Op::Ceil || inner.op == Op::Round || inner.op == Op::Trunc || inner.op == Op::ToFloat;
     return integral ? yields(x) : false;
   }
   case Op::ToInt: // int(float(flag)) is int(flag)
     return inner.op == Op::ToFloat && kind(y) == Kind::Bool ? yields(this->op(Op::ToInt, {y}, range)) : false;
-  case Op::ToFloat: return inner.op == Op::ToInt && kind(y) == Kind::Bool ? yields(this->op(Op::ToFloat, {y}, range)) : false;
+  case Op::ToFloat:
+    return inner.op == Op::ToInt && kind(y) == Kind::Bool ? yields(this->op(Op::ToFloat, {y}, range)) : false;
   case Op::ToBool:
     if (inner.op != Op::ToInt && inner.op != Op::ToFloat)
       return false;
     if (kind(y) == Kind::Bool)
       return yields(y);
     return inner.op == Op::ToFloat ? yields(this->op(Op::ToBool, {y}, range)) : false;
-  default: return false;
+  default:
+    return false;
   }
 }
 

@@ -12,8 +12,11 @@ namespace attnjit::expr {
 namespace {
 
 bool isIdentifier(std::string_view name) {
-  const auto isLetter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; };
-  return !name.empty() && isLetter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) { return isLetter(c) || (c >= '0' && c <= '9'); });
+  const auto isLetter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+  };
+  return !name.empty() && isLetter(name[0]) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return isLetter(c) || (c >= '0' && c <= '9'); });
 }
 
 /// Splits the captures into the Formula's two tables.
@@ -23,11 +26,13 @@ Result<CaptureScope> declare(std::span<const CaptureInfo> captures, Formula &for
   for (std::size_t i = 0; i < captures.size(); ++i) {
     const CaptureInfo &capture = captures[i];
     if (!isIdentifier(capture.name))
-      return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}': not a name; use letters, digits and _, e.g. slope", capture.name)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("capture '{}': not a name; use letters, digits and _, e.g. slope", capture.name)};
     if (std::any_of(captures.begin(), captures.begin() + i, [&](const CaptureInfo &other) { return other.name == capture.name; }))
       return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}' is given twice", capture.name)};
     if (capture.rank < -1 || capture.rank > kMaxRank)
-      return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}' has rank {}; 0 to {} are accepted", capture.name, capture.rank, kMaxRank)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("capture '{}' has rank {}; 0 to {} are accepted", capture.name, capture.rank, kMaxRank)};
     if (capture.rank >= 0) {
       scope.slots.push_back(static_cast<int>(formula.captures.size()));
       formula.captures.push_back({capture.name, capture.dtype, capture.rank});

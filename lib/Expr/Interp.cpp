@@ -18,9 +18,10 @@ template <typename T> T read(const void *data, std::int64_t offset) {
 
 double halfToDouble(std::uint16_t half) {
   const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  const double magnitude = exponent == 0    ? std::ldexp(mantissa, -24)
-                           : exponent == 31 ? (mantissa ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity())
-                                            : std::ldexp(mantissa + 1024, exponent - 25);
+  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
+                           : exponent == 31
+                               ? (mantissa ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity())
+                               : std::ldexp(mantissa + 1024, exponent - 25);
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -29,22 +30,42 @@ double halfToDouble(std::uint16_t half) {
 Value loadElement(const void *data, DType dtype, std::int64_t offset) {
   Value value;
   switch (dtype) {
-  case DType::F64: value.f = read<double>(data, offset); break;
-  case DType::F32: value.f = read<float>(data, offset); break;
-  case DType::BF16: value.f = std::bit_cast<float>(static_cast<std::uint32_t>(read<std::uint16_t>(data, offset)) << 16); break;
-  case DType::F16: value.f = halfToDouble(read<std::uint16_t>(data, offset)); break;
-  case DType::Bool: value.i = read<std::uint8_t>(data, offset) != 0; break;
-  case DType::I8: value.i = read<std::int8_t>(data, offset); break;
-  case DType::U8: value.i = read<std::uint8_t>(data, offset); break;
-  case DType::I16: value.i = read<std::int16_t>(data, offset); break;
-  case DType::I32: value.i = read<std::int32_t>(data, offset); break;
-  case DType::I64: value.i = read<std::int64_t>(data, offset); break;
+  case DType::F64:
+    value.f = read<double>(data, offset);
+    break;
+  case DType::F32:
+    value.f = read<float>(data, offset);
+    break;
+  case DType::BF16:
+    value.f = std::bit_cast<float>(static_cast<std::uint32_t>(read<std::uint16_t>(data, offset)) << 16);
+    break;
+  case DType::F16:
+    value.f = halfToDouble(read<std::uint16_t>(data, offset));
+    break;
+  case DType::Bool:
+    value.i = read<std::uint8_t>(data, offset) != 0;
+    break;
+  case DType::I8:
+    value.i = read<std::int8_t>(data, offset);
+    break;
+  case DType::U8:
+    value.i = read<std::uint8_t>(data, offset);
+    break;
+  case DType::I16:
+    value.i = read<std::int16_t>(data, offset);
+    break;
+  case DType::I32:
+    value.i = read<std::int32_t>(data, offset);
+    break;
+  case DType::I64:
+    value.i = read<std::int64_t>(data, offset);
+    break;
   }
   return value;
 }
 
-Interp::Interp(const Formula &formula, const Function &function, const Bindings &bindings)
-    : formula(formula), function(function), bindings(bindings), values(function.nodes.size()) {
+Interp::Interp(const Formula &, const Function &function, const Bindings &bindings)
+    : function(function), bindings(bindings), values(function.nodes.size()) {
   const std::vector<std::uint8_t> depends = dependences(function);
   for (ValueId id = 0; id < function.nodes.size(); ++id) {
     const Node &node = function.nodes[id];
@@ -80,18 +101,32 @@ void Interp::run(Stage stage, double score, const Position &position) {
     switch (node.op) {
     case Op::Param:
       switch (static_cast<Param>(node.imm.i)) {
-      case Param::Score: result.f = score; break;
-      case Param::B: result.i = position.b; break;
-      case Param::H: result.i = position.h; break;
-      case Param::Q: result.i = position.q; break;
-      case Param::Kv: result.i = position.kv; break;
+      case Param::Score:
+        result.f = score;
+        break;
+      case Param::B:
+        result.i = position.b;
+        break;
+      case Param::H:
+        result.i = position.h;
+        break;
+      case Param::Q:
+        result.i = position.q;
+        break;
+      case Param::Kv:
+        result.i = position.kv;
+        break;
       }
       break;
     case Op::Scalar:
       (node.kind == Kind::Float ? result.f = bindings.scalars[node.imm.i].f : result.i = bindings.scalars[node.imm.i].i);
       break;
-    case Op::Const: (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i); break;
-    case Op::Load: result = load(node, outOfRange); break;
+    case Op::Const:
+      (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i);
+      break;
+    case Op::Load:
+      result = load(node, outOfRange);
+      break;
     default: {
       const Value none, &a = values[node.operands[0]];
       result = evalOp(node.op, step.operandKind, a, node.operands.size() > 1 ? values[node.operands[1]] : none,

@@ -24,14 +24,14 @@ struct Value {
   double f = 0;
 };
 
-/// Reusable evaluator: holds scratch for one Function so that a call allocates nothing. Floats are computed in f64. What does not depend on kv or the score
-/// is remembered from call to call, so walk kv innermost. One thread at a time.
+/// Reusable evaluator: holds scratch for one Function so that a call allocates nothing. Floats are computed in f64. What does not depend on
+/// kv or the score is remembered from call to call, so walk kv innermost. One thread at a time.
 class Interp {
 public:
   Interp(const Formula &formula, const Function &function, const Bindings &bindings);
 
-  /// Evaluates at one position. `outOfRange` is set (never cleared) when a captured index, after Python's negative wrap, left its tensor; the load
-  /// then reads element 0 of that dimension (or 0 for an empty tensor).
+  /// Evaluates at one position. `outOfRange` is set (never cleared) when a captured index, after Python's negative wrap, left its tensor;
+  /// the load then reads element 0 of that dimension (or 0 for an empty tensor).
   Value evaluate(double score, const Position &position, bool &outOfRange);
 
 private:
@@ -47,7 +47,6 @@ private:
   void run(Stage stage, double score, const Position &position);
   Value load(const Node &node, bool &outOfRange) const;
 
-  const Formula &formula;
   const Function &function;
   Bindings bindings;
   std::vector<Value> values;

@@ -2,8 +2,8 @@
 //
 // A domain says what an end point is. In the numeric domain it is a number, and the rules compute ranges on the host (ranges(),
 // classify()). In the symbolic domain it is a value of a program under construction, and the very same rules write the code that
-// decides inside the kernel whether a block is empty or full (closedForm()). A rule therefore never branches on an end point's value; it asks the domain for a
-// select, or asks what is proved of an interval.
+// decides inside the kernel whether a block is empty or full (closedForm()). A rule therefore never branches on an end point's value; it
+// asks the domain for a select, or asks what is proved of an interval.
 //
 // A domain D provides
 //   Endpoint, Bool
@@ -54,49 +54,76 @@ public:
     const I &a = known[node.operands[0]];
     const I &b = known[node.operands.size() > 1 ? node.operands[1] : node.operands[0]];
     switch (node.op) {
-    case Op::Add: return make(a.kind, d.apply(Op::Add, a.lo, b.lo), d.apply(Op::Add, a.hi, b.hi));
-    case Op::Sub: return make(a.kind, d.apply(Op::Sub, a.lo, b.hi), d.apply(Op::Sub, a.hi, b.lo));
-    case Op::Neg: return negated(a);
-    case Op::Mul: return node.operands[0] == node.operands[1] ? square(a) : product(a, b);
-    case Op::Div: return quotient(Op::Div, a, b);
-    case Op::FloorDiv: return quotient(Op::FloorDiv, a, b);
-    case Op::FloorMod: return floorMod(a, b);
-    case Op::Rem: return remainder(a, b);
-    case Op::Pow: return power(a, b);
+    case Op::Add:
+      return make(a.kind, d.apply(Op::Add, a.lo, b.lo), d.apply(Op::Add, a.hi, b.hi));
+    case Op::Sub:
+      return make(a.kind, d.apply(Op::Sub, a.lo, b.hi), d.apply(Op::Sub, a.hi, b.lo));
+    case Op::Neg:
+      return negated(a);
+    case Op::Mul:
+      return node.operands[0] == node.operands[1] ? square(a) : product(a, b);
+    case Op::Div:
+      return quotient(Op::Div, a, b);
+    case Op::FloorDiv:
+      return quotient(Op::FloorDiv, a, b);
+    case Op::FloorMod:
+      return floorMod(a, b);
+    case Op::Rem:
+      return remainder(a, b);
+    case Op::Pow:
+      return power(a, b);
     case Op::Min:
-    case Op::Max: return make(a.kind, d.apply(node.op, a.lo, b.lo), d.apply(node.op, a.hi, b.hi));
-    case Op::Abs: return absolute(a);
-    case Op::Sign: return sign(a);
+    case Op::Max:
+      return make(a.kind, d.apply(node.op, a.lo, b.lo), d.apply(node.op, a.hi, b.hi));
+    case Op::Abs:
+      return absolute(a);
+    case Op::Sign:
+      return sign(a);
     case Op::BitAnd:
     case Op::BitOr:
-    case Op::BitXor: return bits(node.op, a, b);
-    case Op::BitNot: return anyUnbounded(a) ? d.unknown(Kind::Int) : make(Kind::Int, d.apply(Op::BitNot, a.hi, a.hi), d.apply(Op::BitNot, a.lo, a.lo));
+    case Op::BitXor:
+      return bits(node.op, a, b);
+    case Op::BitNot:
+      return anyUnbounded(a) ? d.unknown(Kind::Int) : make(Kind::Int, d.apply(Op::BitNot, a.hi, a.hi), d.apply(Op::BitNot, a.lo, a.lo));
     case Op::Shl:
-    case Op::Shr: return shift(node.op, a, b);
-    case Op::LogicalAnd: return makeBool(both(a.mayBeTrue, b.mayBeTrue), either(a.mayBeFalse, b.mayBeFalse));
-    case Op::LogicalOr: return makeBool(either(a.mayBeTrue, b.mayBeTrue), both(a.mayBeFalse, b.mayBeFalse));
+    case Op::Shr:
+      return shift(node.op, a, b);
+    case Op::LogicalAnd:
+      return makeBool(both(a.mayBeTrue, b.mayBeTrue), either(a.mayBeFalse, b.mayBeFalse));
+    case Op::LogicalOr:
+      return makeBool(either(a.mayBeTrue, b.mayBeTrue), both(a.mayBeFalse, b.mayBeFalse));
     case Op::LogicalXor:
       return makeBool(either(both(a.mayBeTrue, b.mayBeFalse), both(a.mayBeFalse, b.mayBeTrue)),
                       either(both(a.mayBeTrue, b.mayBeTrue), both(a.mayBeFalse, b.mayBeFalse)));
-    case Op::LogicalNot: return makeBool(a.mayBeFalse, a.mayBeTrue);
-    case Op::Eq: return equal(node, a, b);
+    case Op::LogicalNot:
+      return makeBool(a.mayBeFalse, a.mayBeTrue);
+    case Op::Eq:
+      return equal(node, a, b);
     case Op::Ne: {
       const I same = equal(node, a, b);
       return makeBool(same.mayBeFalse, same.mayBeTrue);
     }
-    case Op::Lt: return less(Op::Lt, Op::Le, a, b);
-    case Op::Le: return less(Op::Le, Op::Lt, a, b);
-    case Op::Select: return chosen(a, b, known[node.operands[2]]);
+    case Op::Lt:
+      return less(Op::Lt, Op::Le, a, b);
+    case Op::Le:
+      return less(Op::Le, Op::Lt, a, b);
+    case Op::Select:
+      return chosen(a, b, known[node.operands[2]]);
     case Op::ToFloat:
     case Op::ToInt:
-    case Op::ToBool: return cast(node.op, a);
-    case Op::IsNan: return makeBool(d.boolean(a.maybeNan), d.boolean(true));
-    case Op::IsInf: return d.unknown(Kind::Bool);
+    case Op::ToBool:
+      return cast(node.op, a);
+    case Op::IsNan:
+      return makeBool(d.boolean(a.maybeNan), d.boolean(true));
+    case Op::IsInf:
+      return d.unknown(Kind::Bool);
     case Op::Floor:
     case Op::Ceil:
     case Op::Round:
-    case Op::Trunc: return make(Kind::Float, d.apply(node.op, a.lo, a.lo), d.apply(node.op, a.hi, a.hi));
-    default: return d.smooth(node, a);
+    case Op::Trunc:
+      return make(Kind::Float, d.apply(node.op, a.lo, a.lo), d.apply(node.op, a.hi, a.hi));
+    default:
+      return d.smooth(node, a);
     }
   }
 
@@ -149,7 +176,8 @@ private:
       return d.unknown(a.kind);
     if (d.provedNonNegative(a) && d.provedNonNegative(b))
       return make(a.kind, d.apply(Op::Mul, a.lo, b.lo), d.apply(Op::Mul, a.hi, b.hi));
-    const E ll = d.apply(Op::Mul, a.lo, b.lo), lh = d.apply(Op::Mul, a.lo, b.hi), hl = d.apply(Op::Mul, a.hi, b.lo), hh = d.apply(Op::Mul, a.hi, b.hi);
+    const E ll = d.apply(Op::Mul, a.lo, b.lo), lh = d.apply(Op::Mul, a.lo, b.hi), hl = d.apply(Op::Mul, a.hi, b.lo),
+            hh = d.apply(Op::Mul, a.hi, b.hi);
     return make(a.kind, smaller(smaller(ll, lh), smaller(hl, hh)), larger(larger(ll, lh), larger(hl, hh)));
   }
 
@@ -163,7 +191,8 @@ private:
     }
     if (!d.requirePositive(b))
       return d.unknown(a.kind);
-    return make(a.kind, smaller(d.apply(op, a.lo, b.lo), d.apply(op, a.lo, b.hi)), larger(d.apply(op, a.hi, b.lo), d.apply(op, a.hi, b.hi)));
+    return make(a.kind, smaller(d.apply(op, a.lo, b.lo), d.apply(op, a.lo, b.hi)),
+                larger(d.apply(op, a.hi, b.lo), d.apply(op, a.hi, b.hi)));
   }
 
   I floorMod(I a, I b) {
@@ -261,14 +290,16 @@ private:
 
   /// Lt with opposite Le and the other way round: a < b can be true unless b.hi <= a.lo, false unless a.hi < b.lo.
   I less(Op op, Op opposite, const I &a, const I &b) {
-    return makeBool(negation(d.compare(opposite, b.hi, a.lo)), either(negation(d.compare(op, a.hi, b.lo)), d.boolean(a.maybeNan || b.maybeNan)));
+    return makeBool(negation(d.compare(opposite, b.hi, a.lo)),
+                    either(negation(d.compare(op, a.hi, b.lo)), d.boolean(a.maybeNan || b.maybeNan)));
   }
 
   I chosen(const I &condition, const I &x, const I &y) {
     const B t = condition.mayBeTrue, f = condition.mayBeFalse;
     if (x.kind == Kind::Bool)
       return makeBool(either(both(t, x.mayBeTrue), both(f, y.mayBeTrue)), either(both(t, x.mayBeFalse), both(f, y.mayBeFalse)));
-    I result = make(x.kind, d.select(t, d.select(f, smaller(x.lo, y.lo), x.lo), y.lo), d.select(t, d.select(f, larger(x.hi, y.hi), x.hi), y.hi));
+    I result =
+        make(x.kind, d.select(t, d.select(f, smaller(x.lo, y.lo), x.lo), y.lo), d.select(t, d.select(f, larger(x.hi, y.hi), x.hi), y.hi));
     result.maybeNan = x.maybeNan || y.maybeNan;
     return result;
   }

@@ -37,12 +37,18 @@ Function simplified(const Function &function) {
       operand = renamed[operand];
     switch (node.op) {
     case Op::Const:
-      renamed[i] = node.kind == Kind::Float ? builder.constantFloat(node.imm.f, node.range) : builder.leaf(Op::Const, node.kind, node.imm.i, node.range);
+      renamed[i] = node.kind == Kind::Float ? builder.constantFloat(node.imm.f, node.range)
+                                            : builder.leaf(Op::Const, node.kind, node.imm.i, node.range);
       break;
     case Op::Param:
-    case Op::Scalar: renamed[i] = builder.leaf(node.op, node.kind, node.imm.i, node.range); break;
-    case Op::Load: renamed[i] = builder.load(static_cast<int>(node.imm.i), node.kind, operands, node.range); break;
-    default: renamed[i] = builder.op(node.op, operands, node.range);
+    case Op::Scalar:
+      renamed[i] = builder.leaf(node.op, node.kind, node.imm.i, node.range);
+      break;
+    case Op::Load:
+      renamed[i] = builder.load(static_cast<int>(node.imm.i), node.kind, operands, node.range);
+      break;
+    default:
+      renamed[i] = builder.op(node.op, operands, node.range);
     }
   }
   return builder.finish(renamed[function.result]);
@@ -69,7 +75,8 @@ Result<void> verifyLeaf(const Formula &formula, const Function &function, std::s
     return node.kind == formula.scalars[node.imm.i].kind ? Result<void>() : invalid(name, id, "the captured number has another kind");
   case Op::Const:
     return node.kind == Kind::Bool && node.imm.i != 0 && node.imm.i != 1 ? invalid(name, id, "a bool must be 0 or 1") : Result<void>();
-  default: break;
+  default:
+    break;
   }
   if (node.imm.i < 0 || static_cast<std::size_t>(node.imm.i) >= formula.captures.size())
     return invalid(name, id, "no such captured tensor");
@@ -113,7 +120,8 @@ Result<void> verifyFunction(const Formula &formula, const Function &function, st
 Result<void> verify(const Formula &formula) {
   for (const CaptureDecl &capture : formula.captures)
     if (capture.rank < 0 || capture.rank > kMaxRank)
-      return Error{ErrorCode::InvalidFormula, fmt::format("invalid IR: captured tensor {}: rank {}, expected 0 to {}", capture.name, capture.rank, kMaxRank)};
+      return Error{ErrorCode::InvalidFormula,
+                   fmt::format("invalid IR: captured tensor {}: rank {}, expected 0 to {}", capture.name, capture.rank, kMaxRank)};
   if (Result<void> ok = verifyFunction(formula, formula.score, "score", Kind::Float); !ok)
     return ok;
   return verifyFunction(formula, formula.mask, "mask", Kind::Bool);

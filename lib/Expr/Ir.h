@@ -104,8 +104,8 @@ int arity(Op op);
 std::string print(const Formula &formula);
 /// Reads what print() wrote (`attnjit-dump --from expr`).
 Result<Formula> parseCanonical(std::string_view text);
-/// 128-bit stable hash of the canonical text with captures numbered instead of named (two 64-bit halves); the same on every machine and run, and for formulas
-/// that differ in names and layout only. Order, dtype, rank and kind of the captures count.
+/// 128-bit stable hash of the canonical text with captures numbered instead of named (two 64-bit halves); the same on every machine and
+/// run, and for formulas that differ in names and layout only. Order, dtype, rank and kind of the captures count.
 struct Hash128 {
   std::uint64_t hi = 0, lo = 0;
   bool operator==(const Hash128 &) const = default;

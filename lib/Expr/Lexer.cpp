@@ -19,10 +19,28 @@ struct Lookalike {
   char32_t character;
   std::string_view meant;
 };
-constexpr Lookalike kLookalikes[] = {{0x2264, "<="}, {0x2265, ">="}, {0x2260, "!="}, {0x00D7, "*"}, {0x00F7, "/"},      {0x2212, "-"},
-                                     {0x2013, "-"},  {0x2014, "-"},  {0x2018, "'"},  {0x2019, "'"}, {0x201C, "\""},     {0x201D, "\""},
-                                     {0x00B2, "**2"}, {0x00B7, "*"}, {0x221A, "sqrt"}, {0x221E, "float(\"inf\")"}, {0x2227, "&"}, {0x2228, "|"},
-                                     {0x00AC, "~"},  {0x00A0, "a plain space"}, {0x3000, "a plain space"}, {0xFEFF, "nothing (it is a byte order mark)"}};
+constexpr Lookalike kLookalikes[] = {{0x2264, "<="},
+                                     {0x2265, ">="},
+                                     {0x2260, "!="},
+                                     {0x00D7, "*"},
+                                     {0x00F7, "/"},
+                                     {0x2212, "-"},
+                                     {0x2013, "-"},
+                                     {0x2014, "-"},
+                                     {0x2018, "'"},
+                                     {0x2019, "'"},
+                                     {0x201C, "\""},
+                                     {0x201D, "\""},
+                                     {0x00B2, "**2"},
+                                     {0x00B7, "*"},
+                                     {0x221A, "sqrt"},
+                                     {0x221E, "float(\"inf\")"},
+                                     {0x2227, "&"},
+                                     {0x2228, "|"},
+                                     {0x00AC, "~"},
+                                     {0x00A0, "a plain space"},
+                                     {0x3000, "a plain space"},
+                                     {0xFEFF, "nothing (it is a byte order mark)"}};
 
 class Lexer {
 public:
@@ -176,7 +194,8 @@ private:
       at += 2;
     for (; at < text.size(); ++at) {
       const char c = text[at];
-      const bool exponent = base == 10 && (c == 'e' || c == 'E') && (isDigit(peek(1)) || ((peek(1) == '+' || peek(1) == '-') && isDigit(peek(2))));
+      const bool exponent =
+          base == 10 && (c == 'e' || c == 'E') && (isDigit(peek(1)) || ((peek(1) == '+' || peek(1) == '-') && isDigit(peek(2))));
       if (c == '_' && isNamePart(peek(1)))
         continue;
       if (exponent) {
@@ -197,7 +216,8 @@ private:
       while (at < text.size() && isNamePart(text[at]))
         ++at;
       return fail(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)),
-                  text.substr(tail, at - tail) == "j" ? "complex numbers have no place in a formula" : "write a space or an operator after the number");
+                  text.substr(tail, at - tail) == "j" ? "complex numbers have no place in a formula"
+                                                      : "write a space or an operator after the number");
     }
     finishNumber(begin, digits, base, isFloat);
   }
@@ -208,24 +228,27 @@ private:
       double value = 0;
       const auto parsed = std::from_chars(first, last, value);
       if (parsed.ec == std::errc::result_out_of_range) // 1e999 is inf and 1e-999 is 0, as in Python
-        value = digits.find("e-") != std::string::npos || digits.find("E-") != std::string::npos ? 0 : std::numeric_limits<double>::infinity();
+        value =
+            digits.find("e-") != std::string::npos || digits.find("E-") != std::string::npos ? 0 : std::numeric_limits<double>::infinity();
       push(TokenKind::Float, begin, at).floatValue = value;
       return;
     }
     std::int64_t value = 0;
     const auto parsed = std::from_chars(first, last, value, base);
     if (parsed.ec == std::errc::result_out_of_range)
-      return fail(begin, at, "this integer does not fit into 64 bits", "integers are -9223372036854775808 to 9223372036854775807; write a float, e.g. 1e20");
+      return fail(begin, at, "this integer does not fit into 64 bits",
+                  "integers are -9223372036854775808 to 9223372036854775807; write a float, e.g. 1e20");
     if (parsed.ec != std::errc() || parsed.ptr != last)
-      return fail(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)), "numbers look like 42, 0x2A, 1.5 or 1e-3");
+      return fail(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)),
+                  "numbers look like 42, 0x2A, 1.5 or 1e-3");
     push(TokenKind::Int, begin, at).intValue = value;
   }
 
   void operatorToken() {
-    static constexpr std::string_view kOperators[] = {"**=", "//=", "<<=", ">>=", "...", "->", ":=", "**", "//", "<<", ">>", "<=", ">=", "==",
-                                                      "!=",  "+=",  "-=",  "*=",  "/=",  "%=", "&=", "|=", "^=", "+",  "-",  "*",  "/",  "%",
-                                                      "&",   "|",   "^",   "~",   "<",   ">",  "=",  "(",  ")",  "[",  "]",  "{",  "}",  ",",
-                                                      ":",   ".",   ";",   "@"};
+    static constexpr std::string_view kOperators[] = {"**=", "//=", "<<=", ">>=", "...", "->", ":=", "**", "//", "<<", ">>", "<=",
+                                                      ">=",  "==",  "!=",  "+=",  "-=",  "*=", "/=", "%=", "&=", "|=", "^=", "+",
+                                                      "-",   "*",   "/",   "%",   "&",   "|",  "^",  "~",  "<",  ">",  "=",  "(",
+                                                      ")",   "[",   "]",   "{",   "}",   ",",  ":",  ".",  ";",  "@"};
     const std::string_view rest = text.substr(at);
     for (std::string_view candidate : kOperators)
       if (rest.starts_with(candidate)) {
@@ -239,7 +262,8 @@ private:
       }
     const char c = text[at];
     const bool printable = c > ' ' && c < 0x7F;
-    const std::string shown = printable ? fmt::format("'{}'", c) : fmt::format("U+{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    const std::string shown =
+        printable ? fmt::format("'{}'", c) : fmt::format("U+{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
     std::string_view help = "formulas are written with Python's operators, names, numbers and brackets";
     if (c == '!')
       help = "write 'not x' or '~x' for a negation, '!=' for unequal";

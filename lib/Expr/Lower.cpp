@@ -67,14 +67,19 @@ ValueId Lower::binary(std::string_view spelling, ValueId x, ValueId y) {
 
 ValueId Lower::bitwise(std::string_view spelling, ValueId x, ValueId y) {
   if (kind(x) == Kind::Float || kind(y) == Kind::Float)
-    return fail(fmt::format("'{}' on a float", spelling), "bit operators take ints or bools; if you meant a comparison next to it, put it in brackets: "
-                                                          "(a < b) & (c < d)");
+    return fail(fmt::format("'{}' on a float", spelling),
+                "bit operators take ints or bools; if you meant a comparison next to it, put it in brackets: "
+                "(a < b) & (c < d)");
   const bool bools = kind(x) == Kind::Bool && kind(y) == Kind::Bool;
   const bool isShift = spelling == "<<" || spelling == ">>";
   if (bools && !isShift)
     return op(spelling == "&" ? Op::LogicalAnd : spelling == "|" ? Op::LogicalOr : Op::LogicalXor, {x, y});
   const ValueId left = toInt(x), right = toInt(y);
-  const Op bits = spelling == "&" ? Op::BitAnd : spelling == "|" ? Op::BitOr : spelling == "^" ? Op::BitXor : spelling == "<<" ? Op::Shl : Op::Shr;
+  const Op bits = spelling == "&"    ? Op::BitAnd
+                  : spelling == "|"  ? Op::BitOr
+                  : spelling == "^"  ? Op::BitXor
+                  : spelling == "<<" ? Op::Shl
+                                     : Op::Shr;
   return op(bits, {left, right});
 }
 

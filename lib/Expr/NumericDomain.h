@@ -13,8 +13,8 @@ struct NumericLeaves {
   double floatScalarLimit = 0;        ///< bounds of unknown Float scalars, 0 = none
   double scoreLimit = 0;              ///< bounds of the score, 0 = none
   const CaptureRangeFn *captureRange = nullptr;
-  /// Divisors of unknown sign are taken as positive, and floats past f32 as unknown: the companion of a closed form, which guards the one at run
-  /// time and may be evaluated in f32.
+  /// Divisors of unknown sign are taken as positive, and floats past f32 as unknown: the companion of a closed form, which guards the one
+  /// at run time and may be evaluated in f32.
   bool companion = false;
 };
 

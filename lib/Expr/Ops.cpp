@@ -46,18 +46,26 @@ std::optional<Kind> resultKind(Op op, std::span<const Kind> operands) {
   auto all = [&](Kind kind) { return std::all_of(operands.begin(), operands.end(), [&](Kind k) { return k == kind; }); };
   const Kind first = operands[0];
   switch (row.types) {
-  case OpTypes::NNN: return first != Kind::Bool && all(first) ? std::optional(first) : std::nullopt;
-  case OpTypes::FFF: return all(Kind::Float) ? std::optional(Kind::Float) : std::nullopt;
-  case OpTypes::III: return all(Kind::Int) ? std::optional(Kind::Int) : std::nullopt;
-  case OpTypes::BBB: return all(Kind::Bool) ? std::optional(Kind::Bool) : std::nullopt;
-  case OpTypes::CMP: return first != Kind::Bool && all(first) ? std::optional(Kind::Bool) : std::nullopt;
-  case OpTypes::FB: return all(Kind::Float) ? std::optional(Kind::Bool) : std::nullopt;
-  case OpTypes::SEL: return first == Kind::Bool && operands[1] == operands[2] ? std::optional(operands[1]) : std::nullopt;
+  case OpTypes::NNN:
+    return first != Kind::Bool && all(first) ? std::optional(first) : std::nullopt;
+  case OpTypes::FFF:
+    return all(Kind::Float) ? std::optional(Kind::Float) : std::nullopt;
+  case OpTypes::III:
+    return all(Kind::Int) ? std::optional(Kind::Int) : std::nullopt;
+  case OpTypes::BBB:
+    return all(Kind::Bool) ? std::optional(Kind::Bool) : std::nullopt;
+  case OpTypes::CMP:
+    return first != Kind::Bool && all(first) ? std::optional(Kind::Bool) : std::nullopt;
+  case OpTypes::FB:
+    return all(Kind::Float) ? std::optional(Kind::Bool) : std::nullopt;
+  case OpTypes::SEL:
+    return first == Kind::Bool && operands[1] == operands[2] ? std::optional(operands[1]) : std::nullopt;
   case OpTypes::CAST: {
     const Kind target = op == Op::ToFloat ? Kind::Float : op == Op::ToInt ? Kind::Int : Kind::Bool;
     return first != target ? std::optional(target) : std::nullopt;
   }
-  case OpTypes::Leaf: break;
+  case OpTypes::Leaf:
+    break;
   }
   return std::nullopt;
 }

@@ -16,11 +16,13 @@ struct BinaryLevel {
   std::string_view spelling;
   int strength;
 };
-constexpr BinaryLevel kBinary[] = {{"|", 1}, {"^", 2}, {"&", 3}, {"<<", 4}, {">>", 4}, {"+", 5}, {"-", 5}, {"*", 6}, {"/", 6}, {"//", 6}, {"%", 6}, {"@", 6}};
+constexpr BinaryLevel kBinary[] = {{"|", 1}, {"^", 2}, {"&", 3}, {"<<", 4}, {">>", 4}, {"+", 5},
+                                   {"-", 5}, {"*", 6}, {"/", 6}, {"//", 6}, {"%", 6},  {"@", 6}};
 constexpr std::string_view kComparisons[] = {"<", "<=", ">", ">=", "==", "!="};
 constexpr std::string_view kAugmented[] = {"+=", "-=", "*=", "/=", "//=", "%=", "**=", "&=", "|=", "^=", "<<=", ">>="};
-constexpr std::string_view kKeywords[] = {"and",   "or",    "not",    "if",   "else", "lambda", "def",  "return", "for",  "while", "in",    "is",    "True",   "False",
-                                          "None",  "import", "from",  "with", "try",  "class",  "pass", "assert", "raise", "del",  "elif",  "yield", "global", "await"};
+constexpr std::string_view kKeywords[] = {"and",  "or",     "not",   "if",    "else", "lambda", "def",    "return", "for", "while",
+                                          "in",   "is",     "True",  "False", "None", "import", "from",   "with",   "try", "class",
+                                          "pass", "assert", "raise", "del",   "elif", "yield",  "global", "await"};
 
 template <std::size_t N> bool contains(const std::string_view (&list)[N], std::string_view text) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);
@@ -57,7 +59,8 @@ public:
   Result<Ast> run() {
     if (peek().kind == TokenKind::End)
       return source.error({}, "the text is empty", "write an expression, a lambda or a def; leave the option out for the default");
-    const bool isModule = std::any_of(tokens.begin(), tokens.end(), [](const Token &token) { return token.kind == TokenKind::Name && token.text == "def"; });
+    const bool isModule =
+        std::any_of(tokens.begin(), tokens.end(), [](const Token &token) { return token.kind == TokenKind::Name && token.text == "def"; });
     if (isModule)
       parseModule();
     else
@@ -82,12 +85,18 @@ private:
 
   std::string found() const {
     switch (peek().kind) {
-    case TokenKind::End: return "the end of the text";
-    case TokenKind::Newline: return "the end of the line";
-    case TokenKind::Indent: return "a deeper indentation";
-    case TokenKind::Dedent: return "the end of the function";
-    case TokenKind::String: return "a string";
-    default: return fmt::format("'{}'", peek().text);
+    case TokenKind::End:
+      return "the end of the text";
+    case TokenKind::Newline:
+      return "the end of the line";
+    case TokenKind::Indent:
+      return "a deeper indentation";
+    case TokenKind::Dedent:
+      return "the end of the function";
+    case TokenKind::String:
+      return "a string";
+    default:
+      return fmt::format("'{}'", peek().text);
     }
   }
 
@@ -95,7 +104,8 @@ private:
     if (peek().is("=") && peek(1).is(">"))
       return fail(join(peek().range, peek(1).range), fmt::format("expected {}, found '=>'", expected), "write '>='");
     if (peek().is("="))
-      return fail(peek().range, fmt::format("expected {}, found '='", expected), "'==' compares; assignments need the form 'def mod(...):'");
+      return fail(peek().range, fmt::format("expected {}, found '='", expected),
+                  "'==' compares; assignments need the form 'def mod(...):'");
     fail(peek().range, fmt::format("expected {}, found {}", expected, found()), help);
   }
 
@@ -129,7 +139,8 @@ private:
   static bool isChain(AstKind kind) { return kind == AstKind::Binary || kind == AstKind::And || kind == AstKind::Or; }
 
   void failNesting(TextRange range) {
-    fail(range, fmt::format("the expression is nested more than {} levels deep", kMaxNesting), "give parts of it a name in a def: 'x = ...'");
+    fail(range, fmt::format("the expression is nested more than {} levels deep", kMaxNesting),
+         "give parts of it a name in a def: 'x = ...'");
   }
 
   AstId nothing() { return make(AstKind::None, peek().range, peek().range); }
@@ -139,7 +150,9 @@ private:
 
   /// A bare expression or a lambda; the text may run over several lines at will.
   void parseSingle() {
-    std::erase_if(tokens, [](const Token &token) { return token.kind == TokenKind::Newline || token.kind == TokenKind::Indent || token.kind == TokenKind::Dedent; });
+    std::erase_if(tokens, [](const Token &token) {
+      return token.kind == TokenKind::Newline || token.kind == TokenKind::Indent || token.kind == TokenKind::Dedent;
+    });
     if (peek().kind == TokenKind::Name && peek(1).is("=") && peek(2).is("lambda"))
       at += 2; // causal = lambda b, h, q_idx, kv_idx: ...
     for (const Refused &refused : kRefused)
@@ -162,7 +175,8 @@ private:
     if (!error && eat(","))
       return fail(rangeOf(result.value), "this is a tuple", "a mod returns one value");
     if (!error && peek().kind != TokenKind::End)
-      failExpected("an operator or the end of the text", peek().is(")") || peek().is("]") ? "nothing opens this bracket; remove it" : "put an operator between two values");
+      failExpected("an operator or the end of the text",
+                   peek().is(")") || peek().is("]") ? "nothing opens this bracket; remove it" : "put an operator between two values");
     ast.functions.push_back(std::move(function));
   }
 
@@ -212,7 +226,8 @@ private:
     } else {
       parseStatement(function);
     }
-    if (!error && std::none_of(function.body.begin(), function.body.end(), [](const AstStatement &statement) { return statement.isReturn; }))
+    if (!error &&
+        std::none_of(function.body.begin(), function.body.end(), [](const AstStatement &statement) { return statement.isReturn; }))
       fail(function.head, fmt::format("'{}' returns nothing", function.name), "end it with 'return ...'");
     ast.functions.push_back(std::move(function));
   }
@@ -231,7 +246,8 @@ private:
       if (close == ")" && eat(":"))
         parseExpression(); // an annotation says nothing that types do not
       if (peek().is("="))
-        return fail(peek().range, "default values of arguments are not accepted", "capture the value under a name, or write it in the body");
+        return fail(peek().range, "default values of arguments are not accepted",
+                    "capture the value under a name, or write it in the body");
       if (!eat(","))
         return;
     }
@@ -302,7 +318,8 @@ private:
       const Token &op = take();
       const AstId left = make(AstKind::Name, target.range, target.range, {}, target.text);
       const AstId right = parseExpression();
-      statement.value = make(AstKind::Binary, join(target.range, rangeOf(right)), op.range, {left, right}, op.text.substr(0, op.text.size() - 1));
+      statement.value =
+          make(AstKind::Binary, join(target.range, rangeOf(right)), op.range, {left, right}, op.text.substr(0, op.text.size() - 1));
     }
     if (!error && peek().is(","))
       return fail(peek().range, "a value is one number, not a tuple", "write one assignment per line");
@@ -392,7 +409,8 @@ private:
   AstId parseBinary(int minimum) {
     AstId left = parseUnary();
     while (!error && peek().kind == TokenKind::Operator) {
-      const auto level = std::find_if(std::begin(kBinary), std::end(kBinary), [&](const BinaryLevel &candidate) { return candidate.spelling == peek().text; });
+      const auto level = std::find_if(std::begin(kBinary), std::end(kBinary),
+                                      [&](const BinaryLevel &candidate) { return candidate.spelling == peek().text; });
       if (level == std::end(kBinary) || level->strength < minimum)
         break;
       const Token &op = take();
@@ -500,16 +518,20 @@ private:
       ast.nodes[id].floatValue = token.floatValue;
       return id;
     }
-    case TokenKind::String: take(); return make(AstKind::String, token.range, token.range, {}, token.text);
-    case TokenKind::Name: return parseNameAtom();
-    default: break;
+    case TokenKind::String:
+      take();
+      return make(AstKind::String, token.range, token.range, {}, token.text);
+    case TokenKind::Name:
+      return parseNameAtom();
+    default:
+      break;
     }
     if (eat("("))
       return parseParenthesised(token.range);
     if (peek().is("[") || peek().is("{"))
       fail(token.range, "lists, sets and dictionaries are not accepted in a formula", "put the values into a captured tensor and index it");
     const bool doubled = at > 0 && (peek().is("&") || peek().is("|")) && tokens[at - 1].text == peek().text;
-    failExpected("a value", doubled                                ? "write 'and' or '&' for and, 'or' or '|' for or"
+    failExpected("a value", doubled                         ? "write 'and' or '&' for and, 'or' or '|' for or"
                             : peek().kind == TokenKind::End ? "the expression is not complete"
                                                             : "a value is a name, a number, a call or something in brackets");
     return nothing();

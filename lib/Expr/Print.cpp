@@ -64,7 +64,9 @@ private:
   void printOperands(const Node &node, const std::vector<std::string> &names) {
     if (node.op == Op::Const) {
       out += ' ';
-      out += node.kind == Kind::Float ? floatText(node.imm.f) : node.kind == Kind::Bool ? (node.imm.i ? "true" : "false") : fmt::format("{}", node.imm.i);
+      out += node.kind == Kind::Float  ? floatText(node.imm.f)
+             : node.kind == Kind::Bool ? (node.imm.i ? "true" : "false")
+                                       : fmt::format("{}", node.imm.i);
       return;
     }
     if (node.op == Op::Scalar) {

@@ -56,7 +56,8 @@ public:
   bool isPoint(const I &x) const {
     if (x.kind == Kind::Bool)
       return x.mayBeTrue != x.mayBeFalse;
-    return x.kind == Kind::Int ? x.lo.value.i == x.hi.value.i : !x.maybeNan && x.lo.value.f == x.hi.value.f && x.lo.value.f != 0; // 0 has two signs
+    return x.kind == Kind::Int ? x.lo.value.i == x.hi.value.i
+                               : !x.maybeNan && x.lo.value.f == x.hi.value.f && x.lo.value.f != 0; // 0 has two signs
   }
   bool provedNonNegative(const I &x) const { return x.kind == Kind::Int ? x.lo.value.i >= 0 : x.lo.value.f >= 0; }
   bool provedNegative(const I &x) const { return x.kind == Kind::Int ? x.hi.value.i < 0 : x.hi.value.f < 0; }
@@ -125,14 +126,21 @@ private:
   static bool overflows(Op op, std::int64_t x, std::int64_t y) {
     std::int64_t ignored;
     switch (op) {
-    case Op::Add: return __builtin_add_overflow(x, y, &ignored);
-    case Op::Sub: return __builtin_sub_overflow(x, y, &ignored);
-    case Op::Mul: return __builtin_mul_overflow(x, y, &ignored);
+    case Op::Add:
+      return __builtin_add_overflow(x, y, &ignored);
+    case Op::Sub:
+      return __builtin_sub_overflow(x, y, &ignored);
+    case Op::Mul:
+      return __builtin_mul_overflow(x, y, &ignored);
     case Op::Neg:
-    case Op::Abs: return x == kMin;
-    case Op::Shl: return eval::shiftRight(eval::shiftLeft(x, y), y) != x;
-    case Op::Pow: return y > 0 && std::pow(std::fabs(static_cast<double>(x)), static_cast<double>(y)) > 9e18;
-    default: return false;
+    case Op::Abs:
+      return x == kMin;
+    case Op::Shl:
+      return eval::shiftRight(eval::shiftLeft(x, y), y) != x;
+    case Op::Pow:
+      return y > 0 && std::pow(std::fabs(static_cast<double>(x)), static_cast<double>(y)) > 9e18;
+    default:
+      return false;
     }
   }
 };
@@ -157,7 +165,8 @@ Range rangeOf(const I &interval) {
 
 class Walk {
 public:
-  Walk(const Formula &formula, const Function &function, const NumericLeaves &leaves) : formula(formula), function(function), leaves(leaves) {
+  Walk(const Formula &formula, const Function &function, const NumericLeaves &leaves)
+      : formula(formula), function(function), leaves(leaves) {
     domain.companion = leaves.companion;
   }
 
@@ -198,8 +207,11 @@ private:
     case Op::Mul:
     case Op::Div:
     case Op::FloorDiv:
-    case Op::FloorMod: result.maybeNan |= infinite; break; // inf - inf, 0 * inf ...
-    default: break;
+    case Op::FloorMod:
+      result.maybeNan |= infinite;
+      break; // inf - inf, 0 * inf ...
+    default:
+      break;
     }
     const double lo = result.lo.value.f, hi = result.hi.value.f;
     const bool tooLarge = leaves.companion && (std::fabs(lo) > kFloatLimit || std::fabs(hi) > kFloatLimit);
@@ -229,10 +241,14 @@ private:
 
   I leaf(const Node &node) const {
     switch (node.op) {
-    case Op::Param: return parameter(static_cast<Param>(node.imm.i));
-    case Op::Const: return constant(node.kind, {node.kind == Kind::Float ? 0 : node.imm.i, node.kind == Kind::Float ? node.imm.f : 0});
-    case Op::Scalar: return scalar(node);
-    default: return load(node);
+    case Op::Param:
+      return parameter(static_cast<Param>(node.imm.i));
+    case Op::Const:
+      return constant(node.kind, {node.kind == Kind::Float ? 0 : node.imm.i, node.kind == Kind::Float ? node.imm.f : 0});
+    case Op::Scalar:
+      return scalar(node);
+    default:
+      return load(node);
     }
   }
 
@@ -247,11 +263,16 @@ private:
   I parameter(Param param) const {
     const Box &box = leaves.box;
     switch (param) {
-    case Param::B: return integers(box.bLo, box.bHi);
-    case Param::H: return integers(box.hLo, box.hHi);
-    case Param::Q: return integers(box.qLo, box.qHi);
-    case Param::Kv: return integers(box.kvLo, box.kvHi);
-    case Param::Score: break;
+    case Param::B:
+      return integers(box.bLo, box.bHi);
+    case Param::H:
+      return integers(box.hLo, box.hHi);
+    case Param::Q:
+      return integers(box.qLo, box.qHi);
+    case Param::Kv:
+      return integers(box.kvLo, box.kvHi);
+    case Param::Score:
+      break;
     }
     return leaves.scoreLimit > 0 ? floats(-leaves.scoreLimit, leaves.scoreLimit, false) : domain.unknown(Kind::Float);
   }
@@ -285,11 +306,16 @@ private:
 
   I byDType(DType dtype, Kind kind) const {
     switch (dtype) {
-    case DType::I8: return integers(INT8_MIN, INT8_MAX);
-    case DType::U8: return integers(0, UINT8_MAX);
-    case DType::I16: return integers(INT16_MIN, INT16_MAX);
-    case DType::I32: return integers(INT32_MIN, INT32_MAX);
-    default: return domain.unknown(kind);
+    case DType::I8:
+      return integers(INT8_MIN, INT8_MAX);
+    case DType::U8:
+      return integers(0, UINT8_MAX);
+    case DType::I16:
+      return integers(INT16_MIN, INT16_MAX);
+    case DType::I32:
+      return integers(INT32_MIN, INT32_MAX);
+    default:
+      return domain.unknown(kind);
     }
   }
 

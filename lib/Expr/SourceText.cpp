@@ -34,9 +34,11 @@ struct Span {
 };
 
 // Terminal columns, in the manner of wcwidth(): East Asian wide and emoji take two, combining marks none.
-constexpr Span kWide[] = {{0x1100, 0x115F},  {0x2E80, 0x303E},   {0x3041, 0xA4CF},   {0xAC00, 0xD7A3},   {0xF900, 0xFAFF},  {0xFE30, 0xFE6F},
-                          {0xFF00, 0xFF60},  {0xFFE0, 0xFFE6},   {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}};
-constexpr Span kZeroWidth[] = {{0x0300, 0x036F}, {0x200B, 0x200F}, {0x202A, 0x202E}, {0x2060, 0x2064}, {0x20D0, 0x20F0}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}, {0xFEFF, 0xFEFF}};
+constexpr Span kWide[] = {{0x1100, 0x115F},   {0x2E80, 0x303E},   {0x3041, 0xA4CF},   {0xAC00, 0xD7A3},
+                          {0xF900, 0xFAFF},   {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},
+                          {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}};
+constexpr Span kZeroWidth[] = {{0x0300, 0x036F}, {0x200B, 0x200F}, {0x202A, 0x202E}, {0x2060, 0x2064},
+                               {0x20D0, 0x20F0}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}, {0xFEFF, 0xFEFF}};
 
 template <std::size_t N> bool isIn(const Span (&spans)[N], char32_t c) {
   return std::any_of(std::begin(spans), std::end(spans), [c](const Span &span) { return c >= span.first && c <= span.last; });
@@ -68,7 +70,8 @@ std::string excerpt(std::string_view text, TextRange range) {
     const std::size_t here = at;
     char32_t c = decodeUtf8(text, at);
     std::string_view bytes = text.substr(here, at - here);
-    // A tab stays a tab in both lines: wherever the terminal's stops are, the caret keeps its place. Control characters are not passed on to the terminal.
+    // A tab stays a tab in both lines: wherever the terminal's stops are, the caret keeps its place. Control characters are not passed on
+    // to the terminal.
     if ((c < 0x20 && c != '\t') || c == 0x7F || (c >= 0x80 && c < 0xA0)) {
       c = '?';
       bytes = "?";
@@ -107,12 +110,13 @@ char32_t decodeUtf8(std::string_view text, std::size_t &at) {
 
 std::optional<Error> SourceText::check() const {
   if (text.size() > kMaxTextBytes)
-    return Error{ErrorCode::InvalidFormula, fmt::format("{}: the text has {} bytes; a formula may have at most {}", role, text.size(), kMaxTextBytes)};
+    return Error{ErrorCode::InvalidFormula,
+                 fmt::format("{}: the text has {} bytes; a formula may have at most {}", role, text.size(), kMaxTextBytes)};
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t length = sequenceLength(text, at);
     if (length == 0)
-      return Error{ErrorCode::InvalidFormula,
-                   fmt::format("{}: byte {} (0x{:02X}) is not UTF-8; save the text as UTF-8", role, at, static_cast<unsigned char>(text[at]))};
+      return Error{ErrorCode::InvalidFormula, fmt::format("{}: byte {} (0x{:02X}) is not UTF-8; save the text as UTF-8", role, at,
+                                                          static_cast<unsigned char>(text[at]))};
     at += length;
   }
   return std::nullopt;

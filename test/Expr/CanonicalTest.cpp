@@ -42,7 +42,8 @@ mask(%b: int, %h: int, %q: int, %kv: int)
 }
 
 TEST_CASE("print and parseCanonical are inverse") {
-  for (const char *text : {"score", "score + slope[h] * (kv_idx - q_idx)", "torch.where(on, score, -math.inf)", "bias[h, kv_idx] * 1e-300 + 0.1", "temp", "float('nan') * -0.0"}) {
+  for (const char *text : {"score", "score + slope[h] * (kv_idx - q_idx)", "torch.where(on, score, -math.inf)",
+                           "bias[h, kv_idx] * 1e-300 + 0.1", "temp", "float('nan') * -0.0"}) {
     const Formula formula = score(text);
     const Result<Formula> again = parseCanonical(print(formula));
     REQUIRE(again);
@@ -79,8 +80,13 @@ TEST_CASE("names, layout and spelling do not change the hash") {
   for (const char *text : kSame)
     CHECK_MESSAGE(hash(score(text)) == expected, text);
 
-  const char *const kOther[] = {"score", "score - slope[h] * (kv_idx - q_idx)", "score + slope[b] * (kv_idx - q_idx)", "score + slope[h] * (q_idx - kv_idx)", "score + 2 * slope[h] * (kv_idx - q_idx)",
-                                "score * 0.0", "score * -0.0"};
+  const char *const kOther[] = {"score",
+                                "score - slope[h] * (kv_idx - q_idx)",
+                                "score + slope[b] * (kv_idx - q_idx)",
+                                "score + slope[h] * (q_idx - kv_idx)",
+                                "score + 2 * slope[h] * (kv_idx - q_idx)",
+                                "score * 0.0",
+                                "score * -0.0"};
   std::vector<Hash128> seen{expected};
   for (const char *text : kOther) {
     const Hash128 mine = hash(score(text));
@@ -117,14 +123,18 @@ TEST_CASE("parseCanonical names the line and what it expected") {
     CHECK(formula.error().code == ErrorCode::InvalidFormula);
     return formula.error().message;
   };
-  const std::string head = "score(%score: float, %b: int, %h: int, %q: int, %kv: int)\n", maskText = "mask(%b: int, %h: int, %q: int, %kv: int)\n  return %0\n";
+  const std::string head = "score(%score: float, %b: int, %h: int, %q: int, %kv: int)\n",
+                    maskText = "mask(%b: int, %h: int, %q: int, %kv: int)\n  return %0\n";
   CHECK(messageOf("") == "canonical formula: line 0: expected 'score(%score: float, %b: int, %h: int, %q: int, %kv: int)'\n    ");
   CHECK(messageOf("captur x\n") == "canonical formula: line 1: expected 'capture', 'scalar' or 'score('\n    captur x");
   CHECK(messageOf("capture x : f33 rank 1\n") == "canonical formula: line 1: expected a dtype such as f32\n    capture x : f33 rank 1");
   CHECK(messageOf(head + "  %0 = adx %q, %kv : int\n") == "canonical formula: line 2: expected an operation\n    %0 = adx %q, %kv : int");
-  CHECK(messageOf(head + "  %0 = add %q, %1 : int\n") == "canonical formula: line 2: expected a value that is defined above\n    %0 = add %q, %1 : int");
-  CHECK(messageOf(head + "  return %score\n" + maskText) == "canonical formula: line 4: expected a value that is defined above\n    return %0");
-  CHECK(messageOf(head + "  %0 = add %q, %score : int\n  return %score\nmask(%b: int, %h: int, %q: int, %kv: int)\n  %0 = const true : bool\n  return %0\n") ==
+  CHECK(messageOf(head + "  %0 = add %q, %1 : int\n") ==
+        "canonical formula: line 2: expected a value that is defined above\n    %0 = add %q, %1 : int");
+  CHECK(messageOf(head + "  return %score\n" + maskText) ==
+        "canonical formula: line 4: expected a value that is defined above\n    return %0");
+  CHECK(messageOf(head + "  %0 = add %q, %score : int\n  return %score\nmask(%b: int, %h: int, %q: int, %kv: int)\n  %0 = const true : "
+                         "bool\n  return %0\n") ==
         "invalid IR: score node 2: add does not take operands of these kinds, or yields another kind");
 }
 
@@ -139,10 +149,12 @@ TEST_CASE("verify refuses broken IR") {
   };
   CHECK(broken([](Formula &f) { f.score.result = 99; }) == "invalid IR: score node 99: the result does not exist");
   CHECK(broken([](Formula &f) { f.score.result = 1; }) == "invalid IR: score node 1: the result must be a float");
-  CHECK(broken([](Formula &f) { f.score.nodes.back().operands[0] = 50; }) == "invalid IR: score node 8: an operand does not come before its user");
+  CHECK(broken([](Formula &f) { f.score.nodes.back().operands[0] = 50; }) ==
+        "invalid IR: score node 8: an operand does not come before its user");
   CHECK(broken([](Formula &f) { f.score.nodes.back().operands.pop_back(); }) == "invalid IR: score node 8: add takes 2 operands, got 1");
   CHECK(broken([](Formula &f) { f.score.nodes[2].imm.i = 17; }) == "invalid IR: score node 2: no such captured tensor");
-  CHECK(broken([](Formula &f) { f.score.nodes[2].operands.clear(); }) == "invalid IR: score node 2: 0 indices for a captured tensor of rank 1");
+  CHECK(broken([](Formula &f) { f.score.nodes[2].operands.clear(); }) ==
+        "invalid IR: score node 2: 0 indices for a captured tensor of rank 1");
   CHECK(broken([](Formula &f) { f.score.nodes[0].imm.i = 9; }) == "invalid IR: score node 0: no such argument");
   CHECK(broken([](Formula &f) { f.mask.nodes[0].imm.i = 2; }) == "invalid IR: mask node 0: a bool must be 0 or 1");
   CHECK(broken([](Formula &f) { f.captures[0].rank = 7; }) == "invalid IR: captured tensor slope: rank 7, expected 0 to 6");

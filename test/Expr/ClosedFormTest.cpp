@@ -90,8 +90,10 @@ TEST_CASE("exact for causal, windows, prefixes, dilation and blocks") {
       const Box box = randomBox(random, 20, random.oneIn(2) ? 3 : 12);
       const Truth truth = truthOf(formula, captures.bindings(), box);
       const BoxVerdict verdict = evaluate(form, box, captures.scalars);
-      CHECK_MESSAGE(verdict.mayBeTrue == truth.sawTrue, text, " w ", captures.scalars[0].i, " q ", box.qLo, "..", box.qHi, " kv ", box.kvLo, "..", box.kvHi);
-      CHECK_MESSAGE(verdict.mayBeFalse == truth.sawFalse, text, " w ", captures.scalars[0].i, " q ", box.qLo, "..", box.qHi, " kv ", box.kvLo, "..", box.kvHi);
+      CHECK_MESSAGE(verdict.mayBeTrue == truth.sawTrue, text, " w ", captures.scalars[0].i, " q ", box.qLo, "..", box.qHi, " kv ", box.kvLo,
+                    "..", box.kvHi);
+      CHECK_MESSAGE(verdict.mayBeFalse == truth.sawFalse, text, " w ", captures.scalars[0].i, " q ", box.qLo, "..", box.qHi, " kv ",
+                    box.kvLo, "..", box.kvHi);
     }
   }
 }
@@ -121,9 +123,12 @@ TEST_CASE("sound for random masks") {
 TEST_CASE("wild scalars make the form say maybe, never something false") {
   Captures captures;
   const std::int64_t kWild[] = {INT64_MAX, INT64_MIN, INT64_MAX - 3, -1, 0, std::int64_t{1} << 31, -(std::int64_t{1} << 62)};
-  const double kWildFloats[] = {1e300, -1e300, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 0.0, -0.0, 1e-320};
-  const char *const kMasks[] = {"kv_idx + w >= q_idx", "q_idx * w >= kv_idx", "q_idx // w == kv_idx // w", "(q_idx - kv_idx) % w == p", "abs(q_idx - w) <= p", "q_idx - kv_idx <= (w << p)", "q_idx * cap <= kv_idx", "(q_idx - kv_idx) / cap > 1.0",
-                                "not (q_idx * cap <= kv_idx * cap)", "-w <= q_idx - kv_idx", "(kv_idx + w) * p < q_idx"};
+  const double kWildFloats[] = {1e300, -1e300, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN(), 0.0,
+                                -0.0,  1e-320};
+  const char *const kMasks[] = {"kv_idx + w >= q_idx",       "q_idx * w >= kv_idx",          "q_idx // w == kv_idx // w",
+                                "(q_idx - kv_idx) % w == p", "abs(q_idx - w) <= p",          "q_idx - kv_idx <= (w << p)",
+                                "q_idx * cap <= kv_idx",     "(q_idx - kv_idx) / cap > 1.0", "not (q_idx * cap <= kv_idx * cap)",
+                                "-w <= q_idx - kv_idx",      "(kv_idx + w) * p < q_idx"};
   Random random(4);
   for (const char *text : kMasks) {
     const Formula formula = mask(text);

@@ -76,10 +76,11 @@ TEST_CASE("nesting is bounded in every form and never overflows the stack") {
     CHECK_MESSAGE(message != "accepted", text.substr(0, 30));
     CHECK_MESSAGE(message.size() < 1000, text.substr(0, 30));
   }
-  CHECK(messageOf(parseScore(kDeep[0])) == "score_mod:1:201: the expression is nested more than 200 levels deep\n"
-                                           "    ...((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((...\n"
-                                           "                                               ^\n"
-                                           "  give parts of it a name in a def: 'x = ...'");
+  CHECK(messageOf(parseScore(kDeep[0])) ==
+        "score_mod:1:201: the expression is nested more than 200 levels deep\n"
+        "    ...((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((...\n"
+        "                                               ^\n"
+        "  give parts of it a name in a def: 'x = ...'");
   CHECK(parseScore(repeat("(", 150) + "score" + repeat(")", 150)));
 }
 
@@ -98,7 +99,8 @@ TEST_CASE("long chains are no nesting") {
 
 TEST_CASE("size: text, operations, expansion of helpers") {
   CHECK(messageOf(parseScore(std::string((1 << 20) + 1, ' '))) == "accepted"); // blank is the default
-  CHECK(messageOf(parseScore("score" + std::string(10 << 20, ' '))) == "score_mod: the text has 10485765 bytes; a formula may have at most 1048576");
+  CHECK(messageOf(parseScore("score" + std::string(10 << 20, ' '))) ==
+        "score_mod: the text has 10485765 bytes; a formula may have at most 1048576");
   std::string large = "score";
   for (int i = 0; i < 30000; ++i)
     large += "+" + std::to_string(i) + "*slope[h]";
@@ -108,17 +110,20 @@ TEST_CASE("size: text, operations, expansion of helpers") {
   for (int i = 1; i < 60; ++i)
     bomb += "def f" + std::to_string(i) + "(x): return f" + std::to_string(i - 1) + "(f" + std::to_string(i - 1) + "(x))\n";
   const auto start = std::chrono::steady_clock::now();
-  CHECK(messageOf(parseScore(bomb + "def m(s, b, h, q, k): return f59(s)")).find("the formula is too large once its helper functions are written out") != std::string::npos);
+  CHECK(messageOf(parseScore(bomb + "def m(s, b, h, q, k): return f59(s)"))
+            .find("the formula is too large once its helper functions are written out") != std::string::npos);
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 
   std::string chain = "def f0(x): return x\n";
   for (int i = 1; i < 20000; ++i)
     chain += "def f" + std::to_string(i) + "(x): return f" + std::to_string(i - 1) + "(x)\n";
-  CHECK(messageOf(parseScore(chain + "def m(s, b, h, q, k): return f19999(s)")).find("calls of helper functions are nested too deeply") != std::string::npos);
+  CHECK(messageOf(parseScore(chain + "def m(s, b, h, q, k): return f19999(s)")).find("calls of helper functions are nested too deeply") !=
+        std::string::npos);
 }
 
 TEST_CASE("text that is not UTF-8") {
-  for (const char *text : {"score + \xFF", "score + \xC0\xAF", "score + \xED\xA0\x80", "score + \xF5\x80\x80\x80", "score + \xE2\x82", "score # \x80"}) {
+  for (const char *text :
+       {"score + \xFF", "score + \xC0\xAF", "score + \xED\xA0\x80", "score + \xF5\x80\x80\x80", "score + \xE2\x82", "score # \x80"}) {
     const std::string message = messageOf(parseScore(text));
     CHECK_MESSAGE(message.find("is not UTF-8; save the text as UTF-8") != std::string::npos, message);
   }
@@ -128,7 +133,8 @@ TEST_CASE("text that is not UTF-8") {
 
 TEST_CASE("control characters are shown harmlessly") {
   const std::string message = messageOf(parseScore("score + \x1B[31m 1"));
-  CHECK(message == "score_mod:1:9: unexpected character U+001B\n    score + ?[31m 1\n            ^\n  formulas are written with Python's operators, names, numbers and brackets");
+  CHECK(message == "score_mod:1:9: unexpected character U+001B\n    score + ?[31m 1\n            ^\n  formulas are written with Python's "
+                   "operators, names, numbers and brackets");
   CHECK(messageOf(parseScore(std::string_view("score\0 + 1", 10))).starts_with("score_mod:1:6: unexpected character U+0000\n"));
 }
 

@@ -17,7 +17,8 @@ namespace attnjit::expr::test {
 
 inline constexpr std::int64_t kB = 2, kH = 3, kM = 7, kN = 9;
 
-/// Captures that every test may use: slope[H] f32, bias[H, N] f64, doc[B, N] i32, flag[N] bool, off[B] i64, temp[] f32, and numbers w (int 3), p (int 4), cap (float 2.5), on (bool True).
+/// Captures that every test may use: slope[H] f32, bias[H, N] f64, doc[B, N] i32, flag[N] bool, off[B] i64, temp[] f32, and numbers w (int
+/// 3), p (int 4), cap (float 2.5), on (bool True).
 class Captures {
 public:
   Captures() {
@@ -29,8 +30,9 @@ public:
       doc[i] = i % kN / 4;
     for (int i = 0; i < kN; ++i)
       flag[i] = i % 3 == 0;
-    tensors = {TensorRef::dense(slope, DType::F32, {kH}),   TensorRef::dense(bias, DType::F64, {kH, kN}), TensorRef::dense(doc, DType::I32, {kB, kN}),
-               TensorRef::dense(flag, DType::Bool, {kN}),   TensorRef::dense(off, DType::I64, {kB}),      TensorRef::dense(temp, DType::F32, {})};
+    tensors = {TensorRef::dense(slope, DType::F32, {kH}),   TensorRef::dense(bias, DType::F64, {kH, kN}),
+               TensorRef::dense(doc, DType::I32, {kB, kN}), TensorRef::dense(flag, DType::Bool, {kN}),
+               TensorRef::dense(off, DType::I64, {kB}),     TensorRef::dense(temp, DType::F32, {})};
     scalars.resize(4);
     scalars[0].i = 3;
     scalars[1].i = 4;
@@ -40,8 +42,9 @@ public:
   Captures(const Captures &) = delete;
 
   static const std::vector<CaptureInfo> &infos() {
-    static const std::vector<CaptureInfo> kInfos = {{"slope", DType::F32, 1}, {"bias", DType::F64, 2}, {"doc", DType::I32, 2},  {"flag", DType::Bool, 1}, {"off", DType::I64, 1},
-                                                    {"temp", DType::F32, 0},  {"w", DType::I64, -1},   {"p", DType::I64, -1}, {"cap", DType::F64, -1},  {"on", DType::Bool, -1}};
+    static const std::vector<CaptureInfo> kInfos = {
+        {"slope", DType::F32, 1}, {"bias", DType::F64, 2}, {"doc", DType::I32, 2}, {"flag", DType::Bool, 1}, {"off", DType::I64, 1},
+        {"temp", DType::F32, 0},  {"w", DType::I64, -1},   {"p", DType::I64, -1},  {"cap", DType::F64, -1},  {"on", DType::Bool, -1}};
     return kInfos;
   }
   Bindings bindings() const { return {tensors, scalars}; }
@@ -84,7 +87,9 @@ inline bool sameBits(double a, double b) {
 class Random {
 public:
   explicit Random(std::uint64_t seed) : engine(seed) {}
-  std::int64_t between(std::int64_t lo, std::int64_t hi) { return lo + static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(hi - lo + 1)); }
+  std::int64_t between(std::int64_t lo, std::int64_t hi) {
+    return lo + static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(hi - lo + 1));
+  }
   bool oneIn(int n) { return between(1, n) == 1; }
   template <typename T, std::size_t N> const T &pick(const T (&list)[N]) { return list[between(0, N - 1)]; }
 

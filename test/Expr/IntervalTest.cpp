@@ -73,7 +73,9 @@ TEST_CASE("every node of random formulas stays within its range") {
     const Box box = randomBox(random, kM - 1, kN - 1);
     const bool knowsScalars = random.oneIn(2), knowsCaptures = random.oneIn(2);
     for (Function *function : {&formula.score, &formula.mask}) {
-      const std::vector<Range> known = ranges(formula, *function, box, knowsScalars ? std::span<const ScalarArg>(captures.scalars) : std::span<const ScalarArg>(), random.oneIn(2), knowsCaptures ? tables : CaptureRangeFn());
+      const std::vector<Range> known =
+          ranges(formula, *function, box, knowsScalars ? std::span<const ScalarArg>(captures.scalars) : std::span<const ScalarArg>(),
+                 random.oneIn(2), knowsCaptures ? tables : CaptureRangeFn());
       REQUIRE(known.size() == function->nodes.size());
       // Looking at every node costs one Interp each: take the result and a few others.
       for (int probe = 0; probe < 4; ++probe) {
@@ -89,7 +91,8 @@ TEST_CASE("every node of random formulas stays within its range") {
           bool ignored = false;
           const double score = random.pick(kScores);
           const Value value = interp.evaluate(score, at, ignored);
-          CHECK_MESSAGE(contains(range, kind, value), "node ", part.result, " is ", value.i, " / ", value.f, ", range ", range.lo, "..", range.hi, " / ", range.flo, "..", range.fhi, "\n", print(formula));
+          CHECK_MESSAGE(contains(range, kind, value), "node ", part.result, " is ", value.i, " / ", value.f, ", range ", range.lo, "..",
+                        range.hi, " / ", range.flo, "..", range.fhi, "\n", print(formula));
         });
       }
     }
@@ -133,7 +136,8 @@ TEST_CASE("classify is never wrong, and decides the common masks") {
       });
       const TileClass truth = sawTrue && sawFalse ? TileClass::Partial : sawTrue ? TileClass::Full : TileClass::Empty;
       const TileClass found = classify(formula, box, captures.scalars, nullptr);
-      CHECK_MESSAGE((found == truth || (!row.exact && found == TileClass::Partial)), row.text, " q ", box.qLo, "..", box.qHi, " kv ", box.kvLo, "..", box.kvHi);
+      CHECK_MESSAGE((found == truth || (!row.exact && found == TileClass::Partial)), row.text, " q ", box.qLo, "..", box.qHi, " kv ",
+                    box.kvLo, "..", box.kvHi);
     }
   }
 }
@@ -197,7 +201,7 @@ TEST_CASE("indices proved in bounds") {
   CHECK(!proved("slope[kv_idx]", whole));
   CHECK(proved("slope[kv_idx]", {0, 1, 0, 2, 0, 6, 0, 2}));
   CHECK(!proved("slope[-4]", whole));
-  CHECK(!proved("slope[doc[b, kv_idx]]", whole)); // contents are not looked at
+  CHECK(!proved("slope[doc[b, kv_idx]]", whole));            // contents are not looked at
   CHECK(proved("slope[kv_idx]", {0, 1, 0, 2, 0, 6, 0, -1})); // no position at all
   CHECK(proved("slope[w - 1]", whole));
   CHECK(!proved("slope[w]", whole));

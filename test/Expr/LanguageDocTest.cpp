@@ -34,8 +34,8 @@ std::vector<std::string> blocks(const std::string &doc, const std::string &kind)
 
 /// What the examples of the page capture; the page lists the same.
 std::vector<CaptureInfo> docCaptures() {
-  return {{"slope", DType::F32, 1}, {"bias", DType::F32, 2}, {"doc", DType::I32, 2}, {"offset", DType::I64, 1}, {"keep", DType::Bool, 1},
-          {"window", DType::I64, -1}, {"prefix", DType::I64, -1}, {"cap", DType::F64, -1}};
+  return {{"slope", DType::F32, 1}, {"bias", DType::F32, 2},    {"doc", DType::I32, 2},     {"offset", DType::I64, 1},
+          {"keep", DType::Bool, 1}, {"window", DType::I64, -1}, {"prefix", DType::I64, -1}, {"cap", DType::F64, -1}};
 }
 
 } // namespace
@@ -46,7 +46,8 @@ TEST_CASE("every formula block parses, as the kind of mod that it says or can on
   const std::vector<CaptureInfo> captures = docCaptures();
   for (const std::string &text : formulas) {
     const Result<Formula> asScore = parseFormula({text, ""}, captures), asMask = parseFormula({"", text}, captures);
-    CHECK_MESSAGE((asScore || asMask), text, "\nas score_mod: ", (asScore ? "" : asScore.error().message), "\nas mask_mod: ", (asMask ? "" : asMask.error().message));
+    CHECK_MESSAGE((asScore || asMask), text, "\nas score_mod: ", (asScore ? "" : asScore.error().message),
+                  "\nas mask_mod: ", (asMask ? "" : asMask.error().message));
   }
 }
 

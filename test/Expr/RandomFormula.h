@@ -28,21 +28,38 @@ public:
 
 private:
   ValueId leaf() {
-    static constexpr std::int64_t kInts[] = {0, 1, -1, 2, 3, 4, -3, 7, 63, 64, 1000, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
-    static constexpr double kFloats[] = {0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -2.0, 3.5, 64.0, 1e30, 1e-30, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
+    static constexpr std::int64_t kInts[] = {
+        0, 1, -1, 2, 3, 4, -3, 7, 63, 64, 1000, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
+    static constexpr double kFloats[] = {0.0,
+                                         -0.0,
+                                         1.0,
+                                         -1.0,
+                                         0.5,
+                                         2.0,
+                                         -2.0,
+                                         3.5,
+                                         64.0,
+                                         1e30,
+                                         1e-30,
+                                         std::numeric_limits<double>::infinity(),
+                                         -std::numeric_limits<double>::infinity(),
                                          std::numeric_limits<double>::quiet_NaN()};
     switch (random.between(0, 6)) {
     case 0:
-    case 1: return builder.constantInt(random.pick(kInts));
+    case 1:
+      return builder.constantInt(random.pick(kInts));
     case 2:
-    case 3: return builder.constantFloat(random.pick(kFloats));
-    case 4: return builder.constantBool(random.oneIn(2));
+    case 3:
+      return builder.constantFloat(random.pick(kFloats));
+    case 4:
+      return builder.constantBool(random.oneIn(2));
     case 5: {
       static constexpr Kind kScalars[] = {Kind::Int, Kind::Int, Kind::Float, Kind::Bool};
       const int index = static_cast<int>(random.between(0, 3));
       return builder.scalar(index, kScalars[index]);
     }
-    default: return load();
+    default:
+      return load();
     }
   }
 
@@ -93,7 +110,8 @@ private:
       operands = {pickOf(static_cast<Kind>((static_cast<int>(target) + random.between(1, 2)) % 3))};
       break;
     }
-    case OpTypes::Leaf: break;
+    case OpTypes::Leaf:
+      break;
     }
     return builder.op(op, operands);
   }
@@ -107,9 +125,12 @@ private:
         return candidate;
     }
     switch (kind) {
-    case Kind::Bool: return builder.op(Op::Lt, {pickOf(Kind::Int), pickOf(Kind::Int)});
-    case Kind::Int: return pool[random.between(0, 3)];
-    case Kind::Float: break;
+    case Kind::Bool:
+      return builder.op(Op::Lt, {pickOf(Kind::Int), pickOf(Kind::Int)});
+    case Kind::Int:
+      return pool[random.between(0, 3)];
+    case Kind::Float:
+      break;
     }
     return builder.op(Op::ToFloat, {pickOf(Kind::Int)});
   }

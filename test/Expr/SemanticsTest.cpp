@@ -38,7 +38,8 @@ struct MaskCase {
 
 const double kScores[] = {0.0, -0.0, 1.0, -1.5, 2.5, 0.5, -0.5, 3.25, 700.0, -700.0, kInf, -kInf, kNan};
 
-void check(const Formula &formula, const Function &function, const char *text, const std::function<void(const At &, const Value &)> &compare) {
+void check(const Formula &formula, const Function &function, const char *text,
+           const std::function<void(const At &, const Value &)> &compare) {
   Interp interp(formula, function, captures().bindings());
   for (std::int64_t b = 0; b < kB; ++b)
     for (std::int64_t h = 0; h < kH; ++h)
@@ -56,7 +57,8 @@ void checkScore(const ScoreCase &row) {
   const Formula formula = score(row.text);
   check(formula, formula.score, row.text, [&](const At &at, const Value &value) {
     const double expected = row.expected(at);
-    const bool close = sameBits(value.f, expected) || value.f == expected || std::fabs(value.f - expected) <= 1e-13 * std::max(1.0, std::fabs(expected));
+    const bool close =
+        sameBits(value.f, expected) || value.f == expected || std::fabs(value.f - expected) <= 1e-13 * std::max(1.0, std::fabs(expected));
     CHECK_MESSAGE(close, row.text, " at score ", at.s, " q ", at.q, " kv ", at.k, ": ", value.f, ", expected ", expected);
   });
 }
@@ -85,7 +87,11 @@ TEST_CASE("arithmetic follows Python and promotes bool, int, float") {
       {"(q_idx - kv_idx) % -3", [](const At &a) { return double(pyMod(a.q - a.k, -3)); }},
       {"(q_idx - kv_idx) % 0 + (q_idx // 0)", [](const At &) { return 0.0; }},
       {"(q_idx - kv_idx) / 2.0 // 1.5", [](const At &a) { return std::floor((a.q - a.k) / 2.0 / 1.5); }},
-      {"(q_idx - kv_idx) % 2.5", [](const At &a) { const double x = double(a.q - a.k), r = std::fmod(x, 2.5); return r < 0 ? r + 2.5 : r; }},
+      {"(q_idx - kv_idx) % 2.5",
+       [](const At &a) {
+         const double x = double(a.q - a.k), r = std::fmod(x, 2.5);
+         return r < 0 ? r + 2.5 : r;
+       }},
       {"2 ** 3 ** 2", [](const At &) { return 512.0; }},
       {"-2 ** 2", [](const At &) { return -4.0; }},
       {"2 ** -1.0", [](const At &) { return 0.5; }},
@@ -167,7 +173,11 @@ TEST_CASE("captures: scalars, tensors, chained and negative indices") {
       {"score + slope[h] * (kv_idx - q_idx)", [&](const At &a) { return a.s + double(c.slope[a.h]) * double(a.k - a.q); }},
       {"bias[h, kv_idx]", [&](const At &a) { return c.bias[a.h * kN + a.k]; }},
       {"bias[h][kv_idx]", [&](const At &a) { return c.bias[a.h * kN + a.k]; }},
-      {"bias[h, (q_idx - kv_idx)]", [&](const At &a) { const auto i = a.q - a.k; return c.bias[a.h * kN + (i < 0 ? i + kN : i)]; }},
+      {"bias[h, (q_idx - kv_idx)]",
+       [&](const At &a) {
+         const auto i = a.q - a.k;
+         return c.bias[a.h * kN + (i < 0 ? i + kN : i)];
+       }},
       {"slope[-1] + slope[-3]", [&](const At &) { return double(c.slope[2]) + double(c.slope[0]); }},
       {"temp * cap", [&](const At &) { return 1.5 * 2.5; }},
       {"score.clamp(-cap, cap)", [](const At &a) { return std::isnan(a.s) ? kNan : std::min(std::max(a.s, -2.5), 2.5); }},
@@ -282,9 +292,16 @@ def score_mod(score: float, b, h, q_idx, kv_idx) -> float:
     return capped
 )",
               [](const At &a) { return (2.5 * std::tanh(a.s / 2.5) + double(captures().slope[a.h]) * double(a.k - a.q) - 1) * 2 / 4; }});
-  checkScore({"def f(s, b, h, i, j): return s + i if i > j else \\\n  s - j", [](const At &a) { return a.q > a.k ? a.s + double(a.q) : a.s - double(a.k); }});
-  checkScore({"    def f(s, b, h, i, j):\n\n        x = (s +\n   1)\n\n        x //= 1\n        x %= 5\n        x **= 2\n        return x\n",
-              [](const At &a) { double x = std::floor(a.s + 1); const double r = std::fmod(x, 5.0); x = r < 0 ? r + 5 : r; return x * x; }});
+  checkScore({"def f(s, b, h, i, j): return s + i if i > j else \\\n  s - j",
+              [](const At &a) { return a.q > a.k ? a.s + double(a.q) : a.s - double(a.k); }});
+  checkScore(
+      {"    def f(s, b, h, i, j):\n\n        x = (s +\n   1)\n\n        x //= 1\n        x %= 5\n        x **= 2\n        return x\n",
+       [](const At &a) {
+         double x = std::floor(a.s + 1);
+         const double r = std::fmod(x, 5.0);
+         x = r < 0 ? r + 5 : r;
+         return x * x;
+       }});
   checkMask({R"(import torch
 from torch import where
 
@@ -299,12 +316,14 @@ def mask_mod(b, h, q_idx, kv_idx):
 	return near(q_idx, kv_idx) | (kv_idx == 0)
 )",
              [](const At &a) { return std::abs(a.q - a.k) <= 3 || a.k == 0; }});
-  checkMask({"def f(b, h, i, j):\n    i <<= 1\n    i >>= 1\n    m = i >= j\n    m &= i - j < 3\n    m |= j == 0\n    m ^= True\n    return m",
-             [](const At &a) { return !((a.q >= a.k && a.q - a.k < 3) || a.k == 0); }});
+  checkMask(
+      {"def f(b, h, i, j):\n    i <<= 1\n    i >>= 1\n    m = i >= j\n    m &= i - j < 3\n    m |= j == 0\n    m ^= True\n    return m",
+       [](const At &a) { return !((a.q >= a.k && a.q - a.k < 3) || a.k == 0); }});
 }
 
 TEST_CASE("an expression or lambda may run over several lines") {
-  checkScore({"score\n  + slope[h]\n  * (kv_idx - q_idx)\n", [](const At &a) { return a.s + double(captures().slope[a.h]) * double(a.k - a.q); }});
+  checkScore(
+      {"score\n  + slope[h]\n  * (kv_idx - q_idx)\n", [](const At &a) { return a.s + double(captures().slope[a.h]) * double(a.k - a.q); }});
   checkMask({"lambda b, h, q, kv: (  # causal\n   q >= kv\n)", [](const At &a) { return a.q >= a.k; }});
 }
 

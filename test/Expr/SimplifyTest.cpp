@@ -7,7 +7,16 @@ using namespace attnjit::expr::test;
 
 TEST_CASE("random formulas keep their bits") {
   const Captures captures;
-  const double kScores[] = {0.0, -0.0, 1.0, -1.5, 0.3, 1e30, -1e-30, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()};
+  const double kScores[] = {0.0,
+                            -0.0,
+                            1.0,
+                            -1.5,
+                            0.3,
+                            1e30,
+                            -1e-30,
+                            std::numeric_limits<double>::infinity(),
+                            -std::numeric_limits<double>::infinity(),
+                            std::numeric_limits<double>::quiet_NaN()};
   Random random(7);
   std::size_t before = 0, after = 0;
   for (int i = 0; i < 3000; ++i) {
@@ -41,10 +50,12 @@ TEST_CASE("identities that are exact are applied, others are not") {
     return whole.substr(begin, whole.find("mask(") - begin);
   };
   const std::string identity = "  return %score\n";
-  for (const char *text : {"score * 1", "score * 1.0", "1 * score", "score / 1", "score - 0", "score + -0.0", "-(-score)", "score if True else 1.0", "score if q_idx == q_idx else 0.0",
-                           "torch.where(q_idx >= kv_idx, score, score)", "max(score, score)", "score.float()", "score ** 1"})
+  for (const char *text : {"score * 1", "score * 1.0", "1 * score", "score / 1", "score - 0", "score + -0.0", "-(-score)",
+                           "score if True else 1.0", "score if q_idx == q_idx else 0.0", "torch.where(q_idx >= kv_idx, score, score)",
+                           "max(score, score)", "score.float()", "score ** 1"})
     CHECK_MESSAGE(body(text) == identity, text);
-  for (const char *text : {"score + 0.0", "score * 0.0", "score - score", "score / score", "score * 3 / 3", "(score + 1) - 1", "max(score, -float('inf'))"})
+  for (const char *text :
+       {"score + 0.0", "score * 0.0", "score - score", "score / score", "score * 3 / 3", "(score + 1) - 1", "max(score, -float('inf'))"})
     CHECK_MESSAGE(body(text) != identity, text);
 
   CHECK(body("score / 8") == body("score * 0.125"));

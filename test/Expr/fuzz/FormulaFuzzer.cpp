@@ -62,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
       exercise(*formula);
     return 0;
   }
-  static const CaptureInfo kCaptures[] = {{"slope", DType::F32, 1}, {"bias", DType::F64, 2}, {"doc", DType::I32, 2}, {"w", DType::I64, -1}, {"cap", DType::F64, -1}};
+  static const CaptureInfo kCaptures[] = {
+      {"slope", DType::F32, 1}, {"bias", DType::F64, 2}, {"doc", DType::I32, 2}, {"w", DType::I64, -1}, {"cap", DType::F64, -1}};
   const SourceTexts texts = data[0] & 1 ? SourceTexts{"", text} : SourceTexts{text, ""};
   if (const Result<std::string> tree = dumpAst(texts); !tree && text.size() < 4096)
     require(!tree.error().message.empty());
