@@ -103,28 +103,14 @@ void FlashKernel::emitValueTile(int64_t columns, Value values, Value stride, Val
   carried.push_back(values);
   carried.push_back(region(layout.scores));
 
-  auto overKeys = [&](Value begin, Value end, int64_t unroll) {
-    carried = emit.loop(begin, end, emit.index(unroll), carried, [&](Value, ValueRange state) {
-      Values next(state);
-      Value probabilities = next.pop_back_val(), row = next.pop_back_val();
-      for (int64_t step = 0; step < unroll; ++step) {
-        emitStep(next, [&](int64_t column) { return emit.atBytes(row, column * sizeof(float)); },
-                 emit.atBytes(probabilities, step * rowBytes()));
-        row = emit.at(row, emit.i8(), stride);
-      }
-      next.push_back(row);
-      next.push_back(emit.atBytes(probabilities, unroll * rowBytes()));
-      return next;
-    });
-  };
-  Value unrolled = count;
-  if (shape.keyUnroll > 1) {
-    unrolled = emit.bitAnd(count, emit.index(-shape.keyUnroll));
-    overKeys(emit.index(0), unrolled, shape.keyUnroll);
-    overKeys(unrolled, count, 1);
-  } else {
-    overKeys(emit.index(0), count, 1);
-  }
+  carried = emit.loop(emit.index(0), count, emit.index(1), carried, [&](Value, ValueRange state) {
+    Values next(state);
+    Value probabilities = next.pop_back_val(), row = next.pop_back_val();
+    emitStep(next, [&](int64_t column) { return emit.atBytes(row, column * sizeof(float)); }, probabilities);
+    next.push_back(emit.at(row, emit.i8(), stride));
+    next.push_back(emit.atBytes(probabilities, rowBytes()));
+    return next;
+  });
   for (int64_t column = 0; column < columns; ++column)
     storeRow(ArrayRef(carried).slice(column * shape.panelVectors, shape.panelVectors), emit.atBytes(output, column * rowBytes()));
 }

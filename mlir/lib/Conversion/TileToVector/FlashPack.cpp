@@ -1,6 +1,6 @@
 // What goes into and comes out of the workspace of the flash schedule. Queries and results pass through once per tile, element by element:
 // that is some ten thousand scalar moves for millions of FMAs, any stride and type is welcome, and there is little code to compile.
-// Keys and values are converted, where they must be, once per tile and block.
+// Keys and values are converted or made dense, where they must be, once per tile and block.
 #include "FlashSchedule.h"
 
 #include "Elements.h"
@@ -46,18 +46,24 @@ void FlashKernel::packQueries() {
 
 FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
   Value count = emit.sub(kvBlock.end, kvBlock.begin);
-  FlashBlock block{{}, k.strides[2], {}, v.strides[2], kvBlock.begin, count, kvBlock.partial};
-  block.keys = emit.at(keyBase, program.kvType, emit.mul(kvBlock.begin, k.strides[2]));
-  block.values = emit.at(valueBase, program.kvType, emit.mul(kvBlock.begin, v.strides[2]));
-  if (!convertsKv)
-    return block;
-  convertRows(k, block.keys, count, program.headDim, region(layout.keys));
-  convertRows(v, block.values, count, program.valueDim, region(layout.values));
-  block.keys = region(layout.keys);
-  block.keyStride = emit.index(program.headDim);
-  block.values = region(layout.values);
-  block.valueStride = emit.index(program.valueDim);
-  return block;
+  auto [keys, keyStride] = loadRows(k, keyBase, kvBlock.begin, count, program.headDim, layout.keys);
+  auto [values, valueStride] = loadRows(v, valueBase, kvBlock.begin, count, program.valueDim, layout.values);
+  return {keys, keyStride, values, valueStride, kvBlock.begin, count, kvBlock.partial};
+}
+
+/// Pointer and row stride of `count` rows from `begin` on: where they lie if they are f32, row behind row; otherwise a dense copy. Rows that
+/// stand apart, as those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other
+/// out for every panel.
+std::pair<Value, Value> FlashKernel::loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns,
+                                              int64_t copyOffset) {
+  Value source = emit.at(base, program.kvType, emit.mul(begin, operand.strides[2])), copy = region(copyOffset), dense = emit.index(columns);
+  if (!program.contiguous || !program.kvType.isF32()) {
+    convertRows(operand, source, count, columns, copy);
+    return {copy, dense};
+  }
+  Value isDense = emit.cmp(Emitter::CmpI::eq, operand.strides[2], dense);
+  emit.ifThen(emit.logicalNot(isDense), [&] { convertRows(operand, source, count, columns, copy); });
+  return {emit.select(isDense, source, copy), dense};
 }
 
 /// `count` rows of `columns` elements from `source` on as f32, row behind row.

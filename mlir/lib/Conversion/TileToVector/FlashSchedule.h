@@ -16,7 +16,7 @@
 //     queries [panels][headDim][panelWidth]            Q^T times scale (times log2 e where there is no score map)
 //     output  [panels][valueDim][panelWidth]           O^T, not normalised
 //     maxima, sums, lse [panels][panelWidth]
-//     keys [blockKeys][headDim], values [blockKeys][valueDim]     only where K and V are not f32 with unit last stride
+//     keys [blockKeys][headDim], values [blockKeys][valueDim]     used where K and V are not dense rows of f32
 #pragma once
 
 #include "Emitter.h"
@@ -34,8 +34,7 @@ struct FlashShape {
   int64_t panelVectors; ///< vectors in a panel
   int64_t keyTile;      ///< keys per register tile of S^T
   int64_t valueTile;    ///< columns of V per register tile of O^T
-  int64_t headUnroll;   ///< steps of the inner loop of S^T, over the head dimension
-  int64_t keyUnroll;    ///< steps of the inner loop of O^T, over keys
+  int64_t headUnroll;   ///< steps per turn of the inner loop of S^T, over the head dimension
   int64_t softmaxRows;  ///< rows of S^T per step of the exponential pass
 
   explicit FlashShape(const CpuTarget &target);
@@ -107,6 +106,7 @@ private:
   // FlashPack.cpp
   void packQueries();
   FlashBlock loadBlock(const KvBlock &kvBlock);
+  std::pair<Value, Value> loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns, int64_t copyOffset);
   void convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target);
   void writeOutput();
   void writeScalar(const OperandAccess &operand, Value row, Value source);
@@ -124,8 +124,7 @@ private:
   FlashShape shape;
   int64_t panels;
   FlashWorkspace layout;
-  bool convertsKv;     ///< K and V go through the workspace
-  bool scoresAreLog2;  ///< log2 e is folded into Q: there is no score map
+  bool scoresAreLog2; ///< log2 e is folded into Q: there is no score map
 
   // Known once the function exists, resp. inside the loop over tiles.
   AbiAccess *abi = nullptr;
