@@ -3,6 +3,8 @@
 #include "Target/Cpu/CpuBackend.h"
 #include "Target/Cpu/ImageLinker.h"
 #include "Target/Cpu/ProblemSection.h"
+#include "Target/Nvptx/NvptxBackend.h"
+#include "Target/Nvptx/ProblemText.h"
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 #include "attnjit-mlir/Import/ImportFormula.h"
 
@@ -13,7 +15,6 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 
-#include <chrono>
 #include <fmt/format.h>
 
 using namespace mlir;
@@ -33,6 +34,8 @@ pipelines::MlirStage mlirStage(Stage stage) {
     return pipelines::MlirStage::Tile;
   case Stage::Vector:
     return pipelines::MlirStage::Vector;
+  case Stage::Gpu:
+    return pipelines::MlirStage::Gpu;
   default:
     return pipelines::MlirStage::Llvm;
   }
@@ -92,24 +95,23 @@ Error Compilation::failure(std::string_view step, std::string details) {
   return {failureCode, std::move(message)};
 }
 
-template <typename Step> auto Compilation::timed(std::string_view name, Step &&step) {
-  if (!options.onTime)
-    return step();
-  const auto start = std::chrono::steady_clock::now();
-  auto result = step();
-  options.onTime(name, std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
-  return result;
-}
-
 pipelines::CpuOptions Compilation::cpuOptions() const {
   return {header.spec.backend == SDPBackend::FlashAttention, {header.spec.target.vectorBits, header.spec.target.registers}};
+}
+
+tile::TileSizes Compilation::chooseTile() const {
+  const KernelSpec &spec = header.spec;
+  if (onGpu())
+    return tile::chooseMmaSyncTile(spec.D, spec.Dv);
+  const pipelines::CpuOptions cpu = cpuOptions();
+  return cpu.flash ? tile::chooseFlashTile(spec.D, spec.Dv, cpu.target) : tile::chooseGenericTile(spec.D, spec.Dv);
 }
 
 //===- Entering the ladder ----------------------------------------------------------------------------------------------------===//
 
 Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
-  if (spec.target.kind != TargetDesc::Kind::Cpu)
-    return Error{ErrorCode::Unsupported, fmt::format("this build cannot compile for {}", spec.target.cpu)};
+  if (spec.target.kind == TargetDesc::Kind::Nvptx && spec.backend != SDPBackend::FlashAttention)
+    return Error{ErrorCode::Unsupported, fmt::format("only FLASH_ATTENTION is compiled for {}", spec.target.cpu)};
   if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention)
     return Error{ErrorCode::Unsupported, "only MATH and FLASH_ATTENTION are compiled by this build"};
   // Locations would say nothing here: the code is not the user's.
@@ -120,8 +122,7 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
   });
 
   header.spec = spec;
-  const pipelines::CpuOptions cpu = cpuOptions();
-  const tile::TileSizes sizes = cpu.flash ? tile::chooseFlashTile(spec.D, spec.Dv, cpu.target) : tile::chooseGenericTile(spec.D, spec.Dv);
+  const tile::TileSizes sizes = chooseTile();
   ScheduleConfig &config = header.spec.config;
   config.tileRows = config.tileRows > 0 ? config.tileRows : sizes.rows;
   config.tileCols = config.tileCols > 0 ? config.tileCols : sizes.cols;
@@ -139,6 +140,7 @@ Result<KernelImage> Compilation::fromText(Stage stage, std::string_view text) {
   case Stage::Attn:
   case Stage::Tile:
   case Stage::Vector:
+  case Stage::Gpu:
   case Stage::Llvm:
     return fromMlirText(stage, text);
   case Stage::Ll:
@@ -146,14 +148,13 @@ Result<KernelImage> Compilation::fromText(Stage stage, std::string_view text) {
   case Stage::Asm:
     return fromAsmText(text);
   case Stage::Obj:
-    if (Result<void> read = readHeader(target::problemOfObject(text)); !read)
+    if (Result<void> read = readHeader(Stage::Obj, target::problemOfObject(text)); !read)
       return read.error();
     return goOnFromObject(std::string(text));
-  case Stage::Gpu:
   case Stage::Ptx:
-    break;
+    return fromPtxText(text);
   }
-  return Error{ErrorCode::Unsupported, fmt::format("this build cannot go on from stage '{}'", name(stage))};
+  llvm_unreachable("stage");
 }
 
 Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text) {
@@ -162,7 +163,7 @@ Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text
   module = timed("parse", [&] { return parseSourceFile<ModuleOp>(sources, ParserConfig(&slot.context)); });
   if (!module)
     return Error{ErrorCode::InvalidArgument, fmt::format("the '{}' text is not valid:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
-  if (Result<void> read = readHeader(joinLines((*module)->getAttr(kProblemAttr))); !read)
+  if (Result<void> read = readHeader(stage, joinLines((*module)->getAttr(kProblemAttr))); !read)
     return read.error();
   if (failed(pipelines::verifyStage(*module, mlirStage(stage))))
     return Error{ErrorCode::InvalidArgument, fmt::format("the text is not a legal '{}' stage:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
@@ -173,6 +174,8 @@ Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text
     return goOnFromTile();
   case Stage::Vector:
     return goOnFromVector();
+  case Stage::Gpu:
+    return goOnFromGpu();
   default:
     return goOnFromLlvm();
   }
@@ -184,13 +187,16 @@ Result<KernelImage> Compilation::fromLlText(std::string_view text) {
   if (!parsed)
     return Error{ErrorCode::InvalidArgument, "the 'll' text is not valid:\n" + llvm::toString(parsed.takeError())};
   llvmModule = std::move(*parsed);
-  if (Result<void> read = readHeader(target::problemOfModule(*llvmModule)); !read)
+  std::optional<std::string> problem = target::problemOfModule(*llvmModule);
+  if (!problem)
+    problem = target::problemOfMetadata(*llvmModule);
+  if (Result<void> read = readHeader(Stage::Ll, problem); !read)
     return read.error();
   return goOnFromLl();
 }
 
 Result<KernelImage> Compilation::fromAsmText(std::string_view text) {
-  if (Result<void> read = readHeader(target::problemOfAssembly(text)); !read)
+  if (Result<void> read = readHeader(Stage::Asm, target::problemOfAssembly(text)); !read)
     return read.error();
   Result<target::CpuBackend> backend = createBackend();
   if (!backend)
@@ -221,6 +227,8 @@ Result<KernelImage> Compilation::goOnFromTile() {
   showModule(Stage::Tile);
   if (stopsAt(Stage::Tile))
     return withoutCode();
+  if (onGpu())
+    return goOnFromTileOnGpu(*program);
   const pipelines::CpuOptions cpu = cpuOptions();
   if (std::optional<std::string> reason = pipelines::refusal(*program, cpu))
     return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
@@ -244,6 +252,8 @@ Result<KernelImage> Compilation::goOnFromLlvm() {
   showModule(Stage::Llvm);
   if (stopsAt(Stage::Llvm))
     return withoutCode();
+  if (onGpu())
+    return goOnFromLlvmOnGpu();
   // The translation warns about attributes it does not know; below, the header travels as a section.
   (*module)->removeAttr(kProblemAttr);
   llvmContext = target::createCpuContext();
@@ -269,6 +279,8 @@ Result<KernelImage> Compilation::goOnFromLl() {
   if (stopsAt(Stage::Ll))
     return withoutCode();
 
+  if (onGpu())
+    return goOnFromLlOnGpu();
   Result<target::CpuBackend> backend = createBackend();
   if (!backend)
     return backend.error();
@@ -303,15 +315,25 @@ Result<KernelImage> Compilation::goOnFromObject(const std::string &object) {
 
 //===- What stages carry ------------------------------------------------------------------------------------------------------===//
 
-Result<void> Compilation::readHeader(const std::optional<std::string> &text) {
+/// Whether a stage lies on the way to a GPU (CPU) image.
+static bool isOnWayTo(TargetDesc::Kind kind, Stage stage) {
+  const bool cpuOnly = stage == Stage::Vector || stage == Stage::Asm || stage == Stage::Obj, gpuOnly = stage == Stage::Gpu || stage == Stage::Ptx;
+  return kind == TargetDesc::Kind::Cpu ? !gpuOnly : !cpuOnly;
+}
+
+Result<void> Compilation::readHeader(Stage stage, const std::optional<std::string> &text) {
   if (!text)
     return Error{ErrorCode::InvalidArgument, "the text does not carry its problem (attnjit.problem); start from what attnjit-dump wrote"};
   Result<KernelHeader> parsed = parseHeader(*text);
   if (!parsed)
     return parsed.error();
   header = std::move(*parsed);
-  if (header.spec.target.kind != TargetDesc::Kind::Cpu)
-    return Error{ErrorCode::Unsupported, fmt::format("this build cannot compile for {}", header.spec.target.cpu)};
+  const TargetDesc &target = header.spec.target;
+  if (!isOnWayTo(target.kind, stage))
+    return Error{ErrorCode::InvalidArgument, fmt::format("the way to {} has no stage '{}'", target.cpu, name(stage))};
+  if (target.kind == TargetDesc::Kind::Nvptx)
+    if (Result<TargetDesc> known = parseTarget(target.cpu); !known)
+      return known.error();
   return {};
 }
 

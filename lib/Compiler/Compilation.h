@@ -8,6 +8,7 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <chrono>
 #include <memory>
 
 namespace llvm {
@@ -21,7 +22,8 @@ class ScopedDiagnosticHandler;
 
 namespace attnjit::target {
 class CpuBackend;
-}
+class NvptxBackend;
+} // namespace attnjit::target
 
 namespace attnjit::compiler {
 
@@ -42,20 +44,37 @@ private:
   Result<KernelImage> goOnFromLlvm();
   Result<KernelImage> goOnFromLl();
   Result<KernelImage> goOnFromObject(const std::string &object);
+  // The GPU's way through the same stages (GpuCompilation.cpp).
+  Result<KernelImage> goOnFromTileOnGpu(const tile::TileProgram &program);
+  Result<KernelImage> goOnFromGpu();
+  Result<KernelImage> goOnFromLlvmOnGpu();
+  Result<KernelImage> goOnFromLlOnGpu();
+  Result<KernelImage> fromPtxText(std::string_view text);
+  Result<target::NvptxBackend> createGpuBackend();
 
   Result<KernelImage> fromMlirText(Stage stage, std::string_view text);
   Result<KernelImage> fromLlText(std::string_view text);
   Result<KernelImage> fromAsmText(std::string_view text);
 
-  Result<void> readHeader(const std::optional<std::string> &text);
+  Result<void> readHeader(Stage stage, const std::optional<std::string> &text);
   Result<void> readFacts(const tile::TileProgram &program);
   void showModule(Stage stage);
+  bool onGpu() const { return header.spec.target.kind == TargetDesc::Kind::Nvptx; }
   bool stopsAt(Stage stage) const { return options.stopAfter == stage; }
   KernelImage withoutCode() const { return {metadataOf(header, buildId), {}}; }
   pipelines::CpuOptions cpuOptions() const;
+  tile::TileSizes chooseTile() const;
   Result<target::CpuBackend> createBackend();
   Error failure(std::string_view step, std::string details = "");
-  template <typename Step> auto timed(std::string_view name, Step &&step);
+  /// Runs one step and reports how long it took.
+  template <typename Step> auto timed(std::string_view name, Step &&step) {
+    if (!options.onTime)
+      return step();
+    const auto start = std::chrono::steady_clock::now();
+    auto result = step();
+    options.onTime(name, std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
+    return result;
+  }
 
   CompileSlot &slot;
   const CompileOptions &options;

@@ -25,7 +25,8 @@ template <typename Int> bool readInt(std::string_view text, Int &value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 bool readValue(std::string_view text, std::int64_t &value) { return readInt(text, value) && value >= 0 && value <= INT32_MAX; }
-bool readValue(std::string_view text, std::uint64_t &value) { return readInt(text, value); }
+bool readValue(std::string_view text, std::uint64_t &value) { return readInt(text, value) && value <= std::uint64_t(INT64_MAX); }
+bool readValue(std::string_view text, std::uint32_t &value) { return readInt(text, value); }
 bool readValue(std::string_view text, int &value) { return readInt(text, value) && value >= 0; }
 
 bool readValue(std::string_view text, bool &value) {
@@ -78,6 +79,8 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
   FieldReader reader(key, value, seen);
   reader.field("abi", abi, "an integer")
       .field("workspace_bytes", header.workspaceBytes, "a number of bytes")
+      .field("threads_per_block", header.threadsPerBlock, "a number of threads")
+      .field("shared_bytes", header.sharedBytes, "a number of bytes")
       .field("has_mask", header.hasMask, "true or false")
       .field("closed_form", header.hasClosedForm, "true or false")
       .field("target", spec.target.triple, "a triple")
@@ -101,8 +104,8 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
 } // namespace
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nhas_mask = {}\nclosed_form = {}\n{}", kAbiVersion, header.workspaceBytes, header.hasMask,
-                     header.hasClosedForm, print(header.spec));
+  return fmt::format("abi = {}\nworkspace_bytes = {}\nthreads_per_block = {}\nshared_bytes = {}\nhas_mask = {}\nclosed_form = {}\n{}", kAbiVersion,
+                     header.workspaceBytes, header.threadsPerBlock, header.sharedBytes, header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
 Result<KernelHeader> parseHeader(std::string_view text) {
@@ -165,6 +168,8 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.tileRows = spec.config.tileRows;
   meta.tileCols = spec.config.tileCols;
   meta.workspaceBytes = header.workspaceBytes;
+  meta.threadsPerBlock = header.threadsPerBlock;
+  meta.sharedBytes = header.sharedBytes;
   for (const expr::CaptureDecl &capture : spec.formula.captures)
     meta.captures.push_back({capture.name, capture.dtype, capture.rank});
   for (const expr::ScalarDecl &scalar : spec.formula.scalars)

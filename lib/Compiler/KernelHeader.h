@@ -10,7 +10,8 @@ struct KernelHeader {
   KernelSpec spec; ///< with the tile sizes that were chosen
   bool hasMask = false;
   bool hasClosedForm = false;
-  std::uint64_t workspaceBytes = 0;
+  std::uint64_t workspaceBytes = 0; ///< CPU
+  std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
 };
 
 /// The symbol of every kernel; one kernel is one module.
@@ -20,7 +21,7 @@ std::string print(const KernelHeader &header);
 /// Reads what print() wrote; lines may come in any order before `formula:`. The error names the line.
 Result<KernelHeader> parseHeader(std::string_view text);
 
-/// Metadata of the image that the header describes; entryOffset and the GPU's launch sizes are left for the linker.
+/// Metadata of the image that the header describes; entryOffset is left for the linker.
 ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId);
 
 } // namespace attnjit::compiler

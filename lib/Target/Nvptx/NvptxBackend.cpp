@@ -1,5 +1,6 @@
 #include "Target/Nvptx/NvptxBackend.h"
 
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Analysis/AssumptionCache.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/Analysis/TargetTransformInfo.h"
@@ -40,7 +41,8 @@ void initializeNvptx() {
 
 /// Keeps errors for the caller. Returning true tells LLVM that the diagnostic is dealt with: otherwise it prints, and exits on errors.
 struct CollectingHandler final : DiagnosticHandler {
-  std::string errors;
+  explicit CollectingHandler(std::string &errors) : errors(errors) {}
+  std::string &errors;
 
   bool handleDiagnostics(const DiagnosticInfo &info) override {
     if (info.getSeverity() != DS_Error)
@@ -73,12 +75,6 @@ llvm::Error checkSelfContained(const Module &module) {
 }
 
 } // namespace
-
-std::unique_ptr<LLVMContext> createNvptxContext() {
-  auto context = std::make_unique<LLVMContext>();
-  context->setDiagnosticHandler(std::make_unique<CollectingHandler>());
-  return context;
-}
 
 NvptxBackend::NvptxBackend(std::unique_ptr<TargetMachine> machine) : machine(std::move(machine)) {}
 NvptxBackend::NvptxBackend(NvptxBackend &&) = default;
@@ -129,6 +125,11 @@ llvm::Error NvptxBackend::optimize(Module &module) const {
 Expected<std::string> NvptxBackend::emitPtx(Module &module) const {
   if (llvm::Error error = checkSelfContained(module))
     return error;
+  LLVMContext &context = module.getContext();
+  std::string errors;
+  std::unique_ptr<DiagnosticHandler> outer = context.getDiagnosticHandler();
+  context.setDiagnosticHandler(std::make_unique<CollectingHandler>(errors));
+  scope_exit restore([&] { context.setDiagnosticHandler(std::move(outer)); });
   SmallString<0> text;
   {
     raw_svector_ostream os(text);
@@ -137,9 +138,6 @@ Expected<std::string> NvptxBackend::emitPtx(Module &module) const {
       return failure("LLVM cannot emit PTX for " + machine->getTargetCPU());
     passes.run(module);
   }
-  // createNvptxContext() is the only maker of contexts for this room.
-  auto *handler = const_cast<CollectingHandler *>(static_cast<const CollectingHandler *>(module.getContext().getDiagHandlerPtr()));
-  std::string errors = std::exchange(handler->errors, {});
   if (!errors.empty())
     return failure(StringRef(errors).rtrim());
   return std::string(text);

@@ -4,7 +4,7 @@
 //   optimize   verifier, then the few passes that pay for themselves: ptxas and the driver optimise again
 //   emitPtx    PTX text, complete in itself: a function that it would have to find elsewhere is an error that names it
 //
-// No CUDA toolkit is needed. Nothing here exits or aborts on a bad module: contexts made by createNvptxContext() collect diagnostics.
+// No CUDA toolkit is needed. Nothing here exits or aborts on a bad module.
 #pragma once
 
 #include "Support/TargetDesc.h"
@@ -16,15 +16,11 @@
 #include <string>
 
 namespace llvm {
-class LLVMContext;
 class Module;
 class TargetMachine;
 } // namespace llvm
 
 namespace attnjit::target {
-
-/// A context whose errors become the Error of emitPtx instead of ending the process.
-std::unique_ptr<llvm::LLVMContext> createNvptxContext();
 
 /// Generates PTX for one target. Not thread safe; cheap enough to make one per kernel.
 class NvptxBackend {
@@ -38,7 +34,7 @@ public:
   void prepare(llvm::Module &module) const;
   /// Verifies and runs the mid-level passes. Fails on an invalid module with the verifier's words.
   llvm::Error optimize(llvm::Module &module) const;
-  /// PTX text. Uses the module up, which must be in a context of createNvptxContext().
+  /// PTX text. Uses the module up. While it runs, errors that LLVM reports to the module's context become the Error.
   llvm::Expected<std::string> emitPtx(llvm::Module &module) const;
 
 private:

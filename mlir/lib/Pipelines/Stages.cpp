@@ -22,16 +22,28 @@ std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOp
   return options.flash ? tile::flashRefusal(program, options.target) : std::nullopt;
 }
 
-llvm::LogicalResult tileToVector(ModuleOp module, const CpuOptions &options) {
+/// The program of the module's one kernel.
+static FailureOr<tile::TileProgram> programOf(ModuleOp module) {
   auto kernel = singleOp<tile::KernelOp>(module);
   if (!kernel)
     return module.emitOpError("holds no tile.kernel");
-  FailureOr<tile::TileProgram> program = tile::TileProgram::match(kernel);
+  return tile::TileProgram::match(kernel);
+}
+
+llvm::LogicalResult tileToVector(ModuleOp module, const CpuOptions &options) {
+  FailureOr<tile::TileProgram> program = programOf(module);
   if (failed(program))
     return failure();
   if (failed(options.flash ? tile::lowerFlash(*program, options.target) : tile::lowerGeneric(*program, options.target)))
     return failure();
   return verifyStage(module, MlirStage::Vector);
+}
+
+llvm::LogicalResult tileToGpu(ModuleOp module, const tile::GpuTarget &target) {
+  FailureOr<tile::TileProgram> program = programOf(module);
+  if (failed(program) || failed(tile::lowerMmaSync(*program, target)))
+    return failure();
+  return verifyStage(module, MlirStage::Gpu);
 }
 
 } // namespace attnjit::pipelines

@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 
@@ -56,6 +57,14 @@ llvm::LogicalResult verifyDialects(Operation *root, llvm::ArrayRef<llvm::StringR
   return success(!result.wasInterrupted());
 }
 
+/// A size that the launcher will go by.
+llvm::LogicalResult verifySize(Operation *function, llvm::StringRef name) {
+  auto size = function->getAttrOfType<IntegerAttr>(name);
+  if (size && size.getType().isInteger(64) && size.getInt() >= 0 && size.getInt() <= INT32_MAX)
+    return success();
+  return function->emitOpError("needs the attribute ") << name << ", an i64 from 0 to 2^31 - 1";
+}
+
 /// (args, begin, end, workspace) of CpuKernelFn.
 template <typename FunctionType> llvm::LogicalResult verifySignature(Operation *function, FunctionType type, TypeRange inputs) {
   MLIRContext *context = function->getContext();
@@ -69,15 +78,42 @@ llvm::LogicalResult verifyVector(ModuleOp module) {
   FailureOr<func::FuncOp> function = onlyOp<func::FuncOp>(module, "func.func");
   if (failed(function))
     return failure();
-  if (!(*function)->getAttrOfType<IntegerAttr>("attnjit.workspace_bytes"))
-    return function->emitOpError("needs the integer attribute attnjit.workspace_bytes");
+  if (failed(verifySize(*function, "attnjit.workspace_bytes")))
+    return failure();
   FunctionType type = function->getFunctionType();
   if (failed(verifySignature(*function, type, type.getInputs())))
     return failure();
   return verifyDialects(*function, {"func", "arith", "math", "vector", "scf", "llvm"});
 }
 
+bool isGpuKernel(LLVM::LLVMFuncOp function) { return function && function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()); }
+
+/// The kernel of a GPU stage: alone but for shared memory, taking KernelArgs by value, and saying how it is launched.
+llvm::LogicalResult verifyGpuKernel(ModuleOp module, llvm::ArrayRef<llvm::StringRef> dialects) {
+  LLVM::LLVMFuncOp kernel;
+  for (Operation &op : *module.getBody()) {
+    auto global = dyn_cast<LLVM::GlobalOp>(op);
+    if (global && global.getAddrSpace() == unsigned(NVVM::NVVMMemorySpace::Shared))
+      continue;
+    auto function = dyn_cast<LLVM::LLVMFuncOp>(op);
+    if (!isGpuKernel(function) || kernel)
+      return op.emitOpError("may not stand in the module of this stage, which holds one llvm.func with nvvm.kernel and shared memory");
+    kernel = function;
+  }
+  if (!kernel)
+    return module.emitOpError("holds no llvm.func with nvvm.kernel");
+  if (kernel.getFunctionType().getParams() != llvm::ArrayRef<Type>{LLVM::LLVMPointerType::get(module.getContext())} ||
+      !kernel.getArgAttr(0, LLVM::LLVMDialect::getByValAttrName()))
+    return kernel.emitOpError("has to take KernelArgs by value: one !llvm.ptr with llvm.byval");
+  for (llvm::StringRef attribute : {"attnjit.threads_per_block", "attnjit.shared_bytes"})
+    if (failed(verifySize(kernel, attribute)))
+      return failure();
+  return verifyDialects(kernel, dialects);
+}
+
 llvm::LogicalResult verifyLlvm(ModuleOp module) {
+  if (llvm::any_of(module.getOps<LLVM::LLVMFuncOp>(), isGpuKernel))
+    return verifyGpuKernel(module, {"llvm", "nvvm"});
   FailureOr<LLVM::LLVMFuncOp> function = onlyOp<LLVM::LLVMFuncOp>(module, "llvm.func");
   if (failed(function))
     return failure();
@@ -97,6 +133,8 @@ llvm::LogicalResult verifyStage(ModuleOp module, MlirStage stage) {
     return verifyTile(module);
   case MlirStage::Vector:
     return verifyVector(module);
+  case MlirStage::Gpu:
+    return verifyGpuKernel(module, {"arith", "scf", "vector", "llvm", "nvvm"});
   case MlirStage::Llvm:
     return verifyLlvm(module);
   }

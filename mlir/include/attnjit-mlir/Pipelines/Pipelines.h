@@ -5,11 +5,13 @@
 //   attn     one func.func around one attn.forward
 //   tile     one tile.kernel in normal form, nothing else
 //   vector   one func.func with the signature of CpuKernelFn and `attnjit.workspace_bytes`, made of arith, math, vector, scf and llvm ops
-//   llvm     one llvm.func made of llvm ops that calls nothing by name
+//   gpu      one llvm.func with nvvm.kernel, made of arith, scf, vector, llvm and nvvm ops, beside its shared memory (Conversion/TileToGPU/Schedules.h)
+//   llvm     one llvm.func made of llvm ops that calls nothing by name; for a GPU also nvvm ops and the shared memory
 //
-// attnToTile and tileToVector rewrite in one step; vectorToLlvm is a pass pipeline that a context builds once.
+// attnToTile, tileToVector and tileToGpu rewrite in one step; vectorToLlvm is a pass pipeline that a context builds once.
 #pragma once
 
+#include "attnjit-mlir/Conversion/TileToGPU/Schedules.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -27,7 +29,7 @@ class Module;
 namespace attnjit::pipelines {
 
 /// The stages in MLIR, in order.
-enum class MlirStage { Attn, Tile, Vector, Llvm };
+enum class MlirStage { Attn, Tile, Vector, Gpu, Llvm };
 
 /// Everything that a context needs for all stages down to LLVM IR.
 void registerDialects(mlir::DialectRegistry &registry);
@@ -49,10 +51,13 @@ std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOp
 /// [tile] -> [vector]. The caller has asked refusal().
 llvm::LogicalResult tileToVector(mlir::ModuleOp module, const CpuOptions &options);
 
-/// Adds the passes of [vector] -> [llvm].
+/// [tile] -> [gpu]. The caller has asked tile::mmaSyncRefusal().
+llvm::LogicalResult tileToGpu(mlir::ModuleOp module, const tile::GpuTarget &target);
+
+/// Adds the passes of [vector] -> [llvm], which are those of [gpu] -> [llvm] too.
 void buildVectorToLlvm(mlir::OpPassManager &passes);
 
-/// [vector] -> [llvm] for modules of one context. Patterns are collected and frozen once per object, not per module.
+/// [vector] or [gpu] -> [llvm] for modules of one context. Patterns are collected and frozen once per object, not per module.
 class VectorToLlvm {
 public:
   explicit VectorToLlvm(mlir::MLIRContext *context);

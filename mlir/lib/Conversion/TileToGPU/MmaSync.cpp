@@ -17,6 +17,7 @@
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 #include "attnjit/KernelAbi.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 #include <cmath>
 
@@ -433,6 +434,9 @@ LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target) 
   builder.setInsertionPoint(emit.make<LLVM::ReturnOp>(ValueRange()));
   Value shared = emit.make<LLVM::AddressOfOp>(memory);
   MmaSync(builder, loc, program, entry->getArgument(0), shared).run();
+  // The expander offers vector forms of what it binds; scalars never take them up.
+  IRRewriter rewriter(builder.getContext());
+  (void)runRegionDCE(rewriter, function->getRegions());
   program.kernel->erase();
   return success();
 }

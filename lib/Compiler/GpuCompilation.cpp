@@ -1,0 +1,104 @@
+// The GPU's way down the ladder: tile -> gpu -> llvm -> ll -> ptx. The PTX text is the image; the driver of the machine where it runs assembles it.
+#include "Compiler/Compilation.h"
+
+#include "Target/Nvptx/NvptxBackend.h"
+#include "Target/Nvptx/ProblemText.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+#include <cstring>
+#include <fmt/format.h>
+
+using namespace mlir;
+
+namespace attnjit::compiler {
+
+Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {
+  const tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);
+  if (std::optional<std::string> reason = tile::mmaSyncRefusal(program, target))
+    return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
+  if (timed("tile-to-gpu", [&] { return failed(pipelines::tileToGpu(*module, target)); }))
+    return failure("tile-to-gpu");
+  return goOnFromGpu();
+}
+
+Result<KernelImage> Compilation::goOnFromGpu() {
+  auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
+  auto number = [&](llvm::StringRef name) { return static_cast<std::uint32_t>(function->getAttrOfType<IntegerAttr>(name).getInt()); };
+  header.threadsPerBlock = number("attnjit.threads_per_block");
+  header.sharedBytes = number("attnjit.shared_bytes");
+  showModule(Stage::Gpu);
+  if (stopsAt(Stage::Gpu))
+    return withoutCode();
+  if (timed("gpu-to-llvm", [&] { return failed(slot.vectorToLlvm.run(*module)); }))
+    return failure("gpu-to-llvm");
+  return goOnFromLlvm();
+}
+
+Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
+  // The translation warns about attributes it does not know.
+  (*module)->removeAttr("attnjit.problem");
+  auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
+  function->removeAttr("attnjit.threads_per_block");
+  function->removeAttr("attnjit.shared_bytes");
+  llvmContext = std::make_unique<llvm::LLVMContext>();
+  llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });
+  if (!llvmModule)
+    return failure("translation to LLVM IR");
+  Result<target::NvptxBackend> backend = createGpuBackend();
+  if (!backend)
+    return backend.error();
+  backend->prepare(*llvmModule);
+  if (options.onStage)
+    target::attachProblemMetadata(*llvmModule, print(header));
+  return goOnFromLl();
+}
+
+static KernelImage imageOfPtx(ImageMetadata meta, llvm::StringRef ptx) {
+  KernelImage image{std::move(meta), std::vector<std::byte>(ptx.size())};
+  std::memcpy(image.code.data(), ptx.data(), ptx.size());
+  return image;
+}
+
+Result<KernelImage> Compilation::goOnFromLlOnGpu() {
+  Result<target::NvptxBackend> backend = createGpuBackend();
+  if (!backend)
+    return backend.error();
+  if (llvm::Error error = timed("optimize", [&] { return backend->optimize(*llvmModule); }))
+    return failure("optimizing LLVM IR", llvm::toString(std::move(error)));
+  auto ptx = timed("codegen", [&] { return backend->emitPtx(*llvmModule); });
+  if (!ptx)
+    return failure("code generation", llvm::toString(ptx.takeError()));
+  if (options.onStage)
+    options.onStage(Stage::Ptx, target::withProblemComment(*ptx, print(header)));
+  if (stopsAt(Stage::Ptx))
+    return withoutCode();
+  return imageOfPtx(metadataOf(header, buildId), *ptx);
+}
+
+Result<KernelImage> Compilation::fromPtxText(std::string_view text) {
+  llvm::StringRef ptx = text;
+  if (Result<void> read = readHeader(Stage::Ptx, target::takeProblemComment(ptx)); !read)
+    return read.error();
+  if (!ptx.contains(fmt::format(".entry {}(", kEntryName)))
+    return Error{ErrorCode::InvalidArgument, fmt::format("the 'ptx' text has no kernel: expected '.visible .entry {}('", kEntryName)};
+  if (ptx.count('{') != ptx.count('}'))
+    return Error{ErrorCode::InvalidArgument, "the 'ptx' text is not whole: its braces do not match"};
+  if (options.onStage)
+    options.onStage(Stage::Ptx, text);
+  if (stopsAt(Stage::Ptx))
+    return withoutCode();
+  return imageOfPtx(metadataOf(header, buildId), ptx);
+}
+
+Result<target::NvptxBackend> Compilation::createGpuBackend() {
+  llvm::Expected<target::NvptxBackend> backend = target::NvptxBackend::create(header.spec.target);
+  if (!backend)
+    return Error{ErrorCode::Unsupported, "cannot generate code for " + header.spec.target.cpu + ": " + llvm::toString(backend.takeError())};
+  return std::move(*backend);
+}
+
+} // namespace attnjit::compiler
