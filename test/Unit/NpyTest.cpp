@@ -1,0 +1,129 @@
+// .npy files as NumPy writes them, and every way in which one can lie.
+#include "common/Npy.h"
+
+#include "Reference/Elements.h"
+
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <unistd.h>
+
+using namespace attnjit;
+using namespace attnjit::tools;
+
+namespace {
+
+std::string file(std::string header, std::string data, int major = 1) {
+  std::string bytes = "\x93NUMPY";
+  bytes += {static_cast<char>(major), '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+  if (major > 1)
+    bytes += std::string(2, '\0');
+  return bytes + header + data;
+}
+
+Result<Tensor> parse(const std::string &bytes) { return parseNpy(std::as_bytes(std::span(bytes)), "x.npy"); }
+
+std::string errorOf(const std::string &bytes) {
+  const Result<Tensor> result = parse(bytes);
+  return result ? "" : result.error().message;
+}
+
+} // namespace
+
+TEST_CASE("C and Fortran order, three versions") {
+  const float values[] = {1, 2, 3, 4, 5, 6};
+  const std::string data(reinterpret_cast<const char *>(values), sizeof values);
+  for (int major : {1, 2, 3}) {
+    const Result<Tensor> c = parse(file("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   \n", data, major));
+    REQUIRE(c);
+    const TensorRef ref = c->ref();
+    CHECK(ref.rank == 2);
+    CHECK(ref.sizes[0] == 2);
+    CHECK(ref.strides[0] == 3);
+    CHECK(reference::loadFloat(ref.data, ref.dtype, ref.strides[0]) == 4);
+    const Result<Tensor> fortran = parse(file("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3)}", data, major));
+    REQUIRE(fortran);
+    CHECK(fortran->ref().strides[0] == 1);
+    CHECK(fortran->ref().strides[1] == 2);
+  }
+}
+
+TEST_CASE("numbers, empty tensors, bools, bf16") {
+  CHECK(parse(file("{'descr': '<i8', 'fortran_order': False, 'shape': ()}", std::string(8, '\1')))->ref().rank == 0);
+  CHECK(parse(file("{'descr': '<i8', 'fortran_order': False, 'shape': (0, 5)}", ""))->elementCount() == 0);
+  const Result<Tensor> flags = parse(file("{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}", std::string("\0\x01\x07", 3)));
+  REQUIRE(flags);
+  CHECK(flags->memory()[2] == std::byte{1});
+  CHECK(parse(file("{'descr': '<V2', 'fortran_order': False, 'shape': (1,)}", "ab"))->dtype() == DType::BF16);
+  CHECK(parse(file("{'descr': '<u2', 'fortran_order': False, 'shape': (1,)}", "ab"))->dtype() == DType::BF16);
+}
+
+TEST_CASE("what is no file, is cut off or lies is refused with what is wrong") {
+  const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
+  const auto contains = [](const std::string &message, const char *words) { return message.find(words) != std::string::npos; };
+  CHECK(contains(errorOf(""), "not a .npy"));
+  CHECK(contains(errorOf("hello world, this is text"), "not a .npy"));
+  CHECK(contains(errorOf(file(good, std::string(23, 'x'))), "but 23 follow"));
+  CHECK(contains(errorOf(file(good, std::string(25, 'x'))), "takes 24 bytes"));
+  CHECK(contains(errorOf(file(good, "").substr(0, 40)), "cut off"));
+  CHECK(contains(errorOf(file(good, "", 9)), "version 9.0"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", "")), "more than 2^63"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904, 4)}", "")), "more than 2^63"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}", "")), "damaged"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "")), "damaged"));
+  CHECK(contains(errorOf(file("{'descr': '>f4', 'fortran_order': False, 'shape': ()}", "abcd")), "little endian"));
+  CHECK(contains(errorOf(file("{'descr': '<c8', 'fortran_order': False, 'shape': ()}", "abcdefgh")), "known are"));
+  CHECK(contains(errorOf(file("{'descr': '|O', 'fortran_order': False, 'shape': ()}", "abcdefgh")), "known are"));
+  CHECK(contains(errorOf(file("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}", "")), "structured"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'shape': ()}", "")), "nothing else"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}", "")), "each once"));
+  CHECK(contains(errorOf(file(good.substr(0, 20), "")), "damaged"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1)}", "abcd")), "7 dimensions"));
+  std::string huge = file(good, "", 2);
+  huge[11] = '\x7f';
+  CHECK(contains(errorOf(huge), "too long"));
+  CHECK(readNpy("/nonexistent/x.npy").error().code == ErrorCode::Io);
+  CHECK(readNpy("/").error().code == ErrorCode::Io);
+}
+
+TEST_CASE("write and read back, strides included") {
+  const std::string path = (std::filesystem::temp_directory_path() / ("attnjit-npy-test-" + std::to_string(getpid()) + ".npy")).string();
+  for (const DType dtype : {DType::F64, DType::F32, DType::BF16, DType::F16, DType::Bool, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64})
+    for (const Layout layout : {Layout::Bhmd, Layout::Bmhd, Layout::Bhdm, Layout::Padded, Layout::Strided, Layout::Reversed}) {
+      const Result<Tensor> written = Tensor::allocate(dtype, {2, 3, 4, 5}, Placement::GuardHigh, layout);
+      REQUIRE(written);
+      fillRandom(*written, 11);
+      REQUIRE(writeNpy(path, written->ref()));
+      const Result<Tensor> read = readNpy(path, Placement::GuardLow);
+      REQUIRE_MESSAGE(read, (read ? "" : read.error().message));
+      CHECK(read->dtype() == dtype);
+      const TensorRef ref = written->ref();
+      std::size_t at = 0;
+      bool equal = true;
+      written->forEachOffset([&](std::int64_t offset) {
+        const std::size_t size = sizeInBytes(dtype);
+        equal &= std::memcmp(static_cast<const char *>(ref.data) + offset * static_cast<std::int64_t>(size), read->memory().data() + size * at++, size) == 0;
+      });
+      CHECK(equal);
+    }
+  std::filesystem::remove(path);
+  CHECK(writeNpy("/nonexistent/x.npy", TensorRef::dense(nullptr, DType::F32, {0})).error().code == ErrorCode::Io);
+}
+
+TEST_CASE("sizes and numbers of command lines") {
+  CHECK(*parseSizes("16x4") == std::vector<std::int64_t>{16, 4});
+  CHECK(parseSizes("")->empty());
+  CHECK_FALSE(parseSizes("16x"));
+  CHECK_FALSE(parseSizes("16x-4"));
+  CHECK_FALSE(parseSizes("axb"));
+  CHECK_FALSE(parseInt("99999999999999999999", "n"));
+  CHECK(*parseNumber("-inf", "x") < 0);
+  CHECK_FALSE(parseNumber("1.5x", "x"));
+  CHECK_FALSE(Tensor::allocate(DType::F32, {1LL << 40, 1LL << 40}));
+  CHECK_FALSE(Tensor::allocate(DType::F32, {-1}));
+  CHECK_FALSE(Tensor::allocate(DType::F32, {1LL << 42}));
+}

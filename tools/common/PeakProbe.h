@@ -1,0 +1,26 @@
+// What this machine can do at best: the yardstick of every "% of peak". Independent fused multiply-adds on registers, widest vectors that the processor has, measured at
+// the moment of asking, since clocks and neighbours change from one to the next.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace attnjit::tools {
+
+/// "AVX-512" or "AVX2".
+std::string_view peakProbeIsa();
+
+/// f32 GFLOP/s of the calling thread, over about `microseconds`.
+double probePeakGflops(int microseconds = 300);
+
+/// The same of `threads` threads at once, summed.
+double probePeakGflopsThreads(int threads, int microseconds = 2000);
+
+/// Sorts and answers the value below which `share` of the samples lie; 0 for none.
+double quantile(std::vector<double> samples, double share);
+
+/// Nanoseconds of a steady clock.
+std::int64_t nowNs();
+
+} // namespace attnjit::tools

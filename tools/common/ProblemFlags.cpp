@@ -1,0 +1,377 @@
+#include "common/ProblemFlags.h"
+
+#include "common/Captures.h"
+#include "common/Npy.h"
+
+#include "Expr/Frontend.h"
+#include "Reference/Elements.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+namespace attnjit::tools {
+
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::InvalidArgument, std::move(message)}; }
+
+Result<Placement> parsePlacement(std::string_view text) {
+  if (text == "heap")
+    return Placement::Heap;
+  if (text == "guard-high")
+    return Placement::GuardHigh;
+  if (text == "guard-low")
+    return Placement::GuardLow;
+  return invalid(fmt::format("--placement: '{}' is not one of heap, guard-high, guard-low", text));
+}
+
+/// "k:0,1,5,0=nan" on the operands.
+Result<void> plant(const LoadedProblem &problem, std::string_view text) {
+  const std::size_t colon = text.find(':'), equals = text.rfind('=');
+  const std::string what = fmt::format("--plant {}", text);
+  if (colon != 1 || equals == std::string_view::npos || std::string_view("qkv").find(text[0]) == std::string_view::npos)
+    return invalid(fmt::format("{}: expected OPERAND:b,h,row,column=VALUE, e.g. k:0,1,5,0=nan", what));
+  const TensorRef ref = (text[0] == 'q' ? problem.q : text[0] == 'k' ? problem.k : problem.v).ref();
+  const Result<double> value = parseNumber(text.substr(equals + 1), what);
+  if (!value)
+    return value.error();
+  std::int64_t offset = 0;
+  std::string_view rest = text.substr(2, equals - 2);
+  for (int dim = 0; dim < 4; ++dim) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    const Result<std::int64_t> index = parseInt(rest.substr(0, end), what);
+    if (!index)
+      return index.error();
+    if (*index < 0 || *index >= ref.sizes[dim])
+      return invalid(fmt::format("{}: index {} of dimension {} is outside 0..{}", what, *index, dim, ref.sizes[dim] - 1));
+    offset += *index * ref.strides[dim];
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  reference::storeFloat(ref.data, ref.dtype, offset, *value);
+  return {};
+}
+
+Result<void> fill(const LoadedProblem &problem, const ProblemOptions &options) {
+  if (options.values != "random" && options.values != "position" && options.values != "large")
+    return invalid(fmt::format("--values: '{}' is not one of random, position, large", options.values));
+  const double amplitude = options.values == "large" ? 30 : 1;
+  if (options.qFile.empty())
+    fillRandom(problem.q, options.seed * 4 + 1, amplitude);
+  if (options.kFile.empty())
+    fillRandom(problem.k, options.seed * 4 + 2, amplitude);
+  if (options.vFile.empty())
+    options.values == "position" ? fillPosition(problem.v) : fillRandom(problem.v, options.seed * 4 + 3);
+  for (const std::string &text : options.plants)
+    if (Result<void> planted = plant(problem, text); !planted)
+      return planted;
+  return {};
+}
+
+struct OperandFile {
+  char letter;
+  const std::string &path;
+  Tensor &tensor;
+};
+
+/// Reads --q, --k, --v and lets them say the sizes that --shape left open. With no --shape all three are needed.
+Result<void> readOperands(const ProblemOptions &options, Placement placement, LoadedProblem &problem) {
+  const OperandFile files[] = {{'q', options.qFile, problem.q}, {'k', options.kFile, problem.k}, {'v', options.vFile, problem.v}};
+  for (const OperandFile &file : files) {
+    if (file.path.empty()) {
+      if (options.shape.empty())
+        return invalid(fmt::format("--{}: no file and no --shape; state the problem by --shape B=1,Hq=8,M=1024,D=64 or by --q, --k and --v", file.letter));
+      continue;
+    }
+    Result<Tensor> tensor = readNpy(file.path, placement);
+    if (!tensor)
+      return Error{tensor.error().code, fmt::format("--{}: {}", file.letter, tensor.error().message)};
+    if (tensor->sizes().size() != 4 || !isFloat(tensor->dtype()))
+      return invalid(fmt::format("--{}: {} is {} of {}; expected 4 dimensions [B, H, {}, {}] of f64, f32, bf16 or f16", file.letter, file.path,
+                                 tensor->sizes().empty() ? "one number" : fmt::format("{}", fmt::join(tensor->sizes(), "x")), name(tensor->dtype()),
+                                 file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D"));
+    file.tensor = std::move(*tensor);
+  }
+  return {};
+}
+
+Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem, Placement placement, Layout layout, bool withData) {
+  Dims &dims = problem.dims;
+  if (!options.shape.empty()) {
+    Result<Dims> parsed = parseShape(options.shape);
+    if (!parsed)
+      return parsed.error();
+    dims = *parsed;
+  }
+  if (Result<void> read = readOperands(options, placement, problem); !read)
+    return read;
+  if (!options.qFile.empty()) {
+    dims.B = problem.q.sizes()[0], dims.Hq = problem.q.sizes()[1], dims.M = problem.q.sizes()[2], dims.D = problem.q.sizes()[3];
+    problem.dtype = problem.q.dtype();
+  }
+  if (!options.kFile.empty())
+    dims.Bkv = problem.k.sizes()[0], dims.Hkv = problem.k.sizes()[1], dims.N = problem.k.sizes()[2];
+  if (!options.vFile.empty()) {
+    dims.Dv = problem.v.sizes()[3];
+    if (options.kFile.empty())
+      dims.Bkv = problem.v.sizes()[0], dims.Hkv = problem.v.sizes()[1], dims.N = problem.v.sizes()[2];
+  }
+  struct Wanted {
+    Tensor &tensor;
+    bool isGiven;
+    std::vector<std::int64_t> sizes;
+    const char *name;
+  };
+  const Wanted operands[] = {{problem.q, !options.qFile.empty(), {dims.B, dims.Hq, dims.M, dims.D}, "q"},
+                             {problem.k, !options.kFile.empty(), {dims.Bkv, dims.Hkv, dims.N, dims.D}, "k"},
+                             {problem.v, !options.vFile.empty(), {dims.Bkv, dims.Hkv, dims.N, dims.Dv}, "v"},
+                             {problem.out, false, {dims.B, dims.Hq, dims.M, dims.Dv}, "out"}};
+  for (const Wanted &operand : operands) {
+    if (operand.isGiven)
+      continue;
+    // Without data: strides as they would be, of memory that nobody reads.
+    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, layout) : Tensor::shapeOnly(problem.dtype, operand.sizes, layout);
+    if (!tensor)
+      return invalid(fmt::format("{}: {}", operand.name, tensor.error().message));
+    operand.tensor = std::move(*tensor);
+  }
+  return {};
+}
+
+Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem) {
+  const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod");
+  if (!score || !mask)
+    return score ? mask.error() : score.error();
+  std::vector<CaptureInfo> infos;
+  std::vector<expr::CaptureInfo> exprInfos;
+  for (const NamedCapture &capture : problem.captures) {
+    const Tensor *tensor = std::get_if<Tensor>(&capture.value);
+    const DType dtype = tensor ? tensor->dtype() : std::holds_alternative<double>(capture.value) ? DType::F64 : std::holds_alternative<bool>(capture.value) ? DType::Bool : DType::I64;
+    const int rank = tensor ? static_cast<int>(tensor->sizes().size()) : CaptureInfo::kNumber;
+    infos.push_back({capture.name, dtype, rank});
+    exprInfos.push_back({capture.name, dtype, rank});
+  }
+  Result<Mod> mod = Mod::parse(*score, *mask, infos);
+  if (!mod)
+    return mod.error();
+  problem.mod = std::move(*mod);
+  Result<expr::Formula> formula = expr::parseFormula({*score, *mask}, exprInfos);
+  if (!formula)
+    return formula.error();
+  problem.formula = std::move(*formula);
+  return {};
+}
+
+void bindCaptures(LoadedProblem &problem) {
+  const auto find = [&](std::string_view wanted) -> const NamedCapture & {
+    return *std::find_if(problem.captures.begin(), problem.captures.end(), [&](const NamedCapture &capture) { return capture.name == wanted; });
+  };
+  for (const expr::CaptureDecl &decl : problem.formula.captures)
+    problem.boundTensors.push_back(std::get<Tensor>(find(decl.name).value).ref());
+  for (const expr::ScalarDecl &decl : problem.formula.scalars) {
+    ScalarArg argument{0};
+    std::visit(
+        [&](const auto &value) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
+            if (decl.kind == expr::Kind::Float)
+              argument.f = static_cast<double>(value);
+            else
+              argument.i = static_cast<std::int64_t>(value);
+          }
+        },
+        find(decl.name).value);
+    problem.boundScalars.push_back(argument);
+  }
+  for (const NamedCapture &capture : problem.captures)
+    std::visit(
+        [&](const auto &value) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>)
+            problem.call.captures.push_back({capture.name, value.ref()});
+          else
+            problem.call.captures.push_back({capture.name, value});
+        },
+        capture.value);
+}
+
+} // namespace
+
+void addProblemOptions(CLI::App &app, ProblemOptions &options) {
+  const std::string problem = "Problem";
+  app.add_option("--shape", options.shape,
+                 "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..][,Bkv=1]; left out: B=1, Hq=1, Hkv=Hq, N=M, Dv=D, Bkv=B; S sets M and N, H sets Hq and Hkv")
+      ->group(problem);
+  app.add_option("--dtype", options.dtype, "f32, bf16, f16 or f64 (default f32)")->group(problem);
+  app.add_option("--score-mod", options.scoreMod, "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; or @FILE")->group(problem);
+  app.add_option("--mask-mod", options.maskMod, "mask_mod: the same without score, yielding a bool, e.g. 'q_idx >= kv_idx'")->group(problem);
+  app.add_option("--capture", options.captures, std::string("NAME=VALUE for a name that a formula uses; may be repeated. VALUE is a number (3, 0.5, true), FILE.npy, or ") + captureFormsHelp())
+      ->allow_extra_args(false)
+      ->group(problem);
+  app.add_option("--q", options.qFile, "read q [B,Hq,M,D] from a .npy file (its dtype replaces --dtype)")->group(problem);
+  app.add_option("--k", options.kFile, "read k [B or 1,Hkv,N,D]")->group(problem);
+  app.add_option("--v", options.vFile, "read v [B or 1,Hkv,N,Dv]")->group(problem);
+  app.add_option("--scale", options.scale, "factor of the dot products (default 1/sqrt(D))")->group(problem);
+
+  const std::string choice = "Pipeline";
+  app.add_option("--backend", options.backend, "allowed backends, comma separated: flash, math, efficient, cudnn, overrideable (default: all)")->group(choice);
+  app.add_flag("--set-priority", options.setPriority, "ask the backends in the order of --backend")->group(choice);
+  app.add_option("--threads", options.threads, "at most so many threads (default: all processors)")->check(CLI::Range(0, 4096))->group(choice);
+  app.add_option("--tile-rows", options.tileRows, "query rows per tile (default: the schedule's choice)")->check(CLI::Range(0, 1 << 20))->group(choice);
+  app.add_option("--tile-cols", options.tileCols, "keys per block (default: the schedule's choice)")->check(CLI::Range(0, 1 << 20))->group(choice);
+
+  const std::string values = "Values of operands that come from no file";
+  app.add_option("--seed", options.seed, "of the random values (default 0)")->group(values);
+  app.add_option("--values", options.values, "random (in [-1, 1)), large (q, k in [-30, 30)) or position (v tells its key)")->group(values);
+  app.add_option("--plant", options.plants, "set one element, e.g. k:0,1,5,0=nan; may be repeated")->allow_extra_args(false)->group(values);
+  app.add_option("--layout", options.layout, "order in memory: bhmd, bmhd, bhdm, padded, strided, reversed")->group(values);
+  app.add_option("--placement", options.placement, "heap, guard-high or guard-low (each tensor and capture touches an unmapped page)")->group(values);
+}
+
+Result<Dims> parseShape(std::string_view text) {
+  Dims dims;
+  std::map<std::string_view, std::int64_t> given;
+  static constexpr std::string_view kKeys[] = {"B", "Bkv", "H", "Hq", "Hkv", "S", "M", "N", "D", "Dv"};
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    const std::string_view item = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    const std::size_t equals = item.find('=');
+    const std::string_view key = item.substr(0, equals);
+    if (equals == std::string_view::npos || std::find(std::begin(kKeys), std::end(kKeys), key) == std::end(kKeys))
+      return invalid(fmt::format("--shape: '{}' is not one of {}=NUMBER", item, fmt::join(kKeys, "=, ")));
+    const Result<std::int64_t> value = parseInt(item.substr(equals + 1), fmt::format("--shape {}", key));
+    if (!value)
+      return value.error();
+    if (*value < 0)
+      return invalid(fmt::format("--shape {}: {} is negative", key, *value));
+    if (!given.emplace(key, *value).second)
+      return invalid(fmt::format("--shape: {} is given twice", key));
+  }
+  const auto pick = [&](std::initializer_list<std::string_view> keys, std::int64_t otherwise) {
+    for (const std::string_view key : keys)
+      if (const auto found = given.find(key); found != given.end())
+        return found->second;
+    return otherwise;
+  };
+  for (const auto &[key, meaning] : {std::pair{"M", "query rows"}, std::pair{"D", "the head dimension"}})
+    if (!given.contains(key) && !(std::string_view(key) == "M" && given.contains("S")))
+      return invalid(fmt::format("--shape: {} ({}) is missing; e.g. --shape B=2,Hq=8,M=1000,D=64", key, meaning));
+  dims.B = pick({"B"}, 1);
+  dims.Bkv = pick({"Bkv"}, dims.B);
+  dims.Hq = pick({"Hq", "H"}, 1);
+  dims.Hkv = pick({"Hkv", "H"}, dims.Hq);
+  dims.M = pick({"M", "S"}, 0);
+  dims.N = pick({"N", "S"}, dims.M);
+  dims.D = pick({"D"}, 0);
+  dims.Dv = pick({"Dv"}, dims.D);
+  return dims;
+}
+
+Result<BackendSet> parseBackends(std::string_view text, bool setPriority) {
+  std::vector<SDPBackend> backends;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    const std::optional<SDPBackend> backend = parseSDPBackend(rest.substr(0, end));
+    if (!backend || *backend == SDPBackend::Error)
+      return invalid(fmt::format("--backend: unknown backend '{}'; known are flash, math, efficient, cudnn, overrideable", rest.substr(0, end)));
+    backends.push_back(*backend);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return BackendSet(std::move(backends), setPriority);
+}
+
+Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) {
+  LoadedProblem problem;
+  const std::optional<DType> dtype = parseDType(options.dtype);
+  if (!dtype || !isFloat(*dtype))
+    return invalid(fmt::format("--dtype: '{}' is not one of f32, bf16, f16, f64", options.dtype));
+  problem.dtype = *dtype;
+  const Result<Placement> placement = parsePlacement(options.placement);
+  if (!placement)
+    return placement.error();
+  const Result<Layout> layout = parseLayout(options.layout);
+  if (!layout)
+    return layout.error();
+
+  for (std::size_t i = 0; i < options.captures.size(); ++i) {
+    Result<NamedCapture> capture = parseCapture(options.captures[i], options.seed * 64 + 100 + i, *placement);
+    if (!capture)
+      return capture.error();
+    problem.captures.push_back(std::move(*capture));
+  }
+  if (Result<void> parsed = parseFormulas(options, problem); !parsed)
+    return parsed.error();
+  if (Result<void> made = makeOperands(options, problem, *placement, *layout, withData); !made)
+    return made.error();
+  if (withData)
+    if (Result<void> filled = fill(problem, options); !filled)
+      return filled.error();
+
+  problem.call.mod = problem.mod;
+  problem.call.q = problem.q.ref();
+  problem.call.k = problem.k.ref();
+  problem.call.v = problem.v.ref();
+  problem.call.out = problem.out.ref();
+  for (auto [wanted, tensor, slot] : {std::tuple{options.wantsLse, &problem.lse, &problem.call.lse}, std::tuple{options.wantsMax, &problem.max, &problem.call.max}}) {
+    if (!wanted)
+      continue;
+    const DType type = problem.dtype == DType::F64 ? DType::F64 : DType::F32;
+    Result<Tensor> made = Tensor::allocate(type, {problem.dims.B, problem.dims.Hq, problem.dims.M}, *placement);
+    if (!made)
+      return made.error();
+    *tensor = std::move(*made);
+    *slot = (*tensor)->ref();
+  }
+  problem.call.scale = options.scale;
+  problem.call.threads = options.threads;
+  problem.call.tiles = {options.tileRows, options.tileCols};
+  if (!options.backend.empty() || options.setPriority) {
+    const Result<BackendSet> backends = parseBackends(options.backend, options.setPriority);
+    if (!backends)
+      return backends.error();
+    problem.call.backends = *backends;
+  }
+  bindCaptures(problem);
+  return problem;
+}
+
+Result<std::string> readFile(const std::string &path) {
+  std::FILE *file = std::fopen(path.c_str(), "rb");
+  std::string bytes;
+  char chunk[1 << 16];
+  bool isRead = file != nullptr;
+  for (std::size_t got = 0; file && (got = std::fread(chunk, 1, sizeof chunk, file)) > 0;)
+    bytes.append(chunk, got);
+  const int problem = errno;
+  if (file) {
+    isRead = !std::ferror(file);
+    std::fclose(file);
+  }
+  if (!isRead)
+    return Error{ErrorCode::Io, fmt::format("cannot read {}: {}", path, std::strerror(problem))};
+  return bytes;
+}
+
+Result<std::string> textOrFile(const std::string &text, std::string_view flag) {
+  if (!text.starts_with('@'))
+    return text;
+  Result<std::string> read = readFile(text.substr(1));
+  if (!read)
+    return Error{read.error().code, fmt::format("{}: {}", flag, read.error().message)};
+  return read;
+}
+
+Result<void> writeFile(const std::string &path, std::string_view bytes) {
+  const bool toStdout = path.empty() || path == "-";
+  std::FILE *file = toStdout ? stdout : std::fopen(path.c_str(), "wb");
+  bool isWritten = file && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  isWritten = file && (toStdout ? std::fflush(file) : std::fclose(file)) == 0 && isWritten;
+  if (!isWritten)
+    return Error{ErrorCode::Io, fmt::format("cannot write {}: {}", toStdout ? "standard output" : path, std::strerror(errno))};
+  return {};
+}
+
+} // namespace attnjit::tools

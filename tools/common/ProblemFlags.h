@@ -1,0 +1,81 @@
+// The flags by which every tool states a problem, and the problem they make: operands, formulas, captures, ready to hand to the engine or the reference.
+#pragma once
+
+#include "common/Tensor.h"
+
+#include "Expr/Interp.h"
+#include "attnjit/Problem.h"
+
+#include <map>
+#include <optional>
+
+namespace CLI {
+class App;
+}
+
+namespace attnjit::tools {
+
+/// What the user wrote, unjudged.
+struct ProblemOptions {
+  std::string shape, dtype = "f32", scoreMod, maskMod;
+  std::vector<std::string> captures;
+  std::string qFile, kFile, vFile;
+  std::optional<double> scale;
+  std::string backend;
+  bool setPriority = false;
+  std::uint64_t seed = 0;
+  std::string layout = "bhmd", placement = "heap", values = "random";
+  std::vector<std::string> plants;
+  std::int64_t tileRows = 0, tileCols = 0;
+  int threads = 0;
+  bool wantsLse = false, wantsMax = false;
+};
+
+/// Declares them, in groups, with help that shows the accepted forms.
+void addProblemOptions(CLI::App &app, ProblemOptions &options);
+
+struct Dims {
+  std::int64_t B = 1, Bkv = 1, Hq = 1, Hkv = 1, M = 0, N = 0, D = 0, Dv = 0;
+};
+
+/// "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..]". Left out: B = Hq = 1, Hkv = Hq, N = M, Dv = D, Bkv = B. S sets M and N, H sets Hq and Hkv.
+Result<Dims> parseShape(std::string_view text);
+
+/// One value of --capture, as CaptureInfo and value.
+struct NamedCapture {
+  std::string name;
+  std::variant<Tensor, double, std::int64_t, bool> value;
+};
+/// "NAME=0.5", "NAME=3", "NAME=true", "NAME=FILE.npy" or "NAME=GENERATOR" (random:16x4:f32 and the like).
+Result<NamedCapture> parseCapture(std::string_view text, std::uint64_t seed, Placement placement);
+
+/// "flash,math": names of SDPBackend.
+Result<BackendSet> parseBackends(std::string_view text, bool setPriority);
+
+/// A problem with its memory. `call` borrows from the tensors beside it.
+struct LoadedProblem {
+  Dims dims;
+  DType dtype = DType::F32;
+  Mod mod;
+  expr::Formula formula; ///< the same texts, for the reference and the planner
+  Tensor q, k, v, out;
+  std::optional<Tensor> lse, max;
+  std::vector<NamedCapture> captures;
+  ForwardCall call;
+
+  /// Captures in the order of `formula`.
+  std::vector<TensorRef> boundTensors;
+  std::vector<ScalarArg> boundScalars;
+  expr::Bindings bindings() const { return {boundTensors, boundScalars}; }
+};
+
+/// Parses, reads, generates. With `withData` false q, k, v and out have shapes but no memory (enough to compile and to explain).
+Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData = true);
+
+/// `text`, or the contents of FILE for "@FILE".
+Result<std::string> textOrFile(const std::string &text, std::string_view flag);
+Result<std::string> readFile(const std::string &path);
+/// "-" or "" is standard output.
+Result<void> writeFile(const std::string &path, std::string_view bytes);
+
+} // namespace attnjit::tools

@@ -1,0 +1,102 @@
+#include "common/Reports.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+
+namespace attnjit::tools {
+
+using nlohmann::json;
+
+namespace {
+
+double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
+
+json toJson(const Deviation &deviation) {
+  return {{"meanError", deviation.meanError}, {"plainMeanError", deviation.plainMeanError}, {"maxError", deviation.maxError}, {"bound", deviation.bound}};
+}
+
+} // namespace
+
+int fail(std::string_view tool, const Error &error) {
+  std::fputs(fmt::format("{}: error ({}): {}\n", tool, name(error.code), error.message).c_str(), stderr);
+  return exitStatus(error);
+}
+
+json toJson(const LoadedProblem &problem) {
+  const Dims &dims = problem.dims;
+  return {{"B", dims.B},   {"Bkv", dims.Bkv}, {"Hq", dims.Hq},         {"Hkv", dims.Hkv}, {"M", dims.M}, {"N", dims.N}, {"D", dims.D},
+          {"Dv", dims.Dv}, {"dtype", name(problem.dtype)}, {"formula", problem.mod.canonicalText()}};
+}
+
+json toJson(const ForwardReport &report) {
+  return {{"backend", name(report.backend)},
+          {"pipeline", report.pipeline},
+          {"source", name(report.source)},
+          {"workers", report.workers},
+          {"tileRows", report.tileRows},
+          {"tileCols", report.tileCols},
+          {"ms",
+           {{"lookup", milliseconds(report.lookupNs)},
+            {"compile", milliseconds(report.compileNs)},
+            {"load", milliseconds(report.loadNs)},
+            {"plan", milliseconds(report.planNs)},
+            {"run", milliseconds(report.runNs)}}},
+          {"plan",
+           {{"hostPlan", report.plan.hostPlan},
+            {"visibleBlocks", report.plan.visibleBlocks},
+            {"fullBlocks", report.plan.fullBlocks},
+            {"totalBlocks", report.plan.totalBlocks},
+            {"elementsEvaluated", report.plan.elementsEvaluated}}}};
+}
+
+json toJson(const EngineCounters &counters) {
+  return {{"compiles", counters.compiles},           {"compileFailures", counters.compileFailures},
+          {"memoryHits", counters.memoryHits},       {"memoryMisses", counters.memoryMisses},
+          {"diskHits", counters.diskHits},           {"diskWrites", counters.diskWrites},
+          {"diskRejects", counters.diskRejects},     {"evictions", counters.evictions},
+          {"launches", counters.launches},           {"kernelsInMemory", counters.kernelsInMemory},
+          {"bytesInMemory", counters.bytesInMemory}};
+}
+
+json toJson(const ExplainReport &report) {
+  json backends = json::array();
+  for (const BackendReport &backend : report.backends) {
+    json reasons = json::array();
+    for (const BackendReason &reason : backend.reasons)
+      reasons.push_back({{"predicate", reason.predicate}, {"ok", reason.ok}, {"detail", reason.detail}});
+    backends.push_back({{"backend", name(backend.backend)},
+                        {"pipeline", backend.pipeline},
+                        {"allowed", backend.allowed},
+                        {"accepted", backend.accepted},
+                        {"reasons", std::move(reasons)}});
+  }
+  return {{"chosen", name(report.chosen)}, {"pipeline", report.pipeline}, {"backends", std::move(backends)}};
+}
+
+json toJson(const CheckResult &check) {
+  json result{{"passed", check.passed()}, {"failure", check.failure()}, {"ratio", check.ratio()}, {"rowStep", check.rowStep}, {"out", toJson(check.out)}};
+  if (check.lse)
+    result["lse"] = toJson(*check.lse);
+  if (check.max)
+    result["max"] = toJson(*check.max);
+  return result;
+}
+
+std::string describe(const LoadedProblem &problem) {
+  const Dims &dims = problem.dims;
+  return fmt::format("B={} Hq={} Hkv={} M={} N={} D={}{}{}, {}", dims.B, dims.Hq, dims.Hkv, dims.M, dims.N, dims.D,
+                     dims.Dv != dims.D ? fmt::format(" Dv={}", dims.Dv) : "", dims.Bkv != dims.B ? fmt::format(" Bkv={}", dims.Bkv) : "", name(problem.dtype));
+}
+
+std::string describe(const CheckResult &check, DType dtype) {
+  std::string text = fmt::format("mean error {:.2e}, worst {:.2e}", check.out.meanError, check.out.maxError);
+  if (dtype != DType::F64)
+    text += fmt::format("; {:.2f} times a plain {} implementation (allowed {})", check.ratio(), name(dtype), allowedRatio(dtype));
+  if (check.rowStep > 1)
+    text += fmt::format("; every {}th row", check.rowStep);
+  return text;
+}
+
+} // namespace attnjit::tools

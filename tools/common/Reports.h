@@ -1,0 +1,29 @@
+// Reports of the engine as JSON and as lines for people, and the exit status of an error.
+#pragma once
+
+#include "common/Check.h"
+
+#include "attnjit/Engine.h"
+
+#include <nlohmann/json.hpp>
+
+namespace attnjit::tools {
+
+/// 1 for a user's error, 2 for ours.
+inline int exitStatus(const Error &error) { return error.isUserError() ? 1 : 2; }
+
+/// "attnjit-run: error (no-backend): ..." on standard error; answers exitStatus().
+int fail(std::string_view tool, const Error &error);
+
+nlohmann::json toJson(const LoadedProblem &problem);
+nlohmann::json toJson(const ForwardReport &report);
+nlohmann::json toJson(const EngineCounters &counters);
+nlohmann::json toJson(const ExplainReport &report);
+nlohmann::json toJson(const CheckResult &check);
+
+/// "B=2 Hq=8 Hkv=2 M=1000 N=1000 D=64, f32".
+std::string describe(const LoadedProblem &problem);
+/// "mean error 3.1e-08, 0.9 times a plain f32 implementation (allowed 2)".
+std::string describe(const CheckResult &check, DType dtype);
+
+} // namespace attnjit::tools
