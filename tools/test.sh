@@ -14,7 +14,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 release() {
   step "release: g++, everything"
-  cmake --preset release
+  cmake --preset release -DATTNJIT_TESTS=ON
   cmake --build --preset release -j "$jobs"
   ctest --test-dir build/release -j "$jobs"
 }
