@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace attnjit;
@@ -242,4 +243,76 @@ TEST_CASE_FIXTURE(Fixture, "a checked mask that reads captures has no closed for
     REQUIRE(mlir::succeeded(program));
     CHECK((program->closedForm == nullptr) == checked);
   }
+}
+
+namespace {
+
+/// A mask that another compiler wrote, around which stands the rest of the op.
+std::string foreignMask(std::string_view body) {
+  return R"(func.func @f(%q: memref<?x?x?x64xf32>, %scale: f32, %on: memref<?xi1>) {
+    attn.forward ins(%q, %q, %q : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%q : memref<?x?x?x64xf32>)
+        scale(%scale : f32) captures(%on : memref<?xi1>)
+        config<tile_rows = 8, tile_cols = 8, checked_indices = false, narrow = true>
+        mask {
+        ^bb0(%b: i32, %h: i32, %i: i32, %j: i32, %flag: memref<?xi1>):
+          %x = attn.load %flag[%i] : memref<?xi1>, i32 -> i1
+          %y = attn.load %flag[%j] : memref<?xi1>, i32 -> i1
+          %fi = arith.sitofp %i : i32 to f32
+          %fj = arith.sitofp %j : i32 to f32
+          )" +
+         std::string(body) + R"(
+          attn.yield %m : i1
+        }
+    return
+  })";
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(Fixture, "another compiler's op is read as the formula that it means") {
+  const struct {
+    const char *body, *mask;
+  } cases[] = {
+      {"%m = arith.cmpi sge, %i, %j : i32", "q_idx >= kv_idx"},
+      {"%m = arith.cmpi sgt, %i, %j : i32", "q_idx > kv_idx"},
+      {"%m = arith.cmpi eq, %x, %y : i1", "on[q_idx] == on[kv_idx]"},
+      {"%m = arith.cmpi ne, %x, %y : i1", "on[q_idx] != on[kv_idx]"},
+      {"%m = arith.cmpi ult, %x, %y : i1", "not on[q_idx] and on[kv_idx]"},
+      {"%m = arith.cmpi sgt, %x, %y : i1", "not on[q_idx] and on[kv_idx]"}, // as a signed number, true is -1
+      {"%m = arith.cmpi uge, %x, %y : i1", "on[q_idx] or not on[kv_idx]"},
+      {"%m = arith.cmpf ogt, %fi, %fj : f32", "float(q_idx) > float(kv_idx)"},
+      {"%m = arith.cmpf ult, %fi, %fj : f32", "not (float(q_idx) >= float(kv_idx))"},
+      {"%m = arith.select %x, %y, %x : i1", "on[kv_idx] if on[q_idx] else on[q_idx]"},
+      {"%w = arith.extsi %i : i32 to i64\n%c = arith.constant 3 : i64\n%r = attn.pointwise floor_mod %w, %c : i64\n"
+       "%z = arith.constant 0 : i64\n%m = arith.cmpi eq, %r, %z : i64",
+       "q_idx % 3 == 0"},
+  };
+  for (const auto &[body, mask] : cases) {
+    CAPTURE(body);
+    module = mlir::parseSourceString<mlir::ModuleOp>(foreignMask(body), &context);
+    REQUIRE(module);
+    attn::ForwardOp forward;
+    module->walk([&](attn::ForwardOp op) { forward = op; });
+    auto formula = attn::exportFormula(forward);
+    REQUIRE(mlir::succeeded(formula));
+    CHECK(expr::verify(*formula));
+    expr::Formula expected = parse("", mask, {{"on", DType::Bool, 1}});
+    expected.captures[0].name = formula->captures[0].name; // an op without `names`
+    CHECK(expr::print(*formula) == expr::print(expected));
+    CHECK((expr::hash(*formula) == expr::hash(expected)));
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "an operation that no formula has is named where it stands") {
+  module = mlir::parseSourceString<mlir::ModuleOp>(foreignMask("%m = arith.cmpi ult, %i, %j : i32"), &context);
+  REQUIRE(module);
+  attn::ForwardOp forward;
+  module->walk([&](attn::ForwardOp op) { forward = op; });
+  std::string message;
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+    message += diagnostic.str();
+    return mlir::success();
+  });
+  CHECK(mlir::failed(attn::exportFormula(forward)));
+  CHECK(message.find("'arith.cmpi' has no counterpart among the operations of a formula") != std::string::npos);
 }

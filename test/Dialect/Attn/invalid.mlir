@@ -201,6 +201,19 @@ func.func @foreign_op(%q: memref<?x?x?x64xf32>, %scale: f32) {
 
 // -----
 
+func.func @wrong_end(%q: memref<?x?x?x64xf32>, %scale: f32) {
+  // expected-error @below {{score region: expected 'attn.yield' at its end}}
+  attn.forward ins(%q, %q, %q : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%q : memref<?x?x?x64xf32>) scale(%scale : f32)
+      config<tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
+      score {
+      ^bb0(%s: f32, %b: i32, %h: i32, %i: i32, %j: i32):
+        llvm.return %s : f32
+      }
+  return
+}
+
+// -----
+
 func.func @vector_op(%q: memref<?x?x?x64xf32>, %scale: f32) {
   // expected-error @below {{score region: 'arith.constant' cannot stand in a formula}}
   attn.forward ins(%q, %q, %q : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%q : memref<?x?x?x64xf32>) scale(%scale : f32)

@@ -101,10 +101,11 @@ LogicalResult ForwardOp::verify() {
 }
 
 LogicalResult ForwardOp::verifyRegions() {
-  if (!getScore().empty() && failed(verifyFormulaRegion(*this, getScore(), "score", getRegionArgumentTypes(true), getComputeType())))
+  StringRef yield = YieldOp::getOperationName();
+  if (!getScore().empty() && failed(verifyFormulaRegion(*this, getScore(), "score", getRegionArgumentTypes(true), getComputeType(), yield)))
     return failure();
   Type i1 = IntegerType::get(getContext(), 1);
-  if (!getMask().empty() && failed(verifyFormulaRegion(*this, getMask(), "mask", getRegionArgumentTypes(false), i1)))
+  if (!getMask().empty() && failed(verifyFormulaRegion(*this, getMask(), "mask", getRegionArgumentTypes(false), i1, yield)))
     return failure();
   return success();
 }

@@ -58,7 +58,8 @@ bool isFormulaOp(Operation *op) {
   return llvm::all_of(op->getOperandTypes(), isScalar) && llvm::all_of(op->getResultTypes(), isScalar);
 }
 
-LogicalResult verifyFormulaRegion(Operation *owner, Region &region, StringRef what, TypeRange arguments, TypeRange results) {
+LogicalResult verifyFormulaRegion(Operation *owner, Region &region, StringRef what, TypeRange arguments, TypeRange results,
+                                  StringRef yieldName) {
   if (!region.hasOneBlock())
     return owner->emitOpError() << what << " region: expected one block, got " << region.getBlocks().size();
   Block &block = region.front();
@@ -67,8 +68,8 @@ LogicalResult verifyFormulaRegion(Operation *owner, Region &region, StringRef wh
   for (auto [index, argument, expected] : llvm::enumerate(block.getArguments(), arguments))
     if (argument.getType() != expected)
       return owner->emitOpError() << what << " region argument " << index << ": expected " << expected << ", got " << argument.getType();
-  if (block.empty() || !block.back().hasTrait<OpTrait::IsTerminator>())
-    return owner->emitOpError() << what << " region: expected a yield at its end";
+  if (block.empty() || block.back().getName().getStringRef() != yieldName)
+    return owner->emitOpError() << what << " region: expected '" << yieldName << "' at its end";
   Operation &yield = block.back();
   if (yield.getOperandTypes() != results) {
     InFlightDiagnostic diag = owner->emitOpError() << what << " region: expected to yield (";

@@ -126,7 +126,7 @@ LogicalResult PlanOp::verifyRegions() {
   SmallVector<Type> arguments(6, kernelIndexType(*this));
   llvm::append_range(arguments, getScalars().getTypes());
   Type i1 = IntegerType::get(getContext(), 1);
-  return attn::verifyFormulaRegion(*this, getClosedForm(), "closed form", arguments, {i1, i1});
+  return attn::verifyFormulaRegion(*this, getClosedForm(), "closed form", arguments, {i1, i1}, YieldOp::getOperationName());
 }
 
 static void nameMapArguments(Region &region, bool score, OpAsmSetValueNameFn setName) {
@@ -146,14 +146,14 @@ LogicalResult MapOp::verifyRegions() {
   arguments.append(4, kernelIndexType(*this));
   llvm::append_range(arguments, getCaptures().getTypes());
   llvm::append_range(arguments, getScalars().getTypes());
-  return attn::verifyFormulaRegion(*this, getBody(), "map", arguments, compute);
+  return attn::verifyFormulaRegion(*this, getBody(), "map", arguments, compute, YieldOp::getOperationName());
 }
 
 LogicalResult MaskOp::verifyRegions() {
   SmallVector<Type> arguments(4, kernelIndexType(*this));
   llvm::append_range(arguments, getCaptures().getTypes());
   llvm::append_range(arguments, getScalars().getTypes());
-  return attn::verifyFormulaRegion(*this, getBody(), "mask", arguments, IntegerType::get(getContext(), 1));
+  return attn::verifyFormulaRegion(*this, getBody(), "mask", arguments, IntegerType::get(getContext(), 1), YieldOp::getOperationName());
 }
 
 static Value yielded(Region &region) { return cast<YieldOp>(region.front().getTerminator()).getValues().front(); }

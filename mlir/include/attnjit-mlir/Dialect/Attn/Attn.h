@@ -31,10 +31,10 @@ mlir::Type scalarRegionType(mlir::Type type, mlir::Type computeType, mlir::Type 
 /// True for the ops that a formula region may hold: pure scalar ops of arith and math, attn.load and attn.pointwise.
 bool isFormulaOp(mlir::Operation *op);
 
-/// Checks a formula region in place: argument types, one block, formula ops only, and that its terminator has exactly the
-/// operands `results`. `what` names the region in diagnostics, which `owner` carries.
+/// Checks a formula region in place: argument types, one block, formula ops only, and that it ends with the op `yield`, whose operands have exactly
+/// the types `results`. `what` names the region in diagnostics, which `owner` carries.
 mlir::LogicalResult verifyFormulaRegion(mlir::Operation *owner, mlir::Region &region, llvm::StringRef what, mlir::TypeRange arguments,
-                                        mlir::TypeRange results);
+                                        mlir::TypeRange results, llvm::StringRef yield);
 
 } // namespace attnjit::attn
 
