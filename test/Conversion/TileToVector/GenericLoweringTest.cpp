@@ -525,6 +525,18 @@ TEST_CASE("a table of runs: gaps, full runs, runs that are no multiple of the bl
   check(c);
 }
 
+TEST_CASE("a narrow window in a long sequence: groups of blocks are skipped") {
+  Case c;
+  c.M = 600;
+  c.N = 700;
+  c.tileCols = 5;
+  c.mask = "%d_ = arith.subi %i, %j : i32\n%a = math.absi %d_ : i32\n%w = arith.constant 9 : i32\n%m_ = arith.cmpi sle, %a, %w : i32\ntile.yield %m_ : i1\n";
+  c.maskFn = [](Index, Index, Index i, Index j) { return std::abs(i - j) <= 9; };
+  c.closedForm = "%w = arith.constant 9 : i32\n%far = arith.addi %qhi, %w : i32\n%near = arith.subi %qlo, %w : i32\n%t1 = arith.cmpi sle, %klo, %far : i32\n"
+                 "%t2 = arith.cmpi sge, %khi, %near : i32\n%t = arith.andi %t1, %t2 : i1\n%true_ = arith.constant true\ntile.yield %t, %true_ : i1, i1\n";
+  check(c);
+}
+
 TEST_CASE("integer and float operations with Python's meaning") {
   Case c;
   c.N = 40;

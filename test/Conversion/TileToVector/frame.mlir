@@ -11,7 +11,11 @@
 // CHECK:           scf.for %{{.*}} = %[[RANGE]]#0 to %[[RANGE]]#1
 // CHECK:             %[[SPAN:.*]]:3 = scf.if %[[NONE]] -> (i64, i64, i1)
 // CHECK:             scf.for %{{.*}} = %[[SPAN]]#0 to %[[SPAN]]#1 step %{{.*}} : i64 {
-// The closed form: skip, or walk; evaluate the mask only where it may be false.
+// The closed form, first on a group of blocks, then on each block: skip, or walk; evaluate the mask only where it may be false.
+// CHECK:               %[[GROUP_TRUE:.*]] = arith.cmpi sle, {{.*}} : i32
+// CHECK:               %[[GROUP:.*]] = arith.ori %[[SPAN]]#2, %[[GROUP_TRUE]] : i1
+// CHECK:               scf.if %[[GROUP]] {
+// CHECK:               scf.for
 // CHECK:               %[[TRUE:.*]] = arith.cmpi sle, {{.*}} : i32
 // CHECK:               %[[FALSE:.*]] = arith.cmpi sgt, {{.*}} : i32
 // CHECK:               %[[PARTIAL:.*]] = arith.andi %{{.*}}, %[[FALSE]] : i1

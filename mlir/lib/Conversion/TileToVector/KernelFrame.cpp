@@ -164,6 +164,9 @@ namespace {
 
 /// Emits the walk over the runs of one tile.
 struct PlanWalk {
+  /// Blocks per group that the closed form is asked about at once.
+  static constexpr int64_t kGroupBlocks = 32;
+
   Emitter emit;
   const TileProgram &program;
   AbiAccess &abi;
@@ -196,28 +199,45 @@ struct PlanWalk {
     return {kvBegin, kvEnd, emit.cmp(Emitter::CmpI::ne, field(offsetof(RunArg, full)), zero)};
   }
 
+  /// A run, cut into blocks. With a closed form, groups of blocks are asked about first: a narrow window in a long sequence must not cost one
+  /// question per block.
   Emitter::Values overBlocks(Value kvBegin, Value kvEnd, Value full, ValueRange iterArgs) {
-    return emit.loop(kvBegin, kvEnd, emit.index(cols), iterArgs, [&](Value begin, ValueRange carried) -> Emitter::Values {
-      KvBlock block{begin, emit.minS(emit.add(begin, cols), kvEnd), nullptr};
-      if (!program.mask) {
-        block.partial = emit.truth(false);
-        return body(block, carried);
-      }
-      Value needsMask = emit.logicalNot(full);
-      if (!program.closedForm) {
-        block.partial = needsMask;
-        return body(block, carried);
-      }
-      auto [mayBeTrue, mayBeFalse] = emitClassify(emit.builder, emit.loc, program, abi, tile.b, tile.h, tile.q0,
-                                                  emit.sub(emit.add(tile.q0, tile.rows), 1), begin, emit.sub(block.end, 1));
-      block.partial = emit.bitAnd(needsMask, mayBeFalse);
-      Value visit = emit.bitOr(full, mayBeTrue);
-      if (carried.empty()) {
-        emit.ifThen(visit, [&] { body(block, carried); });
-        return {};
-      }
-      return emit.ifElse(carried.getTypes(), visit, [&] { return body(block, carried); }, [&] { return Emitter::Values(carried); });
+    if (!program.closedForm)
+      return overGroup(kvBegin, kvEnd, full, iterArgs);
+    int64_t groupCols = kGroupBlocks * cols;
+    return emit.loop(kvBegin, kvEnd, emit.index(groupCols), iterArgs, [&](Value begin, ValueRange carried) {
+      Value end = emit.minS(emit.add(begin, groupCols), kvEnd);
+      Value visit = emit.bitOr(full, classify(begin, end).first);
+      return visitIf(visit, carried, [&] { return overGroup(begin, end, full, carried); });
     });
+  }
+
+  Emitter::Values overGroup(Value kvBegin, Value kvEnd, Value full, ValueRange iterArgs) {
+    return emit.loop(kvBegin, kvEnd, emit.index(cols), iterArgs, [&](Value begin, ValueRange carried) -> Emitter::Values {
+      KvBlock block{begin, emit.minS(emit.add(begin, cols), kvEnd), emit.truth(false)};
+      if (!program.mask)
+        return body(block, carried);
+      Value isOpen = emit.logicalNot(full); // the mask is not known to be true
+      if (!program.closedForm) {
+        block.partial = isOpen;
+        return body(block, carried);
+      }
+      auto [mayBeTrue, mayBeFalse] = classify(begin, block.end);
+      block.partial = emit.bitAnd(isOpen, mayBeFalse);
+      return visitIf(emit.bitOr(full, mayBeTrue), carried, [&] { return body(block, carried); });
+    });
+  }
+
+  std::pair<Value, Value> classify(Value kvBegin, Value kvEnd) {
+    return emitClassify(emit.builder, emit.loc, program, abi, tile.b, tile.h, tile.q0, emit.sub(emit.add(tile.q0, tile.rows), 1), kvBegin,
+                        emit.sub(kvEnd, 1));
+  }
+
+  Emitter::Values visitIf(Value condition, ValueRange carried, llvm::function_ref<Emitter::Values()> visit) {
+    if (!carried.empty())
+      return emit.ifElse(carried.getTypes(), condition, visit, [&] { return Emitter::Values(carried); });
+    emit.ifThen(condition, [&] { visit(); });
+    return {};
   }
 };
 
