@@ -50,7 +50,7 @@ std::string detail(const AstNode &node) {
     return fmt::format(" {}", node.intValue);
   case AstKind::Float: {
     char buffer[40];
-    return " " + std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, node.floatValue).ptr);
+    return fmt::format(" {}", std::string_view(buffer, std::to_chars(buffer, buffer + sizeof buffer, node.floatValue).ptr - buffer));
   }
   case AstKind::Bool:
     return node.intValue ? " True" : " False";

@@ -103,7 +103,7 @@ TEST_CASE("size: text, operations, expansion of helpers") {
         "score_mod: the text has 10485765 bytes; a formula may have at most 1048576");
   std::string large = "score";
   for (int i = 0; i < 30000; ++i)
-    large += "+" + std::to_string(i) + "*slope[h]";
+    large.append("+").append(std::to_string(i)).append("*slope[h]");
   CHECK(messageOf(parseScore(large)).find("operations\n") != std::string::npos);
 
   std::string bomb = "def f0(x): return x + 1\n";
