@@ -125,7 +125,6 @@ void checkAccuracy(std::string name, const Emit &emit, long double (*exact)(long
       }
       CAPTURE(worstInput);
       CHECK(worst <= ulps);
-      MESSAGE(name << " " << target.cpu << " x" << lanes << ": " << worst << " ulp");
     }
 }
 
