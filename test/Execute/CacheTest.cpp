@@ -1,0 +1,245 @@
+// The memory cache: single flight, least recently used, errors, eviction under a running launch.
+#include "EngineTestUtil.h"
+
+#include <chrono>
+#include <doctest/doctest.h>
+#include <latch>
+#include <thread>
+
+using namespace attnjit;
+using namespace attnjit::test;
+
+namespace {
+
+/// Runs body(i) on `count` threads that start together.
+void onThreads(int count, const std::function<void(int)> &body) {
+  std::latch start(count);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i)
+    threads.emplace_back([&, i] {
+      start.arrive_and_wait();
+      body(i);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+/// A different kernel for each i: the constant is part of the formula.
+Mod numberedMod(int i) { return parseMod("score + " + std::to_string(i) + ".5", ""); }
+
+} // namespace
+
+TEST_CASE("32 threads that ask for one kernel compile it once") {
+  FakeCompiler compiler;
+  compiler.onCompile = [](const compiler::KernelSpec &) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
+  const Engine engine = makeEngine(compiler);
+  Operands expected;
+  REQUIRE(makeEngine(compiler).forward(expected.call));
+  compiler.calls = 0;
+
+  std::atomic<int> compiled{0}, failed{0}, wrong{0};
+  onThreads(32, [&](int) {
+    Operands mine;
+    Result<ForwardReport> report = engine.forward(mine.call);
+    failed += !report;
+    if (report)
+      compiled += report->source == KernelSource::Compiled;
+    wrong += mine.out != expected.out;
+  });
+  CHECK(failed == 0);
+  CHECK(wrong == 0);
+  CHECK(compiled == 1);
+  CHECK(compiler.calls == 1);
+  const EngineCounters counters = engine.counters();
+  CHECK(counters.compiles == 1);
+  CHECK(counters.memoryMisses == 1);
+  CHECK(counters.memoryHits == 31);
+  CHECK(counters.launches == 32);
+}
+
+TEST_CASE("32 different kernels compile at once, each once") {
+  FakeCompiler compiler;
+  std::atomic<int> inside{0}, most{0};
+  compiler.onCompile = [&](const compiler::KernelSpec &) {
+    const int now = ++inside;
+    for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    --inside;
+  };
+  const Engine engine = makeEngine(compiler);
+  std::atomic<int> failed{0};
+  onThreads(32, [&](int i) {
+    Operands mine;
+    mine.call.mod = numberedMod(i);
+    failed += !engine.forward(mine.call);
+  });
+  CHECK(failed == 0);
+  CHECK(engine.counters().compiles == 32);
+  CHECK(engine.counters().kernelsInMemory == 32);
+  CHECK_MESSAGE(most > 1, "no two compilations overlapped");
+}
+
+TEST_CASE("a failed compile wakes all waiters with the error and is not kept") {
+  FakeCompiler compiler;
+  compiler.onCompile = [](const compiler::KernelSpec &) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
+  compiler.failure = Error{ErrorCode::Internal, "the test says no"};
+  const Engine engine = makeEngine(compiler);
+  std::atomic<int> told{0};
+  onThreads(8, [&](int) {
+    Operands mine;
+    Result<ForwardReport> report = engine.forward(mine.call);
+    told += !report && report.error().message == "the test says no" && report.error().code == ErrorCode::Internal;
+  });
+  CHECK(told == 8);
+  CHECK(engine.counters().compiles == 0);
+  CHECK(engine.counters().compileFailures == static_cast<std::uint64_t>(compiler.calls));
+  CHECK(engine.counters().kernelsInMemory == 0);
+
+  compiler.failure.reset();
+  Operands mine;
+  CHECK(engine.forward(mine.call));
+  CHECK(engine.counters().compiles == 1);
+}
+
+TEST_CASE("a compiler that throws is an internal error, not the end of the process") {
+  FakeCompiler compiler;
+  compiler.onCompile = [](const compiler::KernelSpec &) { throw std::runtime_error("boom"); };
+  const Engine engine = makeEngine(compiler);
+  Operands mine;
+  Result<ForwardReport> report = engine.forward(mine.call);
+  REQUIRE(!report);
+  CHECK(report.error().code == ErrorCode::Internal);
+  CHECK(contains(report.error().message, "boom"));
+}
+
+TEST_CASE("lengths, batch, heads, strides and captured numbers never compile again; what is compiled in does") {
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler);
+  const Mod mod = parseMod("score * a", "", {{"a", DType::F64}});
+  auto run = [&](Operands &operands, double a) {
+    operands.call.mod = mod;
+    operands.call.captures = {{"a", a}};
+    return engine.forward(operands.call);
+  };
+  Operands first, longer(1, 2, 2, 100, 7), wider(3, 4, 1, 20, 40), strided;
+  REQUIRE(run(first, 1.5));
+  CHECK(run(longer, 2.5)->source == KernelSource::Memory);
+  CHECK(run(wider, -1.0)->source == KernelSource::Memory);
+  std::vector<float> spread(20 * 2 * kHeadDim * 3);
+  strided.call.q = TensorRef{spread.data(), DType::F32, 4, {1, 2, 20, kHeadDim}, {0, kHeadDim * 20 * 3, kHeadDim * 3, 1}};
+  CHECK(run(strided, 1.0)->source == KernelSource::Memory);
+  CHECK(compiler.calls == 1);
+
+  strided.call.q.strides = {0, 1, 2 * kHeadDim, 2};
+  CHECK(run(strided, 1.0)->source == KernelSource::Compiled); // another stride class
+  Operands other(1, 2, 2, 20, 40, 4);
+  other.call.mod = mod;
+  other.call.captures = {{"a", 1.0}};
+  CHECK(engine.prepare(other.call)->source() == KernelSource::Compiled); // another D
+  CHECK(compiler.calls == 3);
+}
+
+TEST_CASE("a capacity of 0 keeps nothing, and concurrent askers still share one making") {
+  FakeCompiler compiler;
+  EngineOptions options;
+  options.memoryCacheKernels = 0;
+  const Engine engine = makeEngine(compiler, options);
+  Operands mine;
+  REQUIRE(engine.forward(mine.call));
+  REQUIRE(engine.forward(mine.call));
+  CHECK(compiler.calls == 2);
+  CHECK(engine.counters().kernelsInMemory == 0);
+}
+
+TEST_CASE("the least recently used kernel leaves first") {
+  FakeCompiler compiler;
+  EngineOptions options;
+  options.memoryCacheKernels = 2;
+  const Engine engine = makeEngine(compiler, options);
+  Operands mine;
+  auto source = [&](int i) {
+    mine.call.mod = numberedMod(i);
+    return engine.forward(mine.call)->source;
+  };
+  CHECK(source(0) == KernelSource::Compiled);
+  CHECK(source(1) == KernelSource::Compiled);
+  CHECK(source(0) == KernelSource::Memory);
+  CHECK(source(2) == KernelSource::Compiled); // 1 leaves
+  CHECK(source(0) == KernelSource::Memory);
+  CHECK(source(1) == KernelSource::Compiled);
+  CHECK(engine.counters().evictions == 2);
+  CHECK(engine.counters().kernelsInMemory == 2);
+}
+
+TEST_CASE("the byte limit evicts too") {
+  FakeCompiler compiler;
+  EngineOptions options;
+  options.memoryCacheBytes = 30; // two images of 12 bytes
+  const Engine engine = makeEngine(compiler, options);
+  Operands mine;
+  for (int i = 0; i < 3; ++i) {
+    mine.call.mod = numberedMod(i);
+    REQUIRE(engine.forward(mine.call));
+  }
+  CHECK(engine.counters().kernelsInMemory == 2);
+  CHECK(engine.counters().bytesInMemory == 24);
+  CHECK(engine.counters().evictions == 1);
+}
+
+namespace {
+std::latch *launchRuns = nullptr, *mayReturn = nullptr;
+
+void slowKernel(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *workspace) {
+  launchRuns->count_down();
+  mayReturn->wait();
+  plainKernel(args, begin, end, workspace);
+}
+} // namespace
+
+TEST_CASE("evicting and clearing leave a running launch its code") {
+  FakeCompiler compiler;
+  compiler.kernel = slowKernel;
+  EngineOptions options;
+  options.memoryCacheKernels = 1;
+  const Engine engine = makeEngine(compiler, options);
+  std::latch runs(1), release(1);
+  launchRuns = &runs;
+  mayReturn = &release;
+
+  Operands slow;
+  slow.call.threads = 1;
+  bool ok = false;
+  std::thread launch([&] { ok = bool(engine.forward(slow.call)); });
+  runs.wait();
+  compiler.kernel = plainKernel;
+  Operands other;
+  other.call.mod = numberedMod(1);
+  REQUIRE(engine.forward(other.call)); // evicts the running one
+  engine.clearMemoryCache();
+  CHECK(engine.counters().evictions == 1);
+  CHECK(engine.counters().kernelsInMemory == 0);
+  release.count_down();
+  launch.join();
+  CHECK(ok);
+  CHECK(slow.out == other.out);
+}
+
+TEST_CASE("a memory hit costs microseconds") {
+  FakeCompiler compiler;
+  compiler.kernel = [](const KernelArgs *, std::int64_t, std::int64_t, void *) {};
+  const Engine engine = makeEngine(compiler);
+  Operands mine(1, 1, 1, 1, 1);
+  REQUIRE(engine.forward(mine.call));
+  double best = 1e9;
+  for (int round = 0; round < 20; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 100; ++i)
+      (void)engine.forward(mine.call);
+    best = std::min(best, std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / 100);
+  }
+  MESSAGE("hit: " << best << " us");
+#ifdef __OPTIMIZE__
+  CHECK(best < 50.0); // the figure is 5 us; sanitizers and busy machines get room
+#endif
+}
