@@ -1,0 +1,169 @@
+// Runs the cases of a text grid against the f64 reference, each twice: with every operand and capture tight against an unmapped page behind it, then before it. A
+// failing case is shown as the attnjit-run command that repeats it.
+#include "Grid.h"
+
+#include "common/Reports.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+#include <unistd.h>
+
+using namespace attnjit;
+using namespace attnjit::tools;
+using attnjit::conformance::GridCase;
+
+namespace {
+
+/// What a build without a compiler answers: CTest's "skipped".
+constexpr int kSkipped = 77;
+
+/// The case at work, for the signal handler: generated code that reads past a tensor ends there.
+char currentCase[8192];
+
+void onCrash(int signal) {
+  const char *text = signal == SIGSEGV ? "\nFAILED (SIGSEGV: memory outside a tensor was touched): " : "\nFAILED (the process crashed): ";
+  (void)!write(1, text, std::strlen(text));
+  (void)!write(1, currentCase, std::strlen(currentCase));
+  (void)!write(1, "\n", 1);
+  _exit(2);
+}
+
+/// The oracle of the previous problem, which the next case often shares: it differs in the backend only.
+struct OracleCache {
+  std::string problem;
+  Oracle oracle;
+
+  const Oracle &of(const std::string &commandLine, const LoadedProblem &loaded, int threads) {
+    std::string key = conformance::withoutFlag(commandLine, "--backend");
+    if (key != problem) {
+      oracle = computeOracle(loaded, threads, 1);
+      problem = std::move(key);
+    }
+    return oracle;
+  }
+};
+
+class Runner {
+public:
+  Runner(const Engine &engine, int threads) : engine(engine), threads(threads) {}
+
+  int failures = 0, passed = 0;
+  bool compilerMissing = false;
+  double worstRatio = 0;
+
+  void run(const GridCase &gridCase) {
+    for (const char *placement : {"guard-high", "guard-low"}) {
+      const std::string commandLine = fmt::format("{} --placement {}", gridCase.commandLine, placement);
+      const std::string failure = check(gridCase, commandLine);
+      if (compilerMissing)
+        return;
+      if (failure.empty())
+        continue;
+      ++failures;
+      std::fputs(fmt::format("FAILED line {}: {}\n  attnjit-run --check {}\n", gridCase.line, failure, commandLine).c_str(), stdout);
+      std::fflush(stdout);
+      return;
+    }
+    ++passed;
+  }
+
+private:
+  std::string check(const GridCase &gridCase, const std::string &commandLine) {
+    const std::string shown = fmt::format("attnjit-run --check {}", commandLine);
+    std::strncpy(currentCase, shown.c_str(), sizeof currentCase - 1);
+
+    Result<std::vector<std::string>> words = conformance::splitWords(commandLine);
+    if (!words)
+      return words.error().message;
+    ProblemOptions options;
+    options.wantsLse = options.wantsMax = true;
+    CLI::App app;
+    addProblemOptions(app, options);
+    std::reverse(words->begin(), words->end()); // as CLI11 wants them
+    try {
+      app.parse(*words);
+    } catch (const CLI::ParseError &error) {
+      return error.what();
+    }
+    const Result<LoadedProblem> problem = loadProblem(options);
+    const Error *error = problem ? nullptr : &problem.error();
+    std::optional<Result<ForwardReport>> report;
+    if (problem) {
+      // What a kernel leaves unwritten must show.
+      std::memset(problem->out.memory().data(), 0xff, problem->out.memory().size());
+      report = engine.forward(problem->call);
+      if (!*report)
+        error = &report->error();
+    }
+    if (error && error->code == ErrorCode::Unsupported) {
+      compilerMissing = true;
+      std::fputs(fmt::format("skipped: {}\n", error->message).c_str(), stdout);
+      return "";
+    }
+    if (!gridCase.expectedError.empty()) {
+      if (error && name(error->code) == gridCase.expectedError)
+        return "";
+      return error ? fmt::format("expected the error {}, got {}: {}", gridCase.expectedError, name(error->code), error->message)
+                   : fmt::format("expected the error {}, but it was computed", gridCase.expectedError);
+    }
+    if (error)
+      return fmt::format("{}: {}", name(error->code), error->message);
+    const CheckResult result = compare(*problem, oracles.of(gridCase.commandLine, *problem, threads));
+    worstRatio = std::max(worstRatio, result.out.bound > 0 ? result.out.meanError / result.out.bound : 0);
+    return result.failure();
+  }
+
+  const Engine &engine;
+  const int threads;
+  OracleCache oracles;
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("Runs text grids of attention problems against the f64 reference.", "ConformanceRunner");
+  std::vector<std::string> files;
+  std::string filter;
+  bool list = false;
+  app.add_option("grids", files, "grid files")->required();
+  app.add_option("--filter", filter, "only cases whose command line contains this");
+  app.add_flag("--list", list, "print the cases instead of running them");
+  CLI11_PARSE(app, argc, argv);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
+    std::signal(signal, onCrash);
+
+  EngineOptions options;
+  options.cacheDirectory = ""; // what is tested was compiled now
+  const Result<Engine> engine = Engine::create(options);
+  if (!engine)
+    return fail("ConformanceRunner", engine.error());
+  Runner runner(*engine, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  for (const std::string &file : files) {
+    const Result<std::string> text = readFile(file);
+    const Result<std::vector<GridCase>> cases = text ? conformance::parseGrid(*text) : Result<std::vector<GridCase>>(text.error());
+    if (!cases)
+      return fail("ConformanceRunner", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
+    for (const GridCase &gridCase : *cases) {
+      if (gridCase.commandLine.find(filter) == std::string::npos)
+        continue;
+      if (list) {
+        std::fputs(fmt::format("attnjit-run --check {}\n", gridCase.commandLine).c_str(), stdout);
+        continue;
+      }
+      runner.run(gridCase);
+      if (runner.compilerMissing)
+        return kSkipped;
+    }
+  }
+  if (!list)
+    std::fputs(fmt::format("{} cases passed, {} failed; the largest mean error is {:.2f} of its bound; {} kernels compiled\n", runner.passed, runner.failures, runner.worstRatio,
+                           engine->counters().compiles)
+                   .c_str(),
+               stdout);
+  return runner.failures ? 1 : 0;
+}

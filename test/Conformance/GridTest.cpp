@@ -1,0 +1,37 @@
+#include "Grid.h"
+
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+using namespace attnjit;
+using namespace attnjit::conformance;
+
+TEST_CASE("a line is the cross product of its braces, the last running fastest") {
+  const Result<std::vector<GridCase>> cases = parseGrid("# a comment\n\n  --a {1|2} --b x{|y}z  \n--c => no-backend\n");
+  REQUIRE(cases);
+  REQUIRE(cases->size() == 5);
+  CHECK((*cases)[0].commandLine == "--a 1 --b xz");
+  CHECK((*cases)[1].commandLine == "--a 1 --b xyz");
+  CHECK((*cases)[2].commandLine == "--a 2 --b xz");
+  CHECK((*cases)[3].commandLine == "--a 2 --b xyz");
+  CHECK((*cases)[3].expectedError.empty());
+  CHECK((*cases)[4].commandLine == "--c");
+  CHECK((*cases)[4].expectedError == "no-backend");
+  CHECK((*cases)[4].line == 4);
+}
+
+TEST_CASE("braces that do not match are named by line") {
+  CHECK(parseGrid("ok\n--a {1|2").error().message == "line 2: braces do not match");
+  CHECK_FALSE(parseGrid("--a 1}"));
+}
+
+TEST_CASE("words as a shell sees them") {
+  CHECK(*splitWords("--mask-mod 'q_idx >= kv_idx'  --x \"a b\"c ''") == std::vector<std::string>{"--mask-mod", "q_idx >= kv_idx", "--x", "a bc", ""});
+  CHECK_FALSE(splitWords("--x 'open"));
+}
+
+TEST_CASE("a flag and its value can be taken out") {
+  CHECK(withoutFlag("--a 1 --backend flash --b 2", "--backend") == "--a 1 --b 2");
+  CHECK(withoutFlag("--a 1 --backend flash", "--backend") == "--a 1");
+  CHECK(withoutFlag("--a 1", "--backend") == "--a 1");
+}
