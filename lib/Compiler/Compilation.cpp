@@ -1,5 +1,6 @@
 #include "Compiler/Compilation.h"
 
+#include "Compiler/UseOrder.h"
 #include "Target/Cpu/CpuBackend.h"
 #include "Target/Cpu/ImageLinker.h"
 #include "Target/Cpu/ProblemSection.h"
@@ -187,6 +188,7 @@ Result<KernelImage> Compilation::fromLlText(std::string_view text) {
   if (!parsed)
     return Error{ErrorCode::InvalidArgument, "the 'll' text is not valid:\n" + llvm::toString(parsed.takeError())};
   llvmModule = std::move(*parsed);
+  llvmModule->setModuleIdentifier(kEntryName);
   std::optional<std::string> problem = target::problemOfModule(*llvmModule);
   if (!problem)
     problem = target::problemOfMetadata(*llvmModule);
@@ -270,6 +272,7 @@ Result<KernelImage> Compilation::goOnFromLlvm() {
 }
 
 Result<KernelImage> Compilation::goOnFromLl() {
+  sortUses(*llvmModule);
   if (options.onStage) {
     std::string text;
     llvm::raw_string_ostream os(text);

@@ -1,6 +1,7 @@
 // The GPU's way down the ladder: tile -> gpu -> llvm -> ll -> ptx. The PTX text is the image; the driver of the machine where it runs assembles it.
 #include "Compiler/Compilation.h"
 
+#include "Target/Cpu/CpuBackend.h"
 #include "Target/Nvptx/NvptxBackend.h"
 #include "Target/Nvptx/ProblemText.h"
 
@@ -44,7 +45,7 @@ Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
   auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
   function->removeAttr("attnjit.threads_per_block");
   function->removeAttr("attnjit.shared_bytes");
-  llvmContext = std::make_unique<llvm::LLVMContext>();
+  llvmContext = target::createCpuContext(); // no loop strength reduction here either: ptxas does its own
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });
   if (!llvmModule)
     return failure("translation to LLVM IR");
