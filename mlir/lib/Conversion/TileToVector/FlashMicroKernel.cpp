@@ -58,20 +58,25 @@ Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPane
     return carried;
   };
 
-  Values initial(wantMax ? vectors : 0, splatF(-INFINITY));
+  // Carried: the maxima if wanted, where to store, what to prefetch.
+  int64_t maxima = wantMax ? vectors : 0;
+  Values initial(maxima, splatF(-INFINITY));
   initial.push_back(scores);
+  initial.append(firstPrefetch(block, panel));
   Values result = emit.loop(keys.begin, keys.end, emit.index(rows), initial, [&](Value firstKey, ValueRange state) {
-    Values next(state), tileScores = product(rowPointers(firstKey));
+    Values next(state.take_front(maxima)), tileScores = product(rowPointers(firstKey));
+    Value address = state[maxima];
     for (int64_t row = 0; row < rows; ++row) {
       ArrayRef<Value> rowScores = ArrayRef(tileScores).slice(row * vectors, vectors);
-      storeRow(rowScores, emit.atBytes(next.back(), row * rowBytes()));
-      for (int64_t vector = 0; wantMax && vector < vectors; ++vector)
+      storeRow(rowScores, emit.atBytes(address, row * rowBytes()));
+      for (int64_t vector = 0; vector < maxima; ++vector)
         next[vector] = maximum(rowScores[vector], next[vector]);
     }
-    next.back() = emit.atBytes(next.back(), rows * rowBytes());
+    next.push_back(emit.atBytes(address, rows * rowBytes()));
+    next.append(emitPrefetch(state.drop_front(maxima + 1)));
     return next;
   });
-  result.pop_back();
+  result.truncate(maxima);
   return result;
 }
 

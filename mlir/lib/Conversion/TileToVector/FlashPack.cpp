@@ -4,6 +4,7 @@
 #include "FlashSchedule.h"
 
 #include "Elements.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <numbers>
 
@@ -51,12 +52,16 @@ FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
   return {keys, keyStride, values, valueStride, kvBlock.begin, count, kvBlock.partial};
 }
 
+Value FlashKernel::rowPointer(const OperandAccess &operand, Value base, Value row) {
+  return emit.at(base, program.kvType, emit.mul(row, operand.strides[2]));
+}
+
 /// Pointer and row stride of `count` rows from `begin` on: where they lie if they are f32, row behind row; otherwise a dense copy. Rows that
 /// stand apart, as those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other
 /// out for every panel.
 std::pair<Value, Value> FlashKernel::loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns,
                                               int64_t copyOffset) {
-  Value source = emit.at(base, program.kvType, emit.mul(begin, operand.strides[2])), copy = region(copyOffset), dense = emit.index(columns);
+  Value source = rowPointer(operand, base, begin), copy = region(copyOffset), dense = emit.index(columns);
   if (!program.contiguous || !program.kvType.isF32()) {
     convertRows(operand, source, count, columns, copy);
     return {copy, dense};
@@ -84,6 +89,36 @@ void FlashKernel::convertRows(const OperandAccess &operand, Value source, Value 
     convert(0, vectorColumns, shape.lanes);
     convert(vectorColumns, columns, 1);
   });
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Prefetching
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// Rows of the next block that a panel asks for, in all.
+int64_t FlashKernel::prefetchedRows() const { return llvm::divideCeil(program.tileCols, panels); }
+
+/// The panels of a tile share the rows of the next block among them: the first ones of this panel, in K and in V. They may lie behind the last key; a prefetch
+/// is a wish, not a read.
+Emitter::Values FlashKernel::firstPrefetch(const FlashBlock &block, const FlashPanel &panel) {
+  Value row = emit.add(emit.add(block.begin, program.tileCols), emit.mul(panel.index, prefetchedRows()));
+  return {rowPointer(k, keyBase, row), rowPointer(v, valueBase, row)};
+}
+
+/// Asks for the few rows that one register tile of S^T is to fetch into the second-level cache; returns the rows after them.
+Emitter::Values FlashKernel::emitPrefetch(ValueRange rows) {
+  int64_t elementBytes = program.kvType.getIntOrFloatBitWidth() / 8;
+  int64_t rowsPerTile = llvm::divideCeil(prefetchedRows() * shape.keyTile, program.tileCols);
+  auto fetch = [&](Value row, const OperandAccess &operand, int64_t columns) {
+    Value stride = emit.mul(operand.strides[2], elementBytes);
+    emit.loop(0, columns * elementBytes, cacheLineBytes, [&](Value offset) {
+      Value line = emit.at(row, emit.i8(), offset);
+      for (int64_t i = 0; i < rowsPerTile; ++i, line = emit.at(line, emit.i8(), stride))
+        emit.make<LLVM::Prefetch>(line, /*rw=*/0, /*hint=*/2, /*cache=*/1);
+    });
+    return emit.at(row, emit.i8(), emit.mul(stride, rowsPerTile));
+  };
+  return {fetch(rows[0], k, program.headDim), fetch(rows[1], v, program.valueDim)};
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -11,7 +11,6 @@ namespace attnjit::tile {
 // Shape
 //===------------------------------------------------------------------------------------------------------------------===//
 
-static constexpr int64_t cacheLine = 64;
 /// Keys by which the key range of a panel in a partial block is trimmed.
 static constexpr int64_t keyGranule = 16;
 
@@ -65,7 +64,7 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
   int64_t end = 0;
   auto place = [&](int64_t rows, int64_t columns) {
     int64_t offset = end;
-    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), cacheLine);
+    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), cacheLineBytes);
     return offset;
   };
   int64_t width = shape.panelWidth(), padding = std::max(shape.keyTile, shape.softmaxRows) - 1;
@@ -131,7 +130,7 @@ FlashPanel FlashKernel::panelAt(Value index) {
   Value firstRow = emit.mul(index, shape.panelWidth());
   Value endRow = emit.minS(emit.add(firstRow, shape.panelWidth() - 1), lastRow);
   auto part = [&](int64_t offset, int64_t rows) { return emit.at(region(offset), emit.f32(), emit.mul(firstRow, rows)); };
-  return {emit.add(tile.q0, firstRow), emit.add(tile.q0, endRow), part(layout.queries, program.headDim),
+  return {emit.add(tile.q0, firstRow), emit.add(tile.q0, endRow), index, part(layout.queries, program.headDim),
           part(layout.output, program.valueDim), part(layout.maxima, 1), part(layout.sums, 1), part(layout.lse, 1)};
 }
 

@@ -28,6 +28,8 @@
 
 namespace attnjit::tile {
 
+inline constexpr int64_t cacheLineBytes = 64;
+
 /// The shape of the register tiles on a machine; measured, see docs/performance.md.
 struct FlashShape {
   int64_t lanes;        ///< f32 in a vector
@@ -56,7 +58,7 @@ struct FlashBlock {
 /// One panel of the query tile. Pointers into the workspace.
 struct FlashPanel {
   mlir::Value firstQuery, lastQuery; ///< inclusive
-  mlir::Value queries, output, maxima, sums, lse;
+  mlir::Value index, queries, output, maxima, sums, lse;
 };
 
 /// Keys [begin, end) of a block, relative to it, that a panel has to visit.
@@ -106,8 +108,12 @@ private:
   // FlashPack.cpp
   void packQueries();
   FlashBlock loadBlock(const KvBlock &kvBlock);
+  Value rowPointer(const OperandAccess &operand, Value base, Value row);
   std::pair<Value, Value> loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns, int64_t copyOffset);
   void convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target);
+  int64_t prefetchedRows() const;
+  Values firstPrefetch(const FlashBlock &block, const FlashPanel &panel);
+  Values emitPrefetch(mlir::ValueRange rows);
   void writeOutput();
   void writeScalar(const OperandAccess &operand, Value row, Value source);
 
