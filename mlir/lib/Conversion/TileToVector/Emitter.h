@@ -1,4 +1,4 @@
-// Short spellings for emitting arith, scf and LLVM memory ops: one Emitter = one builder at one location. Private to this room.
+// Short spellings for emitting arith, scf and LLVM memory ops: one Emitter = one builder at one location. Private to this room and TileToGPU.
 //
 // Integer and float arithmetic work alike on scalars and native-width vectors; a scalar meets a vector only through splat().
 #pragma once

@@ -1,0 +1,121 @@
+// Compiles a table of problems for GPUs, checks what can be checked without one, and writes the PTX for GpuRunner.
+//
+//   GpuKernels FOLDER
+#include "Compiler/Compiler.h"
+#include "Expr/Frontend.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <vector>
+
+using namespace attnjit;
+using namespace attnjit::compiler;
+
+namespace {
+
+struct Row {
+  const char *name, *target;
+  DType dtype;
+  std::int64_t D, Dv;
+  const char *scoreMod, *maskMod;
+  std::vector<expr::CaptureInfo> captures;
+  bool contiguous = true, checkedIndices = false, narrowIndices = true;
+};
+
+const std::vector<Row> &rows() {
+  constexpr const char *kSoftcap = "cap * tanh(score / cap)", *kCausal = "q_idx >= kv_idx";
+  static const std::vector<Row> table = {
+      {"softcap-causal", "sm_80", DType::BF16, 128, 128, kSoftcap, kCausal, {{"cap", DType::F64, -1}}},
+      {"softcap-causal-hopper", "sm_90a", DType::BF16, 128, 128, kSoftcap, kCausal, {{"cap", DType::F64, -1}}},
+      {"plain", "sm_80", DType::F16, 64, 64, "", "", {}},
+      {"plain-wide-head", "sm_89", DType::BF16, 256, 256, "", kCausal, {}},
+      {"narrow-heads", "sm_80", DType::F16, 16, 208, "", kCausal, {}},
+      {"strided", "sm_80", DType::F16, 80, 80, "score * 1.5", kCausal, {}, false},
+      {"alibi", "sm_80", DType::BF16, 64, 64, "score + slope[h] * (kv_idx - q_idx)", kCausal, {{"slope", DType::F32, 1}}},
+      {"window", "sm_80", DType::F16, 96, 48, "", "abs(q_idx - kv_idx) <= window", {{"window", DType::I64, -1}}},
+      {"document", "sm_80", DType::BF16, 128, 128, "", "(doc[q_idx] == doc[kv_idx]) & (q_idx >= kv_idx)", {{"doc", DType::I32, 1}}},
+      {"empty-rows", "sm_80", DType::BF16, 64, 64, "", "kv_idx < q_idx - 40", {}},
+      {"functions", "sm_80", DType::BF16, 32, 32,
+       "score + log(1.0 + abs(score)) * 0.5 - exp(-abs(score)) + sqrt(abs(score)) + exp2(-abs(score)) + (kv_idx % 7) * 0.01"
+       " + (q_idx // 3 - kv_idx // 5) % 4", "", {}},
+      {"bias-checked", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx, kv_idx]", kCausal, {{"bias", DType::BF16, 2}}, true, true},
+      // Row q_idx + 1 of the last query does not exist: reported at a position, clamped in memory (A10).
+      {"out-of-range", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx + edge]", "flag[kv_idx + edge] | (kv_idx <= q_idx)",
+       {{"bias", DType::BF16, 1}, {"flag", DType::Bool, 1}, {"edge", DType::I64, -1}}, true, true},
+      {"wide-indices", "sm_80", DType::BF16, 64, 32, "score + slope[h] * abs(kv_idx - q_idx)", "abs(q_idx - kv_idx) <= 50",
+       {{"slope", DType::BF16, 1}}, true, false, false},
+      {"huge-scores", "sm_80", DType::BF16, 64, 64, "score * 1e30 - 1e30", kCausal, {}},
+      {"nan-behind-mask", "sm_80", DType::BF16, 64, 64, "score + log(q_idx - kv_idx + 0.5)", kCausal, {}},
+  };
+  return table;
+}
+
+/// What must never stand in our PTX: memory of a thread's own (spilled arrays), calls, and symbols from elsewhere.
+const char *forbiddenIn(const std::string &ptx) {
+  for (const char *word : {".local", "call", ".extern .func", "__nv_"})
+    if (ptx.find(word) != std::string::npos)
+      return word;
+  return nullptr;
+}
+
+bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem::path &folder) {
+  auto fail = [&](const std::string &message) {
+    std::printf("%s: %s\n", row.name, message.c_str());
+    return false;
+  };
+  Result<expr::Formula> formula = expr::parseFormula({row.scoreMod, row.maskMod}, row.captures);
+  Result<TargetDesc> target = parseTarget(row.target);
+  if (!formula || !target)
+    return fail(formula ? target.error().message : formula.error().message);
+  KernelSpec spec;
+  spec.formula = *formula;
+  spec.qType = spec.kvType = spec.outType = row.dtype;
+  spec.D = row.D, spec.Dv = row.Dv;
+  spec.contiguous = row.contiguous, spec.checkedIndices = row.checkedIndices, spec.narrowIndices = row.narrowIndices;
+  spec.target = *target;
+
+  std::map<Stage, std::string> texts;
+  CompileOptions options;
+  options.onStage = [&](Stage stage, std::string_view text) { texts[stage] = text; };
+  Result<KernelImage> image = compiler.compile(spec, options);
+  if (!image)
+    return fail(image.error().message);
+  const ImageMetadata &meta = image->meta;
+  if (meta.kind != ImageKind::Ptx || meta.cpu != row.target || meta.threadsPerBlock != meta.tileRows * 2 || meta.sharedBytes == 0)
+    return fail("the metadata does not describe a GPU kernel");
+  if (const char *word = forbiddenIn(texts[Stage::Ptx]))
+    return fail(std::string("the PTX contains ") + word);
+  for (const auto &[stage, text] : texts) {
+    Result<KernelImage> resumed = compiler.compileFrom(stage, text, {});
+    if (!resumed)
+      return fail("going on from " + std::string(name(stage)) + ": " + resumed.error().message);
+    if (resumed->code != image->code || resumed->meta != image->meta)
+      return fail("going on from " + std::string(name(stage)) + " gives another image");
+    Result<KernelImage> cut = compiler.compileFrom(stage, text.substr(0, text.size() * 2 / 3), {});
+    if (cut || cut.error().code != ErrorCode::InvalidArgument)
+      return fail("going on from two thirds of " + std::string(name(stage)) + " is not refused as the user's mistake");
+  }
+  if (compiler.compileFrom(Stage::Vector, texts[Stage::Gpu], {}))
+    return fail("a gpu text is taken for the vector stage");
+  std::ofstream file(folder / (std::string(row.name) + ".ptx"));
+  file << texts[Stage::Ptx];
+  return file.good() ? true : fail("cannot write to " + folder.string());
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 2) {
+    std::printf("usage: %s FOLDER\n", argv[0]);
+    return 1;
+  }
+  std::error_code ignored;
+  std::filesystem::create_directories(argv[1], ignored);
+  KernelCompiler compiler;
+  bool good = true;
+  for (const Row &row : rows())
+    good &= compileRow(compiler, row, argv[1]);
+  return good ? 0 : 1;
+}
