@@ -42,7 +42,7 @@ struct ForwardReport {
   KernelSource source = KernelSource::None;
   std::int64_t lookupNs = 0;  ///< validation, selection, key and cache look-up, the parts below not included
   std::int64_t compileNs = 0; ///< 0 unless compiled here
-  std::int64_t loadNs = 0;    ///< reading and verifying a disk entry; 0 unless from disk
+  std::int64_t loadNs = 0;    ///< reading and verifying a disk entry, or opening the compiler's library for the first time
   std::int64_t planNs = 0;    ///< building the host plan
   std::int64_t runNs = 0;     ///< the kernel, first tile to last
   int workers = 0;            ///< threads that the work was offered to

@@ -235,9 +235,11 @@ Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, 
   if (KernelPtr cached = loadFromDisk(spec, key, mod, how))
     return cached;
 
+  const Clock::time_point begin = Clock::now();
   Result<compiler::CompilerInterface *> compiler = findCompiler();
   if (!compiler)
     return compiler.error();
+  how.loadNs = nanosecondsSince(begin);
   const Clock::time_point start = Clock::now();
   Result<KernelImage> image = (*compiler)->compile(spec, {});
   how.compileNs = nanosecondsSince(start);

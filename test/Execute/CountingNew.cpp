@@ -1,0 +1,31 @@
+#include "CountingNew.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace attnjit::test {
+
+std::atomic<std::size_t> largestNew{0};
+
+} // namespace attnjit::test
+
+namespace {
+
+void *countedNew(std::size_t bytes, std::size_t alignment) {
+  std::atomic<std::size_t> &largest = attnjit::test::largestNew;
+  for (std::size_t seen = largest; bytes > seen && !largest.compare_exchange_weak(seen, bytes);) {
+  }
+  void *memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (!memory)
+    throw std::bad_alloc();
+  return memory;
+}
+
+} // namespace
+
+void *operator new(std::size_t bytes) { return countedNew(bytes, alignof(std::max_align_t)); }
+void *operator new(std::size_t bytes, std::align_val_t alignment) { return countedNew(bytes, static_cast<std::size_t>(alignment)); }
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }

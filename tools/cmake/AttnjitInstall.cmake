@@ -1,0 +1,43 @@
+# cmake --install: the library with its headers and package files, the compiler beside it, the tools; cpack: the same as one archive.
+include(CMakePackageConfigHelpers)
+
+set(ATTNJIT_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/attnjit)
+set(ATTNJIT_TOOLS "")
+foreach(TOOL attnjit-run attnjit-dump attnjit-bench attnjit-opt)
+  if(TARGET ${TOOL})
+    list(APPEND ATTNJIT_TOOLS ${TOOL})
+  endif()
+endforeach()
+# Whatever prefix: tools find the library relative to themselves, and the library its compiler. The path of LLVM, off the loader's own, is added by
+# CMAKE_INSTALL_RPATH_USE_LINK_PATH.
+if(ATTNJIT_TOOLS)
+  set_target_properties(${ATTNJIT_TOOLS} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  install(TARGETS ${ATTNJIT_TOOLS} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+if(ATTNJIT_LINK STREQUAL "dylib")
+  set_target_properties(attnjit PROPERTIES INSTALL_RPATH "$ORIGIN")
+  install(TARGETS attnjit EXPORT attnjitTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  if(TARGET attnjit-compiler)
+    set_target_properties(attnjit-compiler PROPERTIES INSTALL_RPATH "$ORIGIN")
+    install(TARGETS attnjit-compiler LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endif()
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/attnjit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
+  install(EXPORT attnjitTargets NAMESPACE attnjit:: DESTINATION ${ATTNJIT_PACKAGE_DIR})
+  configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/attnjitConfig.cmake.in ${PROJECT_BINARY_DIR}/attnjitConfig.cmake
+    INSTALL_DESTINATION ${ATTNJIT_PACKAGE_DIR} NO_SET_AND_CHECK_MACRO)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/attnjitConfig.cmake ${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake DESTINATION ${ATTNJIT_PACKAGE_DIR})
+endif()
+
+foreach(FILE LICENSE README.md)
+  if(EXISTS ${PROJECT_SOURCE_DIR}/${FILE})
+    install(FILES ${PROJECT_SOURCE_DIR}/${FILE} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+  endif()
+endforeach()
+
+set(CPACK_GENERATOR TXZ)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_PACKAGE_FILE_NAME attnjit-${PROJECT_VERSION}-linux-${CMAKE_SYSTEM_PROCESSOR}-${ATTNJIT_LINK})
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+include(CPack)
