@@ -60,18 +60,22 @@ std::uint16_t bf16Bits(float x) {
 /// A tensor [B, H, rows, columns] of some float type, with any order and padding of its dimensions.
 class Tensor {
 public:
-  enum class Layout { HeadMajor, RowMajor, Strided }; ///< [B,H,R,C], [B,R,H,C], [B,H,C,R]
+  enum class Layout { HeadMajor, RowMajor, Strided, Reversed }; ///< [B,H,R,C], [B,R,H,C], [B,H,C,R], [B,H,R,C] with rows and columns falling
   Tensor(std::int64_t b, std::int64_t h, std::int64_t rows, std::int64_t columns, Float type, Layout layout = Layout::HeadMajor)
       : sizes{b, h, rows, columns}, type(type), memory(std::max<std::int64_t>(1, b * h * rows * columns) * elementBytes()) {
     switch (layout) {
     case Layout::HeadMajor: setStrides({h * rows * columns, rows * columns, columns, 1}); break;
     case Layout::RowMajor: setStrides({h * rows * columns, columns, h * columns, 1}); break;
     case Layout::Strided: setStrides({h * rows * columns, rows * columns, 1, rows}); break;
+    case Layout::Reversed:
+      setStrides({h * rows * columns, rows * columns, -columns, -1});
+      origin = std::max<std::int64_t>(0, rows * columns - 1) * std::int64_t(elementBytes());
+      break;
     }
   }
   std::size_t elementBytes() const { return type == Float::F32 ? 4 : 2; }
   OperandArg argument() {
-    OperandArg arg{memory.data, {}};
+    OperandArg arg{memory.data + origin, {}};
     std::copy(strides, strides + 4, arg.strides);
     return arg;
   }
@@ -109,7 +113,7 @@ public:
 private:
   void setStrides(std::initializer_list<std::int64_t> values) { std::copy(values.begin(), values.end(), strides); }
   char *address(std::int64_t b, std::int64_t h, std::int64_t row, std::int64_t column) const {
-    return memory.data + (b * strides[0] + h * strides[1] + row * strides[2] + column * strides[3]) * std::int64_t(elementBytes());
+    return memory.data + origin + (b * strides[0] + h * strides[1] + row * strides[2] + column * strides[3]) * std::int64_t(elementBytes());
   }
   template <typename T> static T load(const char *from) {
     T value;
@@ -118,6 +122,7 @@ private:
   }
   template <typename T> static void store(char *to, T value) { std::memcpy(to, &value, sizeof value); }
   Float type;
+  std::int64_t origin = 0; ///< of element (0, 0, 0, 0), in bytes
   GuardedMemory memory;
 };
 
@@ -177,7 +182,8 @@ struct Problem {
 std::string moduleText(const Problem &p, const Formula &formula, const tile::CpuTarget &target) {
   tile::TileSizes sizes = tile::chooseFlashTile(p.D, p.Dv, target);
   auto element = [](Float type) { return type == Float::F32 ? "xf32" : type == Float::BF16 ? "xbf16" : "xf16"; };
-  std::string layout = p.layout == Tensor::Layout::Strided ? ", strided<[?, ?, ?, ?]>>" : ">";
+  bool isContiguous = p.layout == Tensor::Layout::HeadMajor || p.layout == Tensor::Layout::RowMajor;
+  std::string layout = isContiguous ? ">" : ", strided<[?, ?, ?, ?]>>";
   std::string qk = "memref<?x?x?x" + std::to_string(p.D), v = "memref<?x?x?x" + std::to_string(p.Dv);
   std::string q = qk + element(p.qType) + layout, k = qk + element(p.kvType) + layout, row = "memref<?x?x?xf32>";
   std::string out = v + element(p.qType) + ">";
@@ -221,7 +227,7 @@ std::unique_ptr<JitKernel> compile(const std::string &text, const TargetDesc &ta
 struct Call {
   Call(const Problem &p, unsigned seed = 1)
       : problem(p), q(p.B, p.Hq, p.M, p.D, p.qType, p.layout), k(p.B, p.Hkv, p.N, p.D, p.kvType, p.layout),
-        v(p.B, p.Hkv, p.N, p.Dv, p.kvType, p.layout), out(p.B, p.Hq, p.M, p.Dv, p.qType), lse(p.B, p.Hq, p.M, 1, Float::F32),
+        v(p.B, p.Hkv, p.N, p.Dv, p.kvType, p.layout), out(p.B, p.Hq, p.M, p.Dv, p.qType, p.layout), lse(p.B, p.Hq, p.M, 1, Float::F32),
         max(p.B, p.Hq, p.M, 1, Float::F32), captured(std::max({p.M, p.N, p.Hq})) {
     std::mt19937 random(seed);
     std::normal_distribution<double> normal;
@@ -369,7 +375,7 @@ TEST_CASE("groups of heads, and one batch of K and V for all") {
 
 TEST_CASE("types and strides") {
   for (Float type : {Float::F32, Float::BF16, Float::F16})
-    for (auto layout : {Tensor::Layout::HeadMajor, Tensor::Layout::RowMajor, Tensor::Layout::Strided})
+    for (auto layout : {Tensor::Layout::HeadMajor, Tensor::Layout::RowMajor, Tensor::Layout::Strided, Tensor::Layout::Reversed})
       runAndCheck({.B = 2, .Hq = 2, .Hkv = 1, .M = 60, .N = 150, .D = 37, .Dv = 21, .qType = type, .kvType = type, .layout = layout}, kCausal);
   runAndCheck({.M = 60, .N = 150, .D = 32, .Dv = 32, .qType = Float::F32, .kvType = Float::BF16}, kPlain);
   runAndCheck({.M = 60, .N = 150, .D = 32, .Dv = 32, .qType = Float::BF16, .kvType = Float::F32}, kSoftcap);

@@ -141,11 +141,11 @@ void FlashKernel::writeOutput() {
       Value reciprocal = emit.load(emit.f32(), laneOf(panel.sums));
       Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, reciprocal, zero);
       Value target = emit.at(outBase, program.outType, emit.mul(row, out.strides[2]));
-      emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {laneOf(panel.output)},
-                [&](Value column, ValueRange state) -> Values {
+      emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {laneOf(panel.output), target},
+                [&](Value, ValueRange state) -> Values {
                   Value element = emit.mulF(emit.load(emit.f32(), state[0]), reciprocal);
-                  storeFloats(emit, emit.select(isEmpty, zero, element), emit.at(target, program.outType, column), program.outType);
-                  return {emit.atBytes(state[0], rowBytes())};
+                  storeFloats(emit, emit.select(isEmpty, zero, element), state[1], program.outType);
+                  return {emit.atBytes(state[0], rowBytes()), emit.at(state[1], program.outType, out.strides[3])};
                 });
     });
   });
