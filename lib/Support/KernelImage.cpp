@@ -50,7 +50,8 @@ struct Reader {
   bool take(void *out, std::size_t size) {
     if (!ok || size > rest.size())
       return ok = false;
-    std::memcpy(out, rest.data(), size);
+    if (size != 0) // an image without code: memcpy must not see its null pointer
+      std::memcpy(out, rest.data(), size);
     rest = rest.subspan(size);
     return true;
   }

@@ -15,7 +15,10 @@ void *countedNew(std::size_t bytes, std::size_t alignment) {
   std::atomic<std::size_t> &largest = attnjit::test::largestNew;
   for (std::size_t seen = largest; bytes > seen && !largest.compare_exchange_weak(seen, bytes);) {
   }
-  void *memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+void *orThrow(void *memory) {
   if (!memory)
     throw std::bad_alloc();
   return memory;
@@ -23,8 +26,13 @@ void *countedNew(std::size_t bytes, std::size_t alignment) {
 
 } // namespace
 
-void *operator new(std::size_t bytes) { return countedNew(bytes, alignof(std::max_align_t)); }
-void *operator new(std::size_t bytes, std::align_val_t alignment) { return countedNew(bytes, static_cast<std::size_t>(alignment)); }
+// All forms that end in the plain delete below: a sanitizer would notice one that is left to it.
+void *operator new(std::size_t bytes) { return orThrow(countedNew(bytes, alignof(std::max_align_t))); }
+void *operator new(std::size_t bytes, const std::nothrow_t &) noexcept { return countedNew(bytes, alignof(std::max_align_t)); }
+void *operator new(std::size_t bytes, std::align_val_t alignment) { return orThrow(countedNew(bytes, static_cast<std::size_t>(alignment))); }
+void *operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t &) noexcept {
+  return countedNew(bytes, static_cast<std::size_t>(alignment));
+}
 void operator delete(void *memory) noexcept { std::free(memory); }
 void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void *memory, std::align_val_t) noexcept { std::free(memory); }
