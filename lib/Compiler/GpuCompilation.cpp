@@ -1,4 +1,5 @@
-// The GPU's way down the ladder: tile -> gpu -> llvm -> ll -> ptx. The PTX text is the image; the driver of the machine where it runs assembles it.
+// The GPU's way down the ladder: tile -> gpu -> llvm -> ll -> ptx. The PTX text is the image; the driver of the machine where it runs
+// assembles it.
 #include "Compiler/Compilation.h"
 
 #include "Target/Cpu/CpuBackend.h"

@@ -1,5 +1,5 @@
-// How a GPU kernel carries its problem description below MLIR: as named metadata in "ll" texts and as comments at the top of "ptx" texts. PTX has no
-// sections of one's own.
+// How a GPU kernel carries its problem description below MLIR: as named metadata in "ll" texts and as comments at the top of "ptx" texts.
+// PTX has no sections of one's own.
 #pragma once
 
 #include "llvm/ADT/StringRef.h"

@@ -34,7 +34,8 @@ private:
 /// Device memory that holds a copy of host bytes and is given back at the end.
 class DeviceBuffer {
 public:
-  DeviceBuffer(const CudaDriver &driver, const void *data, std::size_t bytes) : driver(driver), bytes(bytes), pointer(driver.allocate(bytes ? bytes : 1)) {
+  DeviceBuffer(const CudaDriver &driver, const void *data, std::size_t bytes)
+      : driver(driver), bytes(bytes), pointer(driver.allocate(bytes ? bytes : 1)) {
     ok = pointer != 0 && (bytes == 0 || driver.copyIn(pointer, data, bytes));
   }
   ~DeviceBuffer() { driver.free(pointer); }

@@ -13,9 +13,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <memory>
 #include <random>
@@ -54,7 +54,7 @@ std::optional<Kernel> readKernel(const char *path) {
     problem += line.substr(mark.size()) + "\n";
   Result<compiler::KernelHeader> header = compiler::parseHeader(problem);
   if (!header) {
-    std::printf("%s: %s\n", path, header.error().message.c_str());
+    fmt::print("{}: {}\n", path, header.error().message);
     return std::nullopt;
   }
   return Kernel{*header, content.str()};
@@ -146,87 +146,108 @@ struct Errors {
   double mean() const { return count ? sum / count : 0; }
 };
 
-bool runShape(const CudaDriver &driver, void *kernel, const compiler::KernelHeader &header, const Shape &shape) {
-  const compiler::KernelSpec &spec = header.spec;
-  std::mt19937 random(42);
-  HostOperand q(spec.qType, shape.B, shape.Hq, shape.M, spec.D, shape.rowPadding, shape.lead);
-  HostOperand k(spec.kvType, shape.B, shape.Hkv, shape.N, spec.D, shape.rowPadding, shape.lead);
-  HostOperand v(spec.kvType, shape.B, shape.Hkv, shape.N, spec.Dv, shape.rowPadding, shape.lead);
-  HostOperand out(spec.outType, shape.B, shape.Hq, shape.M, spec.Dv, shape.rowPadding, shape.lead);
-  q.fill(random, 1.5f), k.fill(random, 1.5f), v.fill(random, 1.0f);
-  Captures captures(spec.formula, shape, random);
+/// A shape's operands and captures, with what the reference says of them.
+struct Problem {
+  HostOperand q, k, v, out;
+  Captures captures;
+  std::vector<float> lse, max;
+  std::int64_t status = kStatusOk;
+  reference::Output exact, plain;
+  plan::Plan plan;
 
-  reference::Call call;
-  call.formula = &spec.formula;
-  call.bindings = {captures.refs, captures.scalars};
-  call.q = q.ref(), call.k = k.ref(), call.v = v.ref();
-  call.threads = 8;
-  const reference::Output exact = reference::forwardF64(call), plain = reference::forwardPlain(call);
+  Problem(const compiler::KernelSpec &spec, const Shape &s, std::mt19937 &&random)
+      : q(spec.qType, s.B, s.Hq, s.M, spec.D, s.rowPadding, s.lead), k(spec.kvType, s.B, s.Hkv, s.N, spec.D, s.rowPadding, s.lead),
+        v(spec.kvType, s.B, s.Hkv, s.N, spec.Dv, s.rowPadding, s.lead), out(spec.outType, s.B, s.Hq, s.M, spec.Dv, s.rowPadding, s.lead),
+        captures(spec.formula, s, random), lse(s.B * s.Hq * s.M, 777), max(lse) {
+    q.fill(random, 1.5f), k.fill(random, 1.5f), v.fill(random, 1.0f);
+    reference::Call call;
+    call.formula = &spec.formula;
+    call.bindings = {captures.refs, captures.scalars};
+    call.q = q.ref(), call.k = k.ref(), call.v = v.ref();
+    call.threads = 8;
+    exact = reference::forwardF64(call);
+    plain = reference::forwardPlain(call);
+    if (s.plan)
+      plan = plan::buildPlan(spec.formula, call.bindings, {s.B, s.Hq, s.M, s.N, spec.config.tileRows, spec.config.tileCols});
+  }
+};
 
-  DeviceBuffer dq(driver, q.bytes.data(), q.bytes.size()), dk(driver, k.bytes.data(), k.bytes.size()), dv(driver, v.bytes.data(), v.bytes.size());
-  DeviceBuffer dout(driver, out.bytes.data(), out.bytes.size());
-  const std::int64_t rows = shape.B * shape.Hq * shape.M;
-  std::vector<float> lse(rows, 777), max(rows, 777);
-  DeviceBuffer dlse(driver, lse.data(), rows * 4), dmax(driver, max.data(), rows * 4);
+template <typename T> DeviceBuffer onDevice(const CudaDriver &driver, const std::vector<T> &host) {
+  return DeviceBuffer(driver, host.data(), host.size() * sizeof(T));
+}
+
+/// Runs the kernel on a problem; results land in out, lse, max and status. False, having said why, if the driver fails.
+bool launch(const CudaDriver &driver, void *kernel, const compiler::KernelHeader &header, const Shape &shape, Problem &problem) {
+  DeviceBuffer q = onDevice(driver, problem.q.bytes), k = onDevice(driver, problem.k.bytes), v = onDevice(driver, problem.v.bytes);
+  DeviceBuffer out = onDevice(driver, problem.out.bytes), lse = onDevice(driver, problem.lse), max = onDevice(driver, problem.max);
   std::vector<std::unique_ptr<DeviceBuffer>> captured;
   std::vector<CaptureArg> captureArgs;
-  for (std::size_t i = 0; i < captures.refs.size(); i++) {
-    captured.push_back(std::make_unique<DeviceBuffer>(driver, captures.bytes[i].data(), captures.bytes[i].size()));
+  for (std::size_t i = 0; i < problem.captures.refs.size(); i++) {
+    const TensorRef &ref = problem.captures.refs[i];
+    const std::vector<std::byte> &bytes = problem.captures.bytes[i];
+    captured.push_back(std::make_unique<DeviceBuffer>(driver, bytes.data(), bytes.size()));
     CaptureArg arg{captured.back()->at(), {}, {}};
-    std::copy(captures.refs[i].sizes.begin(), captures.refs[i].sizes.end(), arg.sizes);
-    std::copy(captures.refs[i].strides.begin(), captures.refs[i].strides.end(), arg.strides);
+    std::copy(ref.sizes.begin(), ref.sizes.end(), arg.sizes);
+    std::copy(ref.strides.begin(), ref.strides.end(), arg.strides);
     captureArgs.push_back(arg);
   }
-  DeviceBuffer dcaptures(driver, captureArgs.data(), captureArgs.size() * sizeof(CaptureArg));
-  DeviceBuffer dscalars(driver, captures.scalars.data(), captures.scalars.size() * sizeof(ScalarArg));
-  std::int64_t status = kStatusOk;
-  DeviceBuffer dstatus(driver, &status, sizeof status);
-
-  plan::Plan plan;
-  if (shape.plan)
-    plan = plan::buildPlan(spec.formula, call.bindings, {shape.B, shape.Hq, shape.M, shape.N, spec.config.tileRows, spec.config.tileCols});
-  DeviceBuffer doffsets(driver, plan.offsets.data(), plan.offsets.size() * sizeof(std::int64_t));
-  DeviceBuffer druns(driver, plan.runs.data(), plan.runs.size() * sizeof(RunArg));
+  DeviceBuffer captures = onDevice(driver, captureArgs), scalars = onDevice(driver, problem.captures.scalars);
+  DeviceBuffer offsets = onDevice(driver, problem.plan.offsets), runs = onDevice(driver, problem.plan.runs);
+  DeviceBuffer status(driver, &problem.status, sizeof problem.status);
 
   KernelArgs args{};
   args.B = shape.B, args.Hq = shape.Hq, args.Hkv = shape.Hkv, args.M = shape.M, args.N = shape.N;
-  args.scale = 1 / std::sqrt(double(spec.D));
-  args.q = q.arg(dq), args.k = k.arg(dk), args.v = v.arg(dv), args.out = out.arg(dout);
-  args.lse = {dlse.at(), {shape.Hq * shape.M, shape.M, 1, 0}};
-  args.max = {dmax.at(), {shape.Hq * shape.M, shape.M, 1, 0}};
-  args.captures = static_cast<const CaptureArg *>(dcaptures.at());
-  args.scalars = static_cast<const ScalarArg *>(dscalars.at());
+  args.scale = 1 / std::sqrt(double(header.spec.D));
+  args.q = problem.q.arg(q), args.k = problem.k.arg(k), args.v = problem.v.arg(v), args.out = problem.out.arg(out);
+  args.lse = {lse.at(), {shape.Hq * shape.M, shape.M, 1, 0}};
+  args.max = {max.at(), {shape.Hq * shape.M, shape.M, 1, 0}};
+  args.captures = static_cast<const CaptureArg *>(captures.at());
+  args.scalars = static_cast<const ScalarArg *>(scalars.at());
   if (shape.plan)
-    args.plan = {static_cast<const std::int64_t *>(doffsets.at()), static_cast<const RunArg *>(druns.at()), plan.batchStride, plan.headStride};
-  args.status = static_cast<std::int64_t *>(dstatus.at());
+    args.plan = {static_cast<const std::int64_t *>(offsets.at()), static_cast<const RunArg *>(runs.at()), problem.plan.batchStride,
+                 problem.plan.headStride};
+  args.status = static_cast<std::int64_t *>(status.at());
 
-  const std::int64_t tiles = shape.B * shape.Hq * ((shape.M + spec.config.tileRows - 1) / spec.config.tileRows);
-  const int code = tiles ? driver.launch(kernel, std::uint32_t(tiles), header.threadsPerBlock, header.sharedBytes, &args) : 0;
-  std::vector<std::byte> untouched = out.bytes;
-  if (code != 0 || !dout.copyTo(out.bytes.data()) || !dlse.copyTo(lse.data()) || !dmax.copyTo(max.data()) || !dstatus.copyTo(&status)) {
-    std::printf("  launch failed: driver error %d\n", code);
+  const std::int64_t tileRows = header.spec.config.tileRows, tiles = shape.B * shape.Hq * ((shape.M + tileRows - 1) / tileRows);
+  const int code = driver.launch(kernel, std::uint32_t(tiles), header.threadsPerBlock, header.sharedBytes, &args);
+  if (code == 0 && out.copyTo(problem.out.bytes.data()) && lse.copyTo(problem.lse.data()) && max.copyTo(problem.max.data()) &&
+      status.copyTo(&problem.status))
+    return true;
+  fmt::print("  launch failed: driver error {}\n", code);
+  return false;
+}
+
+bool runShape(const CudaDriver &driver, void *kernel, const compiler::KernelHeader &header, const Shape &shape) {
+  const compiler::KernelSpec &spec = header.spec;
+  Problem problem(spec, shape, std::mt19937(42));
+  const std::vector<std::byte> before = problem.out.bytes;
+  if (!launch(driver, kernel, header, shape, problem))
     return false;
-  }
 
-  Errors outError, plainError, lseError, maxError;
-  for (std::int64_t row = 0; row < rows; row++) {
+  Errors out, plain, lse, max;
+  for (std::int64_t row = 0; row < shape.B * shape.Hq * shape.M; row++) {
     const std::int64_t b = row / (shape.Hq * shape.M), h = row / shape.M % shape.Hq, i = row % shape.M;
     for (std::int64_t col = 0; col < spec.Dv; col++) {
-      outError.add(reference::loadFloat(out.bytes.data(), spec.outType, out.offset(b, h, i, col)), exact.out[row * spec.Dv + col]);
-      plainError.add(plain.out[row * spec.Dv + col], exact.out[row * spec.Dv + col]);
-      std::memset(out.bytes.data() + out.offset(b, h, i, col) * sizeInBytes(spec.outType), 0xff, sizeInBytes(spec.outType));
+      const std::int64_t offset = problem.out.offset(b, h, i, col);
+      const double exact = problem.exact.out[row * spec.Dv + col];
+      out.add(reference::loadFloat(problem.out.bytes.data(), spec.outType, offset), exact);
+      plain.add(problem.plain.out[row * spec.Dv + col], exact);
+      // Back to what it was, so that what remains changed was written outside.
+      std::memcpy(problem.out.bytes.data() + offset * sizeInBytes(spec.outType), before.data() + offset * sizeInBytes(spec.outType),
+                  sizeInBytes(spec.outType));
     }
-    lseError.add(lse[row], exact.lse[row]);
-    maxError.add(max[row], exact.max[row]);
+    lse.add(problem.lse[row], problem.exact.lse[row]);
+    max.add(problem.max[row], problem.exact.max[row]);
   }
-  // A plain implementation makes the same two roundings (P and O); 10 % is for the order of sums. After an index out of range only its report is specified.
-  const bool failed = exact.status != kStatusOk;
-  const bool accurate = outError.mean() <= 1.1 * plainError.mean() + 1e-9 && outError.max < 0.1 && lseError.max < 1e-4 && maxError.max < 1e-4;
-  const bool good = (failed || accurate) && status == exact.status && out.bytes == untouched;
-  std::printf("  B%lld Hq%lld Hkv%lld M%lld N%lld pad%lld lead%lld%s: out mean %.3g (plain %.3g) max %.3g, lse %.2g, max %.2g%s%s%s\n", (long long)shape.B,
-              (long long)shape.Hq, (long long)shape.Hkv, (long long)shape.M, (long long)shape.N, (long long)shape.rowPadding, (long long)shape.lead,
-              shape.plan ? " plan" : "", outError.mean(), plainError.mean(), outError.max, lseError.max, maxError.max,
-              status != exact.status ? ", STATUS DIFFERS" : failed ? ", reports as it should" : "", out.bytes == untouched ? "" : ", WROTE OUTSIDE", good ? "" : "  <-- WRONG");
+  // A plain implementation makes the same two roundings (P and O); 10 % is for the order of sums. After an index out of range only its
+  // report is specified.
+  const bool outOfRange = problem.exact.status != kStatusOk, reported = problem.status == problem.exact.status;
+  const bool accurate = out.mean() <= 1.1 * plain.mean() + 1e-9 && out.max < 0.1 && lse.max < 1e-4 && max.max < 1e-4;
+  const bool inside = problem.out.bytes == before, good = (outOfRange || accurate) && reported && inside;
+  fmt::print("  B{} Hq{} Hkv{} M{} N{} pad{} lead{}{}: out mean {:.3g} (plain {:.3g}) max {:.3g}, lse {:.2g}, max {:.2g}{}{}{}\n", shape.B, shape.Hq,
+             shape.Hkv, shape.M, shape.N, shape.rowPadding, shape.lead, shape.plan ? " plan" : "", out.mean(), plain.mean(), out.max, lse.max,
+             max.max, !reported ? ", STATUS DIFFERS" : outOfRange ? ", reports as it should" : "", inside ? "" : ", WROTE OUTSIDE",
+             good ? "" : "  <-- WRONG");
   return good;
 }
 
@@ -251,26 +272,26 @@ static std::vector<std::string> kernelPaths(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   if (argc < 2) {
-    std::printf("usage: %s FOLDER | KERNEL.ptx ...   (from GpuKernels, or attnjit-dump --target sm_80 --emit ptx)\n", argv[0]);
+    fmt::print("usage: {} FOLDER | KERNEL.ptx ...   (from GpuKernels, or attnjit-dump --target sm_80 --emit ptx)\n", argv[0]);
     return 1;
   }
   std::string why;
   std::optional<CudaDriver> driver = CudaDriver::open(why);
   if (!driver) {
-    std::printf("skipped: %s\n", why.c_str());
+    fmt::print("skipped: {}\n", why);
     return 77;
   }
-  std::printf("%s\n", driver->deviceName().c_str());
+  fmt::print("{}\n", driver->deviceName());
   bool good = true;
   for (const std::string &path : kernelPaths(argc, argv)) {
-    std::printf("%s\n", path.c_str());
+    fmt::print("{}\n", path);
     std::optional<Kernel> loaded = readKernel(path.c_str());
     std::string error;
     std::optional<void *> kernel;
     if (loaded)
       kernel = driver->loadKernel(loaded->ptx, compiler::kEntryName.data(), loaded->header.sharedBytes, error);
     if (!kernel) {
-      std::printf("  cannot be loaded: %s\n", error.c_str());
+      fmt::print("  cannot be loaded: {}\n", error);
       good = false;
       continue;
     }

@@ -57,8 +57,8 @@ std::optional<std::string> functionMissingOnGpu(Region *formula) {
 // Recipes
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// 1 - 2 / (e^2|x| + 1) away from 0, where nothing cancels, and an odd polynomial near it: at most 3 ulp everywhere. tanh.approx would be one instruction, but its
-/// error of 2^-11 is that of bf16: a softcap of 50 would move scores by 0.02.
+/// 1 - 2 / (e^2|x| + 1) away from 0, where nothing cancels, and an odd polynomial near it: at most 3 ulp everywhere. tanh.approx
+/// would be one instruction, but its error of 2^-11 would move a score capped at 50 by 0.02.
 static Value emitTanh(const Emitter &emit, Value x) {
   static constexpr double kOdd[] = {-0.33333298563957214, 0.13331924378871918, -0.053783830255270004, 0.020795969292521477,
                                     -0.005895155481994152}; // relative error 3e-9 up to 0.6

@@ -30,8 +30,8 @@ using Fragment4 = std::array<mlir::Value, 4>;
 mlir::Value emitByteOffset(const Emitter &emit, mlir::Value base, mlir::Value bytes);
 mlir::Value emitByteOffset(const Emitter &emit, mlir::Value base, int64_t bytes);
 
-/// Four 8x8 matrices of 16-bit elements from shared memory; lanes 8i .. 8i + 7 give the addresses of the rows of matrix i. `transposed` hands each
-/// matrix out transposed.
+/// Four 8x8 matrices of 16-bit elements from shared memory; lanes 8i .. 8i + 7 give the addresses of the rows of matrix i.
+/// `transposed` hands each matrix out transposed.
 Fragment4 emitLoadMatrices(const Emitter &emit, mlir::Value address, bool transposed);
 
 /// c + a . b for A of 16x16 and B of 16x8 (b0, b1), elements of `type` (bf16 or f16), sums in f32.

@@ -107,8 +107,9 @@ private:
     }
     pair = widen(position.pair);
 
-    // Row and column (in elements) that each lane addresses in a 16x16 tile for ldmatrix: matrices 0 .. 3 of A and of V are its (top, left), (bottom, left), (top, right),
-    // (bottom, right) quarters; those of K, where rows are columns of B, (top, left), (top, right), (bottom, left), (bottom, right).
+    // Row and column (in elements) that each lane addresses in a 16x16 tile for ldmatrix. Matrices 0 .. 3 of Q and of V are its quarters
+    // (top, left), (bottom, left), (top, right), (bottom, right); those of K, whose rows are columns of B, (top, left), (top, right),
+    // (bottom, left), (bottom, right).
     Value low = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 15)), high = emit.shl(emit.shrU(position.lane, 4), 3);
     Value inner = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 7)), middle = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 8));
     qLane = laneAddress(shape.q, emit.add(warpRow, low), high);
@@ -195,11 +196,10 @@ private:
         scores[tile][part] = result.value;
         outOfRange[tile * 4 + part] = result.outOfRange;
       });
-    bool reportsScore = llvm::any_of(outOfRange, [](Value flag) { return bool(flag); });
     if (program.mask)
       applyMask(scores, block, outOfRange);
-    else if (reportsScore)
-      forEachPosition(block, [&](int64_t tile, int64_t part, Value key) { report(outOfRange[tile * 4 + part], Value(), block, part, key); });
+    else
+      reportScores(outOfRange, block);
     dropMissingKeys(scores, block);
   }
 
@@ -213,8 +213,15 @@ private:
         report(scoreOutOfRange[tile * 4 + part], visible.value, block, part, key);
       });
     }, [&] {
-      forEachPosition(block, [&](int64_t tile, int64_t part, Value key) { report(scoreOutOfRange[tile * 4 + part], Value(), block, part, key); });
+      reportScores(scoreOutOfRange, block);
     });
+  }
+
+  void reportScores(ArrayRef<Value> outOfRange, const KvBlock &block) {
+    for (int64_t tile = 0; tile < shape.scoreTiles(); ++tile)
+      for (int64_t part = 0; part < 4; ++part)
+        if (Value flag = outOfRange[tile * 4 + part])
+          report(flag, Value(), block, part, keyAt(block, tile, columnOf(part)));
   }
 
   /// The last block of a run may be narrower than the tile.
@@ -263,11 +270,6 @@ private:
           body(tile, row * 2 + column, key);
         }
     }
-  }
-  void forEachPosition(const KvBlock &block, llvm::function_ref<void(int64_t, int64_t, Value)> body) {
-    for (int64_t tile = 0; tile < shape.scoreTiles(); ++tile)
-      for (int64_t part = 0; part < 4; ++part)
-        body(tile, part, keyAt(block, tile, columnOf(part)));
   }
 
   Value keyAt(const KvBlock &block, int64_t tile, int64_t column) { return emit.add(emit.add(block.begin, pair), 8 * tile + column); }

@@ -33,7 +33,7 @@ struct Copy {
     return emitByteOffset(emit, shared, emit.add(emit.mul(row, tile.pitchBytes()), columnBytes));
   }
 
-  /// Every thread copies chunks thread, thread + threads ...: neighbours copy neighbouring chunks. A chunk that does not exist is filled with zero.
+  /// Every thread copies chunks thread, thread + threads ...: neighbours copy neighbouring chunks. What does not exist becomes zero.
   void chunks() const {
     int64_t chunksPerRow = tile.cols / kChunkElements, total = tile.rows * chunksPerRow;
     Value none = emit.constInt(emit.i32(), 0), all = emit.constInt(emit.i32(), kChunkBytes);

@@ -23,8 +23,8 @@ struct TileSource {
   bool contiguous;                 ///< the last stride is 1
 };
 
-/// Lets the whole block of `threads` threads copy a tile, asynchronously (cp.async) where rows are contiguous and aligned to 16 bytes, else element by element. The
-/// copies belong to the current group of cp.async: commit and wait before the barrier.
+/// Lets the whole block of `threads` threads copy a tile, asynchronously (cp.async) where rows are contiguous and aligned to 16 bytes, else
+/// element by element. The copies belong to the current group of cp.async: commit and wait before the barrier.
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, mlir::Value sharedBase, const SharedTile &tile,
                       const TileSource &source);
 

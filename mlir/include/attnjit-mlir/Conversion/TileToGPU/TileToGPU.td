@@ -10,8 +10,8 @@ def ConvertTileToGPUPass : Pass<"convert-tile-to-gpu", "::mlir::ModuleOp"> {
     Before: `tile.kernel @f` in normal form (tile-verify).
 
     After: `llvm.func @f(%args: !llvm.ptr {llvm.byval})` with `nvvm.kernel` and the launch sizes `attnjit.threads_per_block` and
-    `attnjit.shared_bytes` (attnjit-mlir/Conversion/TileToGPU/Schedules.h says how it is launched), and `llvm.mlir.global @f_shared`, its dynamic shared
-    memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice or inline PTX.
+    `attnjit.shared_bytes` (Schedules.h beside this file says how it is launched), and `llvm.mlir.global @f_shared`, its dynamic
+    shared memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice or inline PTX.
 
     The one schedule so far is mma.sync, for sm_80 and later; the pass fails with its reason on a program that it cannot schedule.
   }];
