@@ -10,7 +10,7 @@
 //   max [B, Hq, M]         largest score of each row, same dtype as lse
 //
 // Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
-// except that no two elements of an output may share memory. All memory stays the caller's; inputs are only read.
+// except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are only read.
 #pragma once
 
 #include "attnjit/Backend.h"

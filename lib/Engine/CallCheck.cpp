@@ -185,6 +185,8 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
   const DType rowType = call.q.dtype == DType::F64 ? DType::F64 : DType::F32;
   if (Result<void> out = checkOutput("out", call.out, call.q.dtype, sizes, needsData); !out)
     return out.error();
+  if (call.out.sizes[3] > 1 && call.out.strides[3] != 1) // A12: kernels write whole vectors of a row
+    return invalidTensor("out", fmt::format("its last stride is {}; the columns of a row of the output must lie side by side (last stride 1)", call.out.strides[3]));
   for (auto [name, rows] : {std::pair{"lse", &call.lse}, {"max", &call.max}})
     if (*rows)
       if (Result<void> checked = checkOutput(name, **rows, rowType, std::span(sizes).first(3), needsData); !checked)

@@ -133,8 +133,11 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
   for (const Wanted &operand : operands) {
     if (operand.isGiven)
       continue;
+    // The columns of an output lie side by side (A12); its rows and heads may lie anywhere.
+    const bool isOutput = &operand.tensor == &problem.out;
+    const Layout chosen = isOutput && layout != Layout::Bmhd && layout != Layout::Padded ? Layout::Bhmd : layout;
     // Without data: strides as they would be, of memory that nobody reads.
-    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, layout) : Tensor::shapeOnly(problem.dtype, operand.sizes, layout);
+    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, chosen) : Tensor::shapeOnly(problem.dtype, operand.sizes, chosen);
     if (!tensor)
       return invalid(fmt::format("{}: {}", operand.name, tensor.error().message));
     operand.tensor = std::move(*tensor);
@@ -226,7 +229,7 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--seed", options.seed, "of the random values (default 0)")->group(values);
   app.add_option("--values", options.values, "random (in [-1, 1)), large (q, k in [-30, 30)) or position (v tells its key)")->group(values);
   app.add_option("--plant", options.plants, "set one element, e.g. k:0,1,5,0=nan; may be repeated")->allow_extra_args(false)->group(values);
-  app.add_option("--layout", options.layout, "order in memory: bhmd, bmhd, bhdm, padded, strided, reversed")->group(values);
+  app.add_option("--layout", options.layout, "order in memory: bhmd, bmhd, bhdm, padded, strided, reversed (out, whose last stride is 1, takes part in bmhd and padded)")->group(values);
   app.add_option("--placement", options.placement, "heap, guard-high or guard-low (each tensor and capture touches an unmapped page)")->group(values);
 }
 

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Dumps every stage of several kernels, goes on from each, and compares the image bit for bit with the one made in one go.
+
+Usage: stages_go_round.py ATTNJIT_DUMP. Exit status 0, 1 or 77 (this build has no compiler).
+"""
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+PROBLEMS = {
+    "causal": ["--shape", "S=512,D=64", "--mask-mod", "q_idx >= kv_idx"],
+    "softcap bf16": ["--shape", "S=512,D=128", "--dtype", "bf16", "--score-mod", "30 * tanh(score / 30)"],
+    "math f64 capture": ["--shape", "S=64,D=24", "--dtype", "f64", "--score-mod", "score + t[kv_idx] * s", "--capture", "t=random:64:f32", "--capture", "s=0.5"],
+    "avx2 document": ["--shape", "S=512,D=64", "--target", "x86-64-v3", "--mask-mod", "d[q_idx] == d[kv_idx]", "--capture", "d=docs:512:3"],
+}
+FILES = {"attn": "attn.mlir", "tile": "tile.mlir", "vector": "vector.mlir", "llvm": "llvm.mlir", "ll": "ll.ll", "asm": "asm.s", "obj": "obj.o"}
+
+
+def dump(tool, arguments):
+    result = subprocess.run([tool, *arguments], capture_output=True, timeout=120, check=False)
+    if b"no compiler to make it" in result.stderr:
+        sys.exit(77)
+    return result
+
+
+def main():
+    tool, failures = sys.argv[1], 0
+    with tempfile.TemporaryDirectory(prefix="attnjit-stages-") as name:
+        for title, problem in PROBLEMS.items():
+            folder = pathlib.Path(name) / title.replace(" ", "_")
+            result = dump(tool, [*problem, "--emit", "all", "-o", str(folder)])
+            if result.returncode:
+                print(f"{title}: --emit all: {result.stderr.decode(errors='replace')}")
+                failures += 1
+                continue
+            whole = (folder / "kernel.attnjit").read_bytes()
+            for stage, file in FILES.items():
+                again = folder / f"from_{stage}.attnjit"
+                target = problem[problem.index("--target") + 1] if "--target" in problem else "native"
+                result = dump(tool, ["--from", stage, str(folder / file), "--emit", "image", "-o", str(again), "--target", target])
+                if result.returncode or again.read_bytes() != whole:
+                    print(f"{title}: from {stage}: " + (result.stderr.decode(errors="replace")[:500] if result.returncode else "another image"))
+                    failures += 1
+    print(f"{failures} failures")
+    sys.exit(1 if failures else 0)
+
+
+main()

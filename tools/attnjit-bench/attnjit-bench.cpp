@@ -1,0 +1,213 @@
+// attnjit-bench: how fast, as a share of what the machine can do at that moment; and how long one waits for a kernel.
+#include "Bench.h"
+
+#include "common/PeakProbe.h"
+
+#include "attnjit/Version.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <functional>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace attnjit;
+using namespace attnjit::tools;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char *kExamples = R"(Examples:
+  The figures of the documentation (about two minutes):
+    attnjit-bench --all --json > figures.json
+  One problem, one thread:
+    attnjit-bench --shape H=8,S=2048,D=64 --mask-mod 'q_idx >= kv_idx' --threads 1
+  How long does one wait for a kernel?
+    attnjit-bench --latency
+  Does a second thread help?
+    attnjit-bench --scaling --shape H=8,S=4096,D=64
+  How much memory does a long sequence take?
+    attnjit-bench --memory --shape S=65536,D=64
+Percentages are of fused multiply-adds on registers, probed right before and after every work item. Quote p10, median and p90 together.)";
+
+struct BenchOptions {
+  ProblemOptions problem;
+  bool all = false, latency = false, scaling = false, memory = false, json = false;
+  int passes = 5, formulas = 20;
+};
+
+struct NamedProblem {
+  const char *name;
+  const char *shape;
+  const char *dtype;
+  const char *maskMod;
+};
+/// The throughput rows of --all.
+constexpr NamedProblem kStandard[] = {
+    {"flash f32 D64 full", "H=8,S=2048,D=64", "f32", ""},
+    {"flash f32 D128 full", "H=8,S=2048,D=128", "f32", ""},
+    {"flash f32 D64 causal", "H=8,S=2048,D=64", "f32", "q_idx >= kv_idx"},
+    {"flash f32 D128 causal", "H=8,S=2048,D=128", "f32", "q_idx >= kv_idx"},
+    {"flash bf16 D64 full", "H=8,S=2048,D=64", "bf16", ""},
+};
+
+std::string show(const json &summary, int digits) {
+  return fmt::format("{:.{}f} / {:.{}f} / {:.{}f}", summary["p10"].get<double>(), digits, summary["median"].get<double>(), digits, summary["p90"].get<double>(), digits);
+}
+
+Result<json> throughput(const Engine &engine, const BenchOptions &options) {
+  json rows = json::array();
+  const auto add = [&](std::string_view title, const ProblemOptions &problem) -> Result<void> {
+    Result<json> row = measureThroughput(engine, problem, options.passes);
+    if (!row)
+      return row.error();
+    (*row)["name"] = title;
+    if (!options.json)
+      std::fputs(fmt::format("{:<26} {:<16} {} thread(s)  GFLOP/s {}  % of peak {}  ms {}\n", title, (*row)["pipeline"].get<std::string>(), (*row)["threads"].get<int>(),
+                             show((*row)["gflops"], 1), show((*row)["percentOfPeak"], 1), show((*row)["ms"], 2))
+                     .c_str(),
+                 stdout);
+    std::fflush(stdout);
+    rows.push_back(std::move(*row));
+    return {};
+  };
+  if (options.all)
+    for (const NamedProblem &standard : kStandard) {
+      ProblemOptions problem;
+      problem.shape = standard.shape;
+      problem.dtype = standard.dtype;
+      problem.maskMod = standard.maskMod;
+      problem.threads = 1;
+      if (const Result<void> added = add(standard.name, problem); !added)
+        return added.error();
+    }
+  else if (const Result<void> added = add(options.problem.shape, options.problem); !added)
+    return added.error();
+  return rows;
+}
+
+Result<json> latency(const BenchOptions &options) {
+  Result<json> result = measureLatency(options.formulas);
+  if (result && !options.json)
+    std::fputs(fmt::format("cold compile of a new formula   ms {}   (the first of the process {:.1f})\nfound in memory                 us {}   (whole call {})\n"
+                           "found on disk                   ms {}\n",
+                           show((*result)["coldCompile"]["compileMs"], 1), (*result)["coldCompile"]["firstInProcessMs"].get<double>(),
+                           show((*result)["memoryHit"]["lookupUs"], 2), show((*result)["memoryHit"]["wholeCallUs"], 2), show((*result)["diskHit"]["findMs"], 2))
+                   .c_str(),
+               stdout);
+  return result;
+}
+
+Result<json> scaling(const Engine &engine, const BenchOptions &options) {
+  ProblemOptions problem = options.problem;
+  if (options.all)
+    problem.shape = "H=8,S=4096,D=64";
+  Result<json> result = measureScaling(engine, problem, std::max(1, engine.threads()), options.passes);
+  if (result && !options.json)
+    for (const json &row : (*result)["rows"])
+      std::fputs(fmt::format("{:>3} thread(s)   ms {}   {:.2f} times one thread\n", row["threads"].get<int>(), show(row["ms"], 1), row["speedup"].get<double>()).c_str(), stdout);
+  return result;
+}
+
+/// Resident memory only ever grows in the eyes of the system: this is measured in a process of its own, `argv0` again.
+Result<json> memory(const char *argv0, const BenchOptions &options) {
+  const std::string shape = options.all ? "S=65536,D=64" : options.problem.shape;
+  std::string output;
+  int ends[2];
+  std::fflush(nullptr);
+  const pid_t child = pipe(ends) == 0 ? fork() : -1;
+  if (child == 0) {
+    dup2(ends[1], 1);
+    close(ends[0]);
+    execl("/proc/self/exe", argv0, "--memory-here", "--shape", shape.c_str(), "--dtype", options.problem.dtype.c_str(), "--mask-mod", options.problem.maskMod.c_str(),
+          static_cast<char *>(nullptr));
+    _exit(127);
+  }
+  if (child < 0)
+    return Error{ErrorCode::Io, "no child process to measure memory in"};
+  close(ends[1]);
+  char chunk[4096];
+  for (ssize_t got = 0; (got = read(ends[0], chunk, sizeof chunk)) > 0;)
+    output.append(chunk, static_cast<std::size_t>(got));
+  close(ends[0]);
+  int state = 0;
+  waitpid(child, &state, 0);
+  json result = json::parse(output, nullptr, false);
+  if (!WIFEXITED(state) || WEXITSTATUS(state) != 0 || result.is_discarded())
+    return Error{ErrorCode::Internal, fmt::format("measuring memory failed: {}", output)};
+  if (!options.json)
+    std::fputs(fmt::format("peak memory of {}: {} resident, of which {} are q, k, v and out; {:.0f} ms\n", shape, formatBytes(result["peakBytes"].get<double>()),
+                           formatBytes(result["operandBytes"].get<double>()), result["ms"].get<double>())
+                   .c_str(),
+               stdout);
+  return result;
+}
+
+int memoryHere(const Engine &engine, const BenchOptions &options) {
+  const Result<json> result = measurePeakMemory(engine, options.problem);
+  if (!result)
+    return fail("attnjit-bench", result.error());
+  std::fputs(result->dump().c_str(), stdout);
+  return 0;
+}
+
+int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
+  json report{{"version", ATTNJIT_VERSION_STRING}, {"target", engine.target()}, {"threads", engine.threads()}, {"peakGflopsOneThread", probePeakGflops(50000)}, {"peakIsa", peakProbeIsa()}};
+  if (!options.json)
+    std::fputs(fmt::format("attnjit {} on {}, {} FMA peak of one thread {:.0f} GFLOP/s; p10 / median / p90\n", ATTNJIT_VERSION_STRING, engine.target(), peakProbeIsa(),
+                           report["peakGflopsOneThread"].get<double>())
+                   .c_str(),
+               stdout);
+  const bool onlyThroughput = !options.latency && !options.scaling && !options.memory;
+  const std::tuple<const char *, bool, std::function<Result<json>()>> parts[] = {
+      {"throughput", options.all || onlyThroughput, [&] { return throughput(engine, options); }},
+      {"latency", options.all || options.latency, [&] { return latency(options); }},
+      {"scaling", options.all || options.scaling, [&] { return scaling(engine, options); }},
+      {"memory", options.all || options.memory, [&] { return memory(argv0, options); }},
+  };
+  for (const auto &[name, isWanted, measure] : parts) {
+    if (!isWanted)
+      continue;
+    Result<json> result = measure();
+    if (!result)
+      return fail("attnjit-bench", result.error());
+    report[name] = std::move(*result);
+  }
+  if (options.json)
+    std::fputs((report.dump(2) + "\n").c_str(), stdout);
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("Measures attention kernels against what this machine can do.", "attnjit-bench");
+  app.set_version_flag("--version", ATTNJIT_VERSION_STRING);
+  app.footer(kExamples);
+  BenchOptions options;
+  bool isMemoryChild = false;
+  const std::string what = "What to measure (default: the throughput of --shape)";
+  app.add_flag("--all", options.all, "everything, on the standard problems")->group(what);
+  app.add_flag("--latency", options.latency, "cold compiles, hits in memory and on disk")->group(what);
+  app.add_flag("--scaling", options.scaling, "the problem on 1, 2, 4 ... threads")->group(what);
+  app.add_flag("--memory", options.memory, "peak resident memory of the problem, in a process of its own")->group(what);
+  app.add_flag("--json", options.json, "print one JSON object")->group(what);
+  app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
+  app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
+  app.add_flag("--memory-here", isMemoryChild)->group("");
+  addProblemOptions(app, options.problem);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  EngineOptions engineOptions;
+  engineOptions.cacheDirectory = "";
+  engineOptions.threads = isMemoryChild ? 0 : options.problem.threads;
+  const Result<Engine> engine = Engine::create(engineOptions);
+  if (!engine)
+    return fail("attnjit-bench", engine.error());
+  return isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options);
+}
