@@ -12,12 +12,6 @@ namespace attnjit::engine {
 
 namespace {
 
-#if ATTNJIT_COMPILER_LINKED
-
-Result<compiler::CompilerInterface *> loadCompiler(const std::string &) { return attnjit_compiler_entry(); }
-
-#else
-
 constexpr std::string_view kLibrary = "libattnjit-compiler.so";
 constexpr std::string_view kEntry = "attnjit_compiler_entry";
 
@@ -71,8 +65,6 @@ Result<compiler::CompilerInterface *> loadCompiler(const std::string &option) {
                            "or $ATTNJIT_COMPILER_LIBRARY, or run saved images (Kernel::load).",
                            tried, kLibrary)};
 }
-
-#endif
 
 /// What one engine has found; a failure is not kept, because the library may be installed meanwhile.
 struct Found {

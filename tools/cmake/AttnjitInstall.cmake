@@ -15,11 +15,14 @@ if(ATTNJIT_TOOLS)
   install(TARGETS ${ATTNJIT_TOOLS} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
+if(TARGET attnjit-compiler)
+  set_target_properties(attnjit-compiler PROPERTIES INSTALL_RPATH "$ORIGIN")
+endif()
+
 if(ATTNJIT_LINK STREQUAL "dylib")
   set_target_properties(attnjit PROPERTIES INSTALL_RPATH "$ORIGIN")
   install(TARGETS attnjit EXPORT attnjitTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   if(TARGET attnjit-compiler)
-    set_target_properties(attnjit-compiler PROPERTIES INSTALL_RPATH "$ORIGIN")
     install(TARGETS attnjit-compiler LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   endif()
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/attnjit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
@@ -28,6 +31,13 @@ if(ATTNJIT_LINK STREQUAL "dylib")
     INSTALL_DESTINATION ${ATTNJIT_PACKAGE_DIR} NO_SET_AND_CHECK_MACRO)
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/attnjitConfig.cmake ${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake DESTINATION ${ATTNJIT_PACKAGE_DIR})
+else()
+  # The bundle: tools, the compiler with LLVM inside, and every library but glibc's own, so that it runs wherever glibc 2.36 does.
+  set_target_properties(attnjit-compiler ${ATTNJIT_TOOLS} PROPERTIES INSTALL_RPATH_USE_LINK_PATH OFF)
+  install(TARGETS attnjit-compiler RUNTIME_DEPENDENCY_SET bundle LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(RUNTIME_DEPENDENCY_SET bundle
+    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|libpthread|librt)\\.so" "^ld-linux"
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
 foreach(FILE LICENSE README.md)
