@@ -146,6 +146,10 @@ const Formula kWindow = {"window", "",
                          "%d = arith.subi %q, %kv : i32\n%w = arith.constant 20 : i32\n%z = arith.constant -3 : i32\n"
                          "%a = arith.cmpi sle, %d, %w : i32\n%e = arith.cmpi sge, %d, %z : i32\n%m = arith.andi %a, %e : i1\nattn.yield %m : i1",
                          nullptr, [](int, int q, int kv, const auto &) { return q - kv <= 20 && q - kv >= -3; }};
+const Formula kTwoBands = {"two bands of whole granules", "",
+                           "%x = arith.constant 16 : i32\n%y = arith.constant 48 : i32\n%a = arith.cmpi slt, %kv, %x : i32\n"
+                           "%e = arith.cmpi sge, %kv, %y : i32\n%m = arith.ori %a, %e : i1\nattn.yield %m : i1",
+                           nullptr, [](int, int, int kv, const auto &) { return kv < 16 || kv >= 48; }};
 const Formula kSoftcap = {"softcap", "%x = arith.constant 2.0 : f32\n%a = arith.divf %s, %x : f32\n%t = math.tanh %a : f32\n"
                                      "%r = arith.mulf %t, %x : f32\nattn.yield %r : f32",
                           "", [](double s, int, int, int, const auto &) { return 2 * std::tanh(s / 2); }};
@@ -357,7 +361,7 @@ TEST_CASE("sizes that fit no tile") {
 }
 
 TEST_CASE("every formula over several blocks and panels") {
-  for (const Formula *formula : {&kPlain, &kCausal, &kWindow, &kSoftcap, &kAlibiCausal, &kKeyBias, &kDocuments, &kEveryThird, &kNothing,
+  for (const Formula *formula : {&kPlain, &kCausal, &kWindow, &kTwoBands, &kSoftcap, &kAlibiCausal, &kKeyBias, &kDocuments, &kEveryThird, &kNothing,
                                  &kVeryNegative, &kHuge})
     runAndCheck({.B = 2, .Hq = 2, .Hkv = 2, .M = 210, .N = 290, .D = 20, .Dv = 12}, *formula);
 }
