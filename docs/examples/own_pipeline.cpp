@@ -17,8 +17,8 @@ Result<void> decode(const ForwardCall &call) {
   const std::int64_t N = call.k.sizes[2], Dv = call.v.sizes[3], group = Hq / call.k.sizes[1];
   const double scale = call.scale.value_or(1 / std::sqrt(static_cast<double>(D)));
   auto at = [](const TensorRef &t, std::int64_t b, std::int64_t h, std::int64_t row, std::int64_t column) -> float & {
-    return static_cast<float *>(
-        t.data)[(t.sizes[0] == 1 ? 0 : b) * t.strides[0] + h * t.strides[1] + row * t.strides[2] + column * t.strides[3]];
+    const std::int64_t batch = t.sizes[0] == 1 ? 0 : b;
+    return static_cast<float *>(t.data)[batch * t.strides[0] + h * t.strides[1] + row * t.strides[2] + column * t.strides[3]];
   };
   std::vector<double> p(static_cast<std::size_t>(N));
   for (std::int64_t b = 0; b < B; ++b)
