@@ -26,8 +26,8 @@
 namespace attnjit::inline v0 {
 
 struct EngineOptions {
-  /// Directory of the disk cache; "" = none. Default: $XDG_CACHE_HOME/attnjit, else $HOME/.cache/attnjit. It is created with mode 0700; one that is not
-  /// ours alone, or not writable, is worked without (a warning goes to the log hook).
+  /// Directory of the disk cache; "" = none. Default: $XDG_CACHE_HOME/attnjit, else $HOME/.cache/attnjit. It is created with mode 0700; one
+  /// that is not ours alone, or not writable, is worked without (a warning goes to the log hook).
   std::optional<std::string> cacheDirectory;
   /// Kernels kept in memory, least recently used leave first; 0 = keep none.
   std::size_t memoryCacheKernels = 1024;
@@ -57,7 +57,7 @@ struct EngineCounters {
 struct ExplainReport {
   std::vector<BackendReport> backends; ///< in the order asked; those outside the allowed set last
   SDPBackend chosen = SDPBackend::Error;
-  std::string pipeline;                ///< of the chosen one; empty for Error
+  std::string pipeline; ///< of the chosen one; empty for Error
   Problem problem;
   /// Several lines for people.
   std::string text() const;
@@ -82,8 +82,9 @@ public:
   Engine &operator=(const Engine &);
   Engine &operator=(Engine &&) noexcept;
 
-  /// Computes out (and lse, max where given). Errors: InvalidArgument naming the operand, what was expected, what came and the cure; NoBackend with every
-  /// reason of every backend; IndexOutOfRange naming the position (out is then unspecified); Unsupported without a compiler or for a GPU target; Internal.
+  /// Computes out (and lse, max where given). Errors: InvalidArgument naming the operand, what was expected, what came and the cure;
+  /// NoBackend with every reason of every backend; IndexOutOfRange naming the position (out is then unspecified); Unsupported without a
+  /// compiler or for a GPU target; Internal.
   Result<ForwardReport> forward(const ForwardCall &call) const;
 
   /// The kernel that forward() would run, compiled if need be.
@@ -97,8 +98,8 @@ public:
   /// Goes on from the text of a stage.
   Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &options) const;
 
-  /// Adds a pipeline under SDPBackend::Overrideable; several are asked in the order of registration. Error: InvalidArgument for an empty or taken name or no
-  /// builder.
+  /// Adds a pipeline under SDPBackend::Overrideable; several are asked in the order of registration. Error: InvalidArgument for an empty or
+  /// taken name or no builder.
   Result<void> registerPipeline(OverridePipeline pipeline) const;
 
   EngineCounters counters() const;

@@ -30,9 +30,9 @@ std::string_view name(KernelSource source);
 
 /// What the host planner found out about the mask; all 0 when no host plan was needed.
 struct PlanStatistics {
-  bool hostPlan = false;  ///< false: the kernel narrows its key range by itself (or there is no mask)
+  bool hostPlan = false; ///< false: the kernel narrows its key range by itself (or there is no mask)
   std::int64_t visibleBlocks = 0, fullBlocks = 0, totalBlocks = 0; ///< of tileRows x tileCols, over all batches and heads
-  std::int64_t elementsEvaluated = 0; ///< pairs that intervals could not decide
+  std::int64_t elementsEvaluated = 0;                              ///< pairs that intervals could not decide
 };
 
 /// How a forward call went. Times in nanoseconds.
@@ -62,7 +62,8 @@ public:
   Kernel &operator=(Kernel &&) noexcept;
 
   /// Computes `call` with this kernel. mod, backends and tiles of the call are not looked at: the kernel carries its formula. Errors:
-  /// InvalidArgument when the call is not of the class the kernel was compiled for (dtypes, D, Dv, strides, captures), IndexOutOfRange (A10).
+  /// InvalidArgument when the call is not of the class the kernel was compiled for (dtypes, D, Dv, strides, captures), IndexOutOfRange
+  /// (A10).
   Result<ForwardReport> forward(const ForwardCall &call) const;
 
   /// The image as bytes, with a checksum. Error: Unsupported for a host callable.
@@ -70,8 +71,8 @@ public:
   /// Writes the image to a file (staged beside it, then renamed: never half a file). Error: Io.
   Result<void> save(const std::string &path) const;
 
-  /// Reads what save() wrote. The image is machine code: load only files that you trust as you would a shared library. Errors: Io for what is
-  /// no image or not intact, Unsupported for another CPU or ABI.
+  /// Reads what save() wrote. The image is machine code: load only files that you trust as you would a shared library. Errors: Io for what
+  /// is no image or not intact, Unsupported for another CPU or ABI.
   static Result<Kernel> load(const std::string &path, Hooks hooks = {});
   static Result<Kernel> fromBytes(std::span<const std::byte> bytes, Hooks hooks = {});
 

@@ -10,7 +10,8 @@
 //   max [B, Hq, M]         largest score of each row, same dtype as lse
 //
 // Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
-// except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are only read.
+// except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are
+// only read.
 #pragma once
 
 #include "attnjit/Backend.h"
@@ -49,7 +50,7 @@ struct ForwardCall {
   Mod mod;
   TensorRef q, k, v, out;
   std::optional<TensorRef> lse, max;
-  std::optional<double> scale;        ///< default 1 / sqrt(D)
+  std::optional<double> scale; ///< default 1 / sqrt(D)
   std::vector<CaptureArgument> captures;
   std::optional<BackendSet> backends; ///< default: SdpaKernelScope::current()
   int threads = 0;                    ///< at most this many workers; 0 = the engine's setting. Never changes the result.
@@ -61,7 +62,7 @@ struct Problem {
   std::int64_t B = 0, Bkv = 0, Hq = 0, Hkv = 0, M = 0, N = 0, D = 0, Dv = 0;
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   double scale = 1;
-  bool contiguous = true;      ///< the last strides of q, k and v are 1
+  bool contiguous = true; ///< the last strides of q, k and v are 1
   bool hasMask = false;
   bool scoreIsIdentity = true;
   bool wantsLse = false, wantsMax = false;

@@ -41,26 +41,28 @@ Result<void> checkInputs(const ForwardCall &call, bool needsData) {
   const TensorRef &q = call.q, &k = call.k, &v = call.v;
   for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
     if (tensor->dtype != q.dtype)
-      return invalidTensor(name, fmt::format("its dtype is {}, that of q is {}; convert one of them", attnjit::name(tensor->dtype), attnjit::name(q.dtype)));
+      return invalidTensor(
+          name, fmt::format("its dtype is {}, that of q is {}; convert one of them", attnjit::name(tensor->dtype), attnjit::name(q.dtype)));
 
   for (auto [name, tensor] : {std::pair{"q", &q}, {"v", &v}})
     if (tensor->sizes[3] < 1 || tensor->sizes[3] > kMaxHeadDim)
-      return invalidTensor(name, fmt::format("its last size, the head dimension, is {}; it must be 1 to {} (sizes {})", tensor->sizes[3], kMaxHeadDim,
-                                             sizesText(*tensor)));
+      return invalidTensor(name, fmt::format("its last size, the head dimension, is {}; it must be 1 to {} (sizes {})", tensor->sizes[3],
+                                             kMaxHeadDim, sizesText(*tensor)));
   if (k.sizes[3] != q.sizes[3])
-    return invalidTensor("k", fmt::format("its head dimension is {}, that of q is {}; they must be equal (k {}, q {})", k.sizes[3], q.sizes[3], sizesText(k),
-                                          sizesText(q)));
+    return invalidTensor("k", fmt::format("its head dimension is {}, that of q is {}; they must be equal (k {}, q {})", k.sizes[3],
+                                          q.sizes[3], sizesText(k), sizesText(q)));
   for (int dim : {1, 2})
     if (v.sizes[dim] != k.sizes[dim])
-      return invalidTensor("v", fmt::format("its {} (dimension {}) is {}, that of k is {}; they must be equal (v {}, k {})", letterOf(dim, false), dim,
-                                            v.sizes[dim], k.sizes[dim], sizesText(v), sizesText(k)));
+      return invalidTensor("v", fmt::format("its {} (dimension {}) is {}, that of k is {}; they must be equal (v {}, k {})",
+                                            letterOf(dim, false), dim, v.sizes[dim], k.sizes[dim], sizesText(v), sizesText(k)));
   for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
     if (tensor->sizes[0] != q.sizes[0] && tensor->sizes[0] != 1)
-      return invalidTensor(name, fmt::format("its batch is {}, that of q is {}; it must be the same, or 1 to be shared ({} {}, q {})", tensor->sizes[0], q.sizes[0],
-                                             name, sizesText(*tensor), sizesText(q)));
+      return invalidTensor(name, fmt::format("its batch is {}, that of q is {}; it must be the same, or 1 to be shared ({} {}, q {})",
+                                             tensor->sizes[0], q.sizes[0], name, sizesText(*tensor), sizesText(q)));
   const std::int64_t Hq = q.sizes[1], Hkv = k.sizes[1];
   if (Hq != 0 && (Hkv == 0 || Hq % Hkv != 0))
-    return invalidTensor("k", fmt::format("its head count is {}, that of q is {}; q's must be a multiple of it (grouped heads, A4)", Hkv, Hq));
+    return invalidTensor("k",
+                         fmt::format("its head count is {}, that of q is {}; q's must be a multiple of it (grouped heads, A4)", Hkv, Hq));
   return {};
 }
 
@@ -93,8 +95,10 @@ Result<void> checkAliasing(const ForwardCall &call) {
       // Both start at the same element, or one leaves no gap in which the other could lie.
       const bool sameStart = output.tensor->data == other.tensor->data && written.end > written.begin && touched.end > touched.begin;
       if (sameStart || (written.intersects(touched) && (isGapless(*output.tensor) || isGapless(*other.tensor))))
-        return invalidTensor(output.name, fmt::format("it shares memory with {}; results are written while operands are still read, so give it memory of its own",
-                                                      other.name));
+        return invalidTensor(
+            output.name,
+            fmt::format("it shares memory with {}; results are written while operands are still read, so give it memory of its own",
+                        other.name));
     }
   }
   return {};
@@ -186,7 +190,9 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
   if (Result<void> out = checkOutput("out", call.out, call.q.dtype, sizes, needsData); !out)
     return out.error();
   if (call.out.sizes[3] > 1 && call.out.strides[3] != 1) // A12: kernels write whole vectors of a row
-    return invalidTensor("out", fmt::format("its last stride is {}; the columns of a row of the output must lie side by side (last stride 1)", call.out.strides[3]));
+    return invalidTensor("out",
+                         fmt::format("its last stride is {}; the columns of a row of the output must lie side by side (last stride 1)",
+                                     call.out.strides[3]));
   for (auto [name, rows] : {std::pair{"lse", &call.lse}, {"max", &call.max}})
     if (*rows)
       if (Result<void> checked = checkOutput(name, **rows, rowType, std::span(sizes).first(3), needsData); !checked)

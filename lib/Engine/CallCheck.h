@@ -16,7 +16,7 @@ enum class CheckFor { Shapes, Launch };
 /// A call that is in order, in the form that selection and launch need.
 struct CheckedCall {
   Problem problem;
-  KernelArgs args{}; ///< dims, operands and scale are set; the rest belongs to the launch
+  KernelArgs args{};               ///< dims, operands and scale are set; the rest belongs to the launch
   std::vector<TensorRef> captures; ///< in the order of formula.captures
   std::vector<ScalarArg> scalars;  ///< in the order of formula.scalars
   expr::Bindings bindings() const { return {captures, scalars}; }

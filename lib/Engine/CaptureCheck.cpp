@@ -32,26 +32,31 @@ std::string namesText(const std::vector<CaptureInfo> &captures) {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
-Error invalidCapture(const CaptureInfo &info, std::string why) { return {ErrorCode::InvalidArgument, fmt::format("capture '{}': {}", info.name, why)}; }
+Error invalidCapture(const CaptureInfo &info, std::string why) {
+  return {ErrorCode::InvalidArgument, fmt::format("capture '{}': {}", info.name, why)};
+}
 
 /// The arguments in the order of mod.captures, whichever way the call names them.
 Result<std::vector<const CaptureValue *>> arrange(const ForwardCall &call, const std::vector<CaptureInfo> &declared) {
   std::vector<const CaptureValue *> values(declared.size(), nullptr);
   const auto unnamed = [](const CaptureArgument &argument) { return argument.name.empty(); };
   const bool positional = !call.captures.empty() && unnamed(call.captures.front());
-  if (!std::all_of(call.captures.begin(), call.captures.end(), [&](const CaptureArgument &argument) { return unnamed(argument) == positional; }))
+  if (!std::all_of(call.captures.begin(), call.captures.end(),
+                   [&](const CaptureArgument &argument) { return unnamed(argument) == positional; }))
     return Error{ErrorCode::InvalidArgument, "captures: some have names and some have none; name all of them or none"};
 
   if (positional && call.captures.size() > declared.size())
-    return Error{ErrorCode::InvalidArgument, fmt::format("captures: {} values were given by position, the formula declares {} ({})", call.captures.size(),
-                                                         declared.size(), namesText(declared))};
+    return Error{ErrorCode::InvalidArgument, fmt::format("captures: {} values were given by position, the formula declares {} ({})",
+                                                         call.captures.size(), declared.size(), namesText(declared))};
   for (std::size_t i = 0; i < call.captures.size(); ++i) {
     const CaptureArgument &argument = call.captures[i];
     std::size_t place = i;
     if (!positional) {
-      const auto found = std::find_if(declared.begin(), declared.end(), [&](const CaptureInfo &info) { return info.name == argument.name; });
+      const auto found =
+          std::find_if(declared.begin(), declared.end(), [&](const CaptureInfo &info) { return info.name == argument.name; });
       if (found == declared.end())
-        return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}': the formula declares no capture of that name (it has: {})", argument.name, namesText(declared))};
+        return Error{ErrorCode::InvalidArgument, fmt::format("capture '{}': the formula declares no capture of that name (it has: {})",
+                                                             argument.name, namesText(declared))};
       place = static_cast<std::size_t>(found - declared.begin());
     }
     if (values[place])
@@ -64,23 +69,31 @@ Result<std::vector<const CaptureValue *>> arrange(const ForwardCall &call, const
   return values;
 }
 
-Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
+ScalarArg floatSlot(double value) {
   ScalarArg slot{};
+  slot.f = value;
+  return slot;
+}
+
+ScalarArg intSlot(std::int64_t value) {
+  ScalarArg slot{};
+  slot.i = value;
+  return slot;
+}
+
+/// Widening is fine (bool to int, int to float), as in Python; nothing is narrowed.
+Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
+  const auto *number = std::get_if<double>(&value);
   const auto *integer = std::get_if<std::int64_t>(&value);
   const auto *boolean = std::get_if<bool>(&value);
-  if (info.dtype == DType::F64) {
-    if (const auto *number = std::get_if<double>(&value))
-      return slot.f = *number, slot;
-    if (integer)
-      return slot.f = static_cast<double>(*integer), slot;
-  } else if (info.dtype == DType::I64) {
-    if (integer)
-      return slot.i = *integer, slot;
-    if (boolean)
-      return slot.i = *boolean, slot;
-  } else if (boolean) {
-    return slot.i = *boolean, slot;
-  }
+  if (info.dtype == DType::F64 && number)
+    return floatSlot(*number);
+  if (info.dtype == DType::F64 && integer)
+    return floatSlot(static_cast<double>(*integer));
+  if (info.dtype == DType::I64 && integer)
+    return intSlot(*integer);
+  if (info.dtype != DType::F64 && boolean)
+    return intSlot(*boolean);
   return invalidCapture(info, fmt::format("the formula was parsed for {}, the call gives {}", declaredText(info), givenText(value)));
 }
 

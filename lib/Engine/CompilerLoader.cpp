@@ -46,8 +46,8 @@ Result<compiler::CompilerInterface *> openCompiler(const std::string &path) {
     return Error{ErrorCode::Unsupported, fmt::format("{} is no attnjit compiler: it has no symbol {}", path, kEntry)};
   compiler::CompilerInterface *found = entry();
   if (found->buildId() != compiler::buildId())
-    return Error{ErrorCode::Unsupported,
-                 fmt::format("{} is of build {}, this library of build {}; install both from one build", path, found->buildId(), compiler::buildId())};
+    return Error{ErrorCode::Unsupported, fmt::format("{} is of build {}, this library of build {}; install both from one build", path,
+                                                     found->buildId(), compiler::buildId())};
   return found;
 }
 
@@ -60,10 +60,10 @@ Result<compiler::CompilerInterface *> loadCompiler(const std::string &option) {
       return found;
     tried += fmt::format("\n  {}: {}", path, found.error().message);
   }
-  return Error{ErrorCode::Unsupported,
-               fmt::format("this kernel is in no cache and there is no compiler to make it. Looked for:{}\nInstall {} beside libattnjit.so, name it with EngineOptions::compilerLibrary "
-                           "or $ATTNJIT_COMPILER_LIBRARY, or run saved images (Kernel::load).",
-                           tried, kLibrary)};
+  return Error{ErrorCode::Unsupported, fmt::format("this kernel is in no cache and there is no compiler to make it. Looked for:{}\nInstall "
+                                                   "{} beside libattnjit.so, name it with EngineOptions::compilerLibrary "
+                                                   "or $ATTNJIT_COMPILER_LIBRARY, or run saved images (Kernel::load).",
+                                                   tried, kLibrary)};
 }
 
 /// What one engine has found; a failure is not kept, because the library may be installed meanwhile.

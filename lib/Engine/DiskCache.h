@@ -1,8 +1,9 @@
 // Images on disk, one file per key, in a directory that nobody else can write.
 //
-// The directory holds machine code that will be run, so it is trusted only if this user owns it and no one else may enter it (0700), and each file only if
-// this user owns it and it passes its checksum. Whatever is missing, unreadable, foreign or corrupt is a miss; whatever cannot be written is left unwritten.
-// Nothing here ever fails a call. Writers stage and rename, so any number of processes may share a directory.
+// The directory holds machine code that will be run, so it is trusted only if this user owns it and no one else may enter it (0700), and
+// each file only if this user owns it and it passes its checksum. Whatever is missing, unreadable, foreign or corrupt is a miss; whatever
+// cannot be written is left unwritten. Nothing here ever fails a call. Writers stage and rename, so any number of processes may share a
+// directory.
 #pragma once
 
 #include "Engine/Hashing.h"

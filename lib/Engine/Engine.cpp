@@ -1,7 +1,7 @@
 #include "attnjit/Engine.h"
 
 #include "Engine/EngineImpl.h"
-#include "Engine/Launch.h"
+#include "Engine/Guard.h"
 
 #include <fmt/format.h>
 
@@ -10,9 +10,10 @@ namespace attnjit::inline v0 {
 namespace {
 
 std::string problemLine(const Problem &problem) {
-  return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides, {}, {} indices{}", name(problem.qType), problem.B, problem.Hq, problem.M, problem.D,
-                     name(problem.kvType), problem.Bkv, problem.Hkv, problem.N, problem.D, problem.Dv, problem.contiguous ? "contiguous" : "general",
-                     problem.hasMask ? "masked" : "no mask", problem.narrowIndices ? "32-bit" : "64-bit", problem.checkedIndices ? " checked at run time" : "");
+  return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides, {}, {} indices{}", name(problem.qType),
+                     problem.B, problem.Hq, problem.M, problem.D, name(problem.kvType), problem.Bkv, problem.Hkv, problem.N, problem.D,
+                     problem.Dv, problem.contiguous ? "contiguous" : "general", problem.hasMask ? "masked" : "no mask",
+                     problem.narrowIndices ? "32-bit" : "64-bit", problem.checkedIndices ? " checked at run time" : "");
 }
 
 std::string verdict(const BackendReport &report, bool chosen) {
@@ -32,7 +33,8 @@ std::string ExplainReport::text() const {
     const bool isChosen = !found && report.allowed && report.accepted;
     found |= isChosen;
     const bool registered = report.backend == SDPBackend::Overrideable && report.pipeline != name(report.backend);
-    text += fmt::format("{}{}: {}\n", name(report.backend), registered ? fmt::format(" '{}'", report.pipeline) : "", verdict(report, isChosen));
+    text +=
+        fmt::format("{}{}: {}\n", name(report.backend), registered ? fmt::format(" '{}'", report.pipeline) : "", verdict(report, isChosen));
     for (const BackendReason &reason : report.reasons)
       text += fmt::format("  {:12} {}\n", reason.predicate, reason.ok ? "ok" : reason.detail);
   }

@@ -1,5 +1,6 @@
 #include "Engine/EngineImpl.h"
 
+#include "Engine/Guard.h"
 #include "Engine/Launch.h"
 #include "Runtime/ThreadPool.h"
 
@@ -44,7 +45,8 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
 
 /// The cache key: everything that is compiled in, and by what.
 Hash128 keyOf(const compiler::KernelSpec &spec, std::string_view pipeline) {
-  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), pipeline, compiler::print(spec));
+  const std::string text =
+      fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), pipeline, compiler::print(spec));
   return hashBytes(text.data(), text.size());
 }
 
@@ -75,7 +77,8 @@ Result<compiler::CompileOptions> compileOptions(const StageOptions &stages) {
   if (!stages.stopAfter.empty()) {
     options.stopAfter = compiler::parseStage(stages.stopAfter);
     if (!options.stopAfter)
-      return Error{ErrorCode::InvalidArgument, fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stages.stopAfter)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stages.stopAfter)};
   }
   return options;
 }
@@ -87,7 +90,8 @@ Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
     if (Result<void> hooks = checkHooks(options.hooks); !hooks)
       return hooks.error();
     if (options.threads < 0)
-      return Error{ErrorCode::InvalidArgument, fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
     Result<TargetDesc> target = parseTarget(options.target);
     if (!target)
       return target.error();
@@ -131,7 +135,9 @@ PipelineList EngineImpl::pipelines() const {
 }
 
 Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
-  auto refuse = [&](std::string_view why) { return Error{ErrorCode::InvalidArgument, fmt::format("pipeline '{}': {}", pipeline.name, why)}; };
+  auto refuse = [&](std::string_view why) {
+    return Error{ErrorCode::InvalidArgument, fmt::format("pipeline '{}': {}", pipeline.name, why)};
+  };
   if (pipeline.name.empty() || parseSDPBackend(pipeline.name))
     return refuse("it needs a name of its own, different from those of the built-in backends");
   if (!pipeline.build)
@@ -185,8 +191,8 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
   return spec;
 }
 
-/// The kernel for a call: by its class from memory, else by selection, key, disk and compiler. Predicates of registered pipelines may look at lengths, which are no part of
-/// the class, so selection runs every time when there are any.
+/// The kernel for a call: by its class from memory, else by selection, key, disk and compiler. Predicates of registered pipelines may look
+/// at lengths, which are no part of the class, so selection runs every time when there are any.
 Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked) {
   const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
   const PipelineList known = allowed.contains(SDPBackend::Overrideable) ? pipelines() : PipelineList{};
@@ -211,7 +217,8 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
 }
 
 /// Error: NoBackend when the pipeline refuses after all.
-Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem, const Hash128 &fingerprint) {
+Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem,
+                                                    const Hash128 &fingerprint) {
   const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, call.mod);
   const Hash128 key = keyOf(spec, candidate.report.pipeline);
   Obtained how;
@@ -250,8 +257,8 @@ Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, 
   }
   ++compiles;
   how.source = KernelSource::Compiled;
-  log(LogLevel::Info, fmt::format("compiled {} for {} in {:.1f} ms ({} bytes)", image->meta.pipeline, image->meta.cpu, static_cast<double>(how.compileNs) * 1e-6,
-                                  image->code.size()));
+  log(LogLevel::Info, fmt::format("compiled {} for {} in {:.1f} ms ({} bytes)", image->meta.pipeline, image->meta.cpu,
+                                  static_cast<double>(how.compileNs) * 1e-6, image->code.size()));
   if (disk) {
     if (Result<void> stored = disk->store(key, *image); stored)
       ++diskWrites;
@@ -280,23 +287,26 @@ KernelPtr EngineImpl::loadFromDisk(const compiler::KernelSpec &spec, const Hash1
   return *kernel;
 }
 
-Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem, const Mod &mod) {
+Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem,
+                                              const Mod &mod) {
   const PipelineContext context{mod, [&]() -> Result<std::string> {
-    Result<compiler::CompilerInterface *> compiler = findCompiler();
-    if (!compiler)
-      return compiler.error();
-    compiler::KernelSpec attn = spec;
-    attn.backend = SDPBackend::Math; // the attn stage is the same for every backend; MATH takes all
-    std::string text;
-    compiler::CompileOptions options;
-    options.stopAfter = compiler::Stage::Attn;
-    options.onStage = [&](compiler::Stage, std::string_view stage) { text = stage; };
-    if (Result<KernelImage> compiled = (*compiler)->compile(attn, options); !compiled)
-      return compiled.error();
-    return text;
-  }};
+                                  Result<compiler::CompilerInterface *> compiler = findCompiler();
+                                  if (!compiler)
+                                    return compiler.error();
+                                  compiler::KernelSpec attn = spec;
+                                  attn.backend = SDPBackend::Math; // the attn stage is the same for every backend; MATH takes all
+                                  std::string text;
+                                  compiler::CompileOptions options;
+                                  options.stopAfter = compiler::Stage::Attn;
+                                  options.onStage = [&](compiler::Stage, std::string_view stage) { text = stage; };
+                                  if (Result<KernelImage> compiled = (*compiler)->compile(attn, options); !compiled)
+                                    return compiled.error();
+                                  return text;
+                                }};
 
-  auto fail = [&](std::string_view why) { return Error{ErrorCode::Internal, fmt::format("pipeline '{}': its builder {}", pipeline.name, why)}; };
+  auto fail = [&](std::string_view why) {
+    return Error{ErrorCode::Internal, fmt::format("pipeline '{}': its builder {}", pipeline.name, why)};
+  };
   std::optional<Result<BuiltPipeline>> built;
   try {
     built = pipeline.build(problem, context);
@@ -343,7 +353,10 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
   if (!checked)
     return checked.error();
   if (checked->problem.forGpu)
-    return Error{ErrorCode::Unsupported, fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them", target.cpu)};
+    return Error{
+        ErrorCode::Unsupported,
+        fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them",
+                    target.cpu)};
   const bool noRows = checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0;
   if (noRows)
     return ForwardReport{};
@@ -400,15 +413,18 @@ Result<Kernel> EngineImpl::compileStages(const ForwardCall &call, const StageOpt
     return checked.error();
   const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
   const std::vector<Candidate> candidates = judge(checked->problem, allowed, {});
-  const auto chosen = std::find_if(candidates.begin(), candidates.end(), [](const Candidate &c) { return c.report.allowed && c.report.accepted; });
+  const auto chosen =
+      std::find_if(candidates.begin(), candidates.end(), [](const Candidate &c) { return c.report.allowed && c.report.accepted; });
   if (chosen == candidates.end())
     return noBackendError(candidates);
   Result<compiler::CompilerInterface *> compiler = findCompiler();
   if (!compiler)
     return compiler.error();
   Result<KernelImage> image = (*compiler)->compile(specOf(checked->problem, chosen->report.backend, call.mod), *compileWith);
-  if (!image)
-    return ++compileFailures, image.error();
+  if (!image) {
+    ++compileFailures;
+    return image.error();
+  }
   ++compiles;
   Result<KernelPtr> kernel = loadImage(std::move(*image), call.mod, site);
   if (!kernel)
@@ -422,13 +438,16 @@ Result<Kernel> EngineImpl::compileFrom(std::string_view stageName, std::string_v
     return compileWith.error();
   const std::optional<compiler::Stage> stage = compiler::parseStage(stageName);
   if (!stage)
-    return Error{ErrorCode::InvalidArgument, fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stageName)};
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("unknown stage '{}'; the stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stageName)};
   Result<compiler::CompilerInterface *> compiler = findCompiler();
   if (!compiler)
     return compiler.error();
   Result<KernelImage> image = (*compiler)->compileFrom(*stage, text, *compileWith);
-  if (!image)
-    return ++compileFailures, image.error();
+  if (!image) {
+    ++compileFailures;
+    return image.error();
+  }
   ++compiles;
   Result<Mod> mod = modOf(image->meta);
   if (!mod)

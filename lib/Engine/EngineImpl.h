@@ -44,10 +44,12 @@ private:
 
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
   Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);
-  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem, const engine::Hash128 &fingerprint);
+  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem,
+                              const engine::Hash128 &fingerprint);
   Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
-  Result<engine::KernelPtr> buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem, const Mod &mod);
+  Result<engine::KernelPtr> buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem,
+                                            const Mod &mod);
   compiler::KernelSpec specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const;
   engine::PipelineList pipelines() const;
   void log(LogLevel level, std::string_view message) const;

@@ -2,13 +2,13 @@
 
 #include "Engine/CallCheck.h"
 #include "Engine/Files.h"
+#include "Engine/Guard.h"
 #include "Engine/KernelImpl.h"
 #include "Engine/Launch.h"
 #include "Runtime/ThreadPool.h"
 #include "Support/TargetDesc.h"
 
 #include <array>
-#include <exception>
 #include <fmt/format.h>
 
 namespace attnjit {
@@ -22,8 +22,9 @@ constexpr std::size_t kMaxImageBytes = std::size_t{256} << 20;
 
 /// Metadata come from a file: a launch must not divide by them or index with them before they were looked at.
 Result<void> checkMetadata(const ImageMetadata &meta) {
-  const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 && meta.tileRows <= (1 << 20) &&
-                     meta.tileCols >= 1 && meta.tileCols <= (1 << 20) && meta.workspaceBytes <= (std::uint64_t{1} << 40);
+  const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 &&
+                     meta.tileRows <= (1 << 20) && meta.tileCols >= 1 && meta.tileCols <= (1 << 20) &&
+                     meta.workspaceBytes <= (std::uint64_t{1} << 40);
   const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType);
   if (sizes && types)
     return {};
@@ -40,7 +41,8 @@ Result<void> checkCpu(const ImageMetadata &meta) {
   if (!wanted)
     return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for '{}', which this library does not know", meta.cpu)};
   if (wanted->vectorBits > host->vectorBits)
-    return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for {} ({}); this CPU is {}", meta.cpu, meta.features, host->cpu)};
+    return Error{ErrorCode::Unsupported,
+                 fmt::format("the kernel was compiled for {} ({}); this CPU is {}", meta.cpu, meta.features, host->cpu)};
   return {};
 }
 

@@ -20,9 +20,9 @@ struct KernelImpl {
   std::shared_ptr<const runtime::ImageMapping> mapping; ///< CPU code
   std::vector<std::byte> unmapped;                      ///< PTX, code for another CPU, or nothing when a compilation stopped early
   HostKernel host;
-  Mod mod;                                              ///< what Kernel::forward binds captures with
+  Mod mod; ///< what Kernel::forward binds captures with
   std::shared_ptr<runtime::CpuLauncher> launcher;
-  int threads = 1;                                      ///< when a call does not say
+  int threads = 1; ///< when a call does not say
 
   std::span<const std::byte> code() const { return mapping ? mapping->code() : std::span<const std::byte>(unmapped); }
 };
@@ -37,8 +37,8 @@ struct LaunchSite {
   int threads = 1;
 };
 
-/// Maps the image's code if this CPU can run it; a kernel for another machine can be kept and saved, and launch() refuses it. Errors: Io for metadata that make
-/// no sense, Unsupported when the system gives no executable memory.
+/// Maps the image's code if this CPU can run it; a kernel for another machine can be kept and saved, and launch() refuses it. Errors: Io
+/// for metadata that make no sense, Unsupported when the system gives no executable memory.
 Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site);
 
 /// Error: Unsupported, naming both CPUs.

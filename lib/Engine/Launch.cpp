@@ -2,6 +2,7 @@
 
 #include "BlockMask/Planner.h"
 
+#include <exception>
 #include <fmt/format.h>
 
 namespace attnjit::engine {
@@ -27,10 +28,10 @@ Error outOfRangeError(std::int64_t status, const KernelArgs &args, const ModImpl
   std::string captures;
   for (const expr::CaptureDecl &capture : mod.formula.captures)
     captures += fmt::format("{}'{}'", captures.empty() ? "" : ", ", capture.name);
-  return {ErrorCode::IndexOutOfRange,
-          fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is {} (A10). The output is not usable. Clamp the index in the "
-                      "formula, or capture a larger tensor.",
-                      captures, positionText(runtime::decodeStatus(status, args)))};
+  return {ErrorCode::IndexOutOfRange, fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is "
+                                                  "{} (A10). The output is not usable. Clamp the index in the "
+                                                  "formula, or capture a larger tensor.",
+                                                  captures, positionText(runtime::decodeStatus(status, args)))};
 }
 
 /// One tile of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out.
@@ -57,7 +58,8 @@ Result<ForwardReport> runHostKernel(const KernelImpl &kernel, const ForwardCall 
 
 Result<void> checkLaunchable(const KernelImpl &kernel) {
   if (kernel.meta.kind == ImageKind::Ptx)
-    return Error{ErrorCode::Unsupported, fmt::format("the kernel is PTX for {}; this version compiles for GPUs but does not launch on them", kernel.meta.cpu)};
+    return Error{ErrorCode::Unsupported,
+                 fmt::format("the kernel is PTX for {}; this version compiles for GPUs but does not launch on them", kernel.meta.cpu)};
   if (Result<void> cpu = kernel.unmapped.empty() ? Result<void>() : checkCpu(kernel.meta); !cpu)
     return cpu;
   if (!kernel.mapping)
@@ -94,7 +96,8 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
   if (meta.narrowIndices && !problem.narrowIndices)
     return Error{ErrorCode::InvalidArgument, "the kernel was compiled for sizes and integers within +-2^30, the call has larger ones"};
   if (!meta.checkedIndices && problem.checkedIndices)
-    return Error{ErrorCode::InvalidArgument, "the kernel was compiled without checks of captured indices, because they were proved in bounds for the sizes it was prepared with; for "
+    return Error{ErrorCode::InvalidArgument, "the kernel was compiled without checks of captured indices, because they were proved in "
+                                             "bounds for the sizes it was prepared with; for "
                                              "this call they could leave the tensor. Prepare it with these sizes"};
   return {};
 }
@@ -126,7 +129,8 @@ Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const
   plan::Plan plan;
   if (planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
-    plan = plan::buildPlan(mod.formula, checked.bindings(), {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
+    plan = plan::buildPlan(mod.formula, checked.bindings(),
+                           {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
     args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
@@ -135,8 +139,10 @@ Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const
   }
 
   const Clock::time_point start = Clock::now();
-  const runtime::LaunchShape shape{problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows, kernel.meta.workspaceBytes, pairs * pairFlops};
-  Result<runtime::LaunchResult> ran = kernel.launcher->launch(kernel.mapping->entry(), args, shape, call.threads > 0 ? call.threads : kernel.threads);
+  const runtime::LaunchShape shape{problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows,
+                                   kernel.meta.workspaceBytes, pairs * pairFlops};
+  Result<runtime::LaunchResult> ran =
+      kernel.launcher->launch(kernel.mapping->entry(), args, shape, call.threads > 0 ? call.threads : kernel.threads);
   if (!ran)
     return ran.error();
   report.runNs = nanosecondsSince(start);

@@ -1,6 +1,6 @@
 #include "Engine/MemoryCache.h"
 
-#include "Engine/Launch.h"
+#include "Engine/Guard.h"
 
 namespace attnjit::engine {
 

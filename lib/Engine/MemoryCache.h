@@ -1,8 +1,8 @@
 // Loaded kernels by key: single-flight, least recently used leave first.
 //
 // Two ways in. A *fingerprint* is a cheap hash of a call's class, good enough for the hot path; it remembers to which key that class
-// was resolved. A *key* is the hash of everything that is compiled in. obtain() makes a missing kernel exactly once, whatever number of threads ask: the
-// first one makes it, the others wait and get the same kernel or the same error. Errors are not kept.
+// was resolved. A *key* is the hash of everything that is compiled in. obtain() makes a missing kernel exactly once, whatever number of
+// threads ask: the first one makes it, the others wait and get the same kernel or the same error. Errors are not kept.
 #pragma once
 
 #include "Engine/Hashing.h"
@@ -34,8 +34,8 @@ public:
     Result<KernelPtr> kernel;
     bool made = false; ///< by this call: false for a hit and for those who waited
   };
-  /// The kernel of `key`, made by `make` if need be, and remembered for `fingerprint`. `make` runs unlocked and may use the cache for other keys;
-  /// asking for the same key from inside is answered with an error.
+  /// The kernel of `key`, made by `make` if need be, and remembered for `fingerprint`. `make` runs unlocked and may use the cache for other
+  /// keys; asking for the same key from inside is answered with an error.
   Obtained obtain(const Hash128 &key, const Hash128 &fingerprint, const std::function<Result<KernelPtr>()> &make);
 
   void clear();

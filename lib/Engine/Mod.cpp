@@ -1,12 +1,12 @@
 #include "attnjit/Mod.h"
 
+#include "Engine/Guard.h"
 #include "Engine/Hashing.h"
 #include "Engine/ModImpl.h"
 #include "Expr/Analysis.h"
 #include "Expr/Frontend.h"
 
 #include <algorithm>
-#include <bit>
 #include <fmt/format.h>
 
 namespace attnjit::inline v0 {
@@ -25,7 +25,8 @@ Result<void> checkCaptures(const std::vector<CaptureInfo> &captures) {
       if (captures[j].name == capture.name)
         return refuse(fmt::format("capture {} has the same name", j));
     if (capture.rank != CaptureInfo::kNumber && (capture.rank < 0 || capture.rank > kMaxRank))
-      return refuse(fmt::format("rank {} is not possible; a tensor has 0 to {} dimensions, a number has CaptureInfo::kNumber", capture.rank, kMaxRank));
+      return refuse(fmt::format("rank {} is not possible; a tensor has 0 to {} dimensions, a number has CaptureInfo::kNumber", capture.rank,
+                                kMaxRank));
     if (capture.rank == CaptureInfo::kNumber && capture.dtype != DType::F64 && capture.dtype != DType::I64 && capture.dtype != DType::Bool)
       return refuse(fmt::format("a number is f64, i64 or bool, not {}", name(capture.dtype)));
   }
@@ -42,9 +43,7 @@ template <typename Decl> int indexOf(const std::vector<Decl> &table, const std::
   return found == table.end() ? -1 : static_cast<int>(found - table.begin());
 }
 
-DType numberType(expr::Kind kind) {
-  return kind == expr::Kind::Float ? DType::F64 : kind == expr::Kind::Int ? DType::I64 : DType::Bool;
-}
+DType numberType(expr::Kind kind) { return kind == expr::Kind::Float ? DType::F64 : kind == expr::Kind::Int ? DType::I64 : DType::Bool; }
 
 } // namespace
 
@@ -81,7 +80,8 @@ bool ModImpl::indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std
       return lastProof;
   }
   const expr::Box box{.bHi = B - 1, .hHi = Hq - 1, .qHi = M - 1, .kvHi = N - 1};
-  const bool proof = expr::indicesProvedInBounds(formula, formula.score, box, bindings) && expr::indicesProvedInBounds(formula, formula.mask, box, bindings);
+  const bool proof = expr::indicesProvedInBounds(formula, formula.score, box, bindings) &&
+                     expr::indicesProvedInBounds(formula, formula.mask, box, bindings);
   std::lock_guard lock(proofMutex);
   provedFor = std::move(question);
   lastProof = proof;
@@ -106,29 +106,33 @@ Mod &Mod::operator=(Mod &&other) noexcept {
 }
 
 Result<Mod> Mod::parse(std::string_view scoreMod, std::string_view maskMod, std::vector<CaptureInfo> captures) {
-  if (Result<void> checked = checkCaptures(captures); !checked)
-    return checked.error();
-  std::vector<expr::CaptureInfo> infos;
-  for (const CaptureInfo &capture : captures)
-    infos.push_back({capture.name, capture.dtype, capture.rank});
-  Result<expr::Formula> formula = expr::parseFormula({scoreMod, maskMod}, infos);
-  if (!formula)
-    return formula.error();
-  return Mod(makeModImpl(std::move(*formula), std::move(captures)));
+  return engine::guarded([&]() -> Result<Mod> {
+    if (Result<void> checked = checkCaptures(captures); !checked)
+      return checked.error();
+    std::vector<expr::CaptureInfo> infos;
+    for (const CaptureInfo &capture : captures)
+      infos.push_back({capture.name, capture.dtype, capture.rank});
+    Result<expr::Formula> formula = expr::parseFormula({scoreMod, maskMod}, infos);
+    if (!formula)
+      return formula.error();
+    return Mod(makeModImpl(std::move(*formula), std::move(captures)));
+  });
 }
 
 Result<Mod> Mod::parseCanonical(std::string_view text) {
-  Result<expr::Formula> formula = expr::parseCanonical(text);
-  if (!formula)
-    return formula.error();
-  std::vector<CaptureInfo> captures;
-  for (const expr::CaptureDecl &capture : formula->captures)
-    captures.push_back({capture.name, capture.dtype, capture.rank});
-  for (const expr::ScalarDecl &scalar : formula->scalars)
-    captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
-  if (Result<void> checked = checkCaptures(captures); !checked)
-    return checked.error();
-  return Mod(makeModImpl(std::move(*formula), std::move(captures)));
+  return engine::guarded([&]() -> Result<Mod> {
+    Result<expr::Formula> formula = expr::parseCanonical(text);
+    if (!formula)
+      return formula.error();
+    std::vector<CaptureInfo> captures;
+    for (const expr::CaptureDecl &capture : formula->captures)
+      captures.push_back({capture.name, capture.dtype, capture.rank});
+    for (const expr::ScalarDecl &scalar : formula->scalars)
+      captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
+    if (Result<void> checked = checkCaptures(captures); !checked)
+      return checked.error();
+    return Mod(makeModImpl(std::move(*formula), std::move(captures)));
+  });
 }
 
 const std::vector<CaptureInfo> &Mod::captures() const { return program->captures; }

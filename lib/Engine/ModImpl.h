@@ -27,11 +27,11 @@ struct ModImpl {
   expr::Hash128 textHash; ///< of canonicalText, names of captures included
   bool hasMask = false;
   bool scoreIsIdentity = true;
-  bool hasLoads = false;     ///< some captured tensor is read
+  bool hasLoads = false;      ///< some captured tensor is read
   bool wantsHostPlan = false; ///< the mask is not decided exactly by its closed form
 
-  /// Whether every captured index of both mods is proved in bounds for these sizes and numbers (A10). Remembers the last question, because the same
-  /// sizes come again and again.
+  /// Whether every captured index of both mods is proved in bounds for these sizes and numbers (A10). Remembers the last question, because
+  /// the same sizes come again and again.
   bool indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std::int64_t N, const expr::Bindings &bindings) const;
 
 private:

@@ -84,7 +84,8 @@ Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipelin
   candidate.pipeline = pipeline;
   candidate.report.backend = SDPBackend::Overrideable;
   candidate.report.pipeline = pipeline->name;
-  candidate.report.reasons.push_back({"direction", pipeline->directions.forward, pipeline->directions.forward ? "" : "it does not offer the forward direction"});
+  candidate.report.reasons.push_back(
+      {"direction", pipeline->directions.forward, pipeline->directions.forward ? "" : "it does not offer the forward direction"});
   for (const PipelinePredicate &predicate : pipeline->predicates) {
     std::string detail = askGuarded(predicate, problem);
     candidate.report.reasons.push_back({predicate.name, detail.empty(), std::move(detail)});
@@ -93,7 +94,8 @@ Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipelin
   return candidate;
 }
 
-void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, const PipelineList &pipelines, std::vector<Candidate> &candidates) {
+void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, const PipelineList &pipelines,
+                  std::vector<Candidate> &candidates) {
   const std::size_t first = candidates.size();
   for (const BackendRow &row : kBackends)
     if (row.backend == backend)
@@ -102,7 +104,8 @@ void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, cons
     for (const auto &pipeline : pipelines)
       candidates.push_back(judgeRegistered(pipeline, problem));
     if (pipelines.empty()) {
-      BackendReport none{SDPBackend::Overrideable, "OVERRIDEABLE", allowed, false, {{"registered", false, "no pipeline is registered with this engine"}}};
+      BackendReport none{
+          SDPBackend::Overrideable, "OVERRIDEABLE", allowed, false, {{"registered", false, "no pipeline is registered with this engine"}}};
       candidates.push_back({std::move(none), nullptr});
     }
   }
@@ -131,7 +134,8 @@ std::string describe(const std::vector<Candidate> &candidates) {
   std::string text;
   for (const Candidate &candidate : candidates) {
     const BackendReport &report = candidate.report;
-    text += fmt::format("  {}: {}{}\n", title(report), report.accepted ? "can compute it" : "cannot compute it", report.allowed ? "" : ", and is not in the allowed set");
+    text += fmt::format("  {}: {}{}\n", title(report), report.accepted ? "can compute it" : "cannot compute it",
+                        report.allowed ? "" : ", and is not in the allowed set");
     for (const BackendReason &reason : report.reasons)
       if (!reason.ok)
         text += fmt::format("    {}: {}\n", reason.predicate, reason.detail);

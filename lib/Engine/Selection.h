@@ -1,4 +1,5 @@
-// Which backend computes a call: each backend is an ordered list of named predicates, kept as data, and says everything that speaks against it.
+// Which backend computes a call: each backend is an ordered list of named predicates, kept as data, and says everything that speaks against
+// it.
 #pragma once
 
 #include "attnjit/Backend.h"

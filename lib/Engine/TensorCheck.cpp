@@ -9,7 +9,8 @@ namespace attnjit::engine {
 
 namespace {
 
-/// Views larger than this cannot exist on any machine with 64-bit addresses; staying far below INT64_MAX keeps every later sum of offsets exact.
+/// Views larger than this cannot exist on any machine with 64-bit addresses; staying far below INT64_MAX keeps every later sum of offsets
+/// exact.
 constexpr __int128 kMaxSpanBytes = __int128{1} << 60;
 
 std::int64_t elementCount(const TensorRef &tensor) {
@@ -30,7 +31,9 @@ std::string sizesText(const TensorRef &tensor) {
   return fmt::format("[{}]", fmt::join(tensor.sizes.begin(), tensor.sizes.begin() + rank, ", "));
 }
 
-Error invalidTensor(std::string_view tensor, std::string_view why) { return {ErrorCode::InvalidArgument, fmt::format("{}: {}", tensor, why)}; }
+Error invalidTensor(std::string_view tensor, std::string_view why) {
+  return {ErrorCode::InvalidArgument, fmt::format("{}: {}", tensor, why)};
+}
 
 Result<void> checkView(std::string_view name, const TensorRef &tensor, int rank, bool needsData) {
   if (tensor.rank != rank)
@@ -54,13 +57,15 @@ Result<void> checkView(std::string_view name, const TensorRef &tensor, int rank,
                                              fmt::join(tensor.strides.begin(), tensor.strides.begin() + rank, ", ")));
   }
   if (span * static_cast<__int128>(sizeInBytes(tensor.dtype)) > kMaxSpanBytes)
-    return invalidTensor(name, fmt::format("sizes {} of {} take more bytes than memory can have (overflow)", sizesText(tensor), attnjit::name(tensor.dtype)));
+    return invalidTensor(name, fmt::format("sizes {} of {} take more bytes than memory can have (overflow)", sizesText(tensor),
+                                           attnjit::name(tensor.dtype)));
   if (!needsData)
     return {};
   if (!tensor.data)
     return invalidTensor(name, fmt::format("data is null, but sizes {} hold elements", sizesText(tensor)));
   if (reinterpret_cast<std::uintptr_t>(tensor.data) % sizeInBytes(tensor.dtype) != 0)
-    return invalidTensor(name, fmt::format("data is not aligned to {} bytes, the size of {}", sizeInBytes(tensor.dtype), attnjit::name(tensor.dtype)));
+    return invalidTensor(
+        name, fmt::format("data is not aligned to {} bytes, the size of {}", sizeInBytes(tensor.dtype), attnjit::name(tensor.dtype)));
   return {};
 }
 
@@ -78,8 +83,10 @@ Result<void> checkDisjointElements(std::string_view name, const TensorRef &tenso
   for (int i = 0; i < count; ++i) {
     const auto [stride, dim] = byStride[i];
     if (stride < span)
-      return invalidTensor(name, fmt::format("stride {} of dimension {} (size {}) makes elements share memory; an output needs a place of its own for each element",
-                                             tensor.strides[dim], dim, tensor.sizes[dim]));
+      return invalidTensor(
+          name, fmt::format(
+                    "stride {} of dimension {} (size {}) makes elements share memory; an output needs a place of its own for each element",
+                    tensor.strides[dim], dim, tensor.sizes[dim]));
     span += (tensor.sizes[dim] - 1) * stride;
   }
   return {};
@@ -97,7 +104,8 @@ ByteRange touchedBytes(const TensorRef &tensor) {
 
 bool isGapless(const TensorRef &tensor) {
   const ByteRange range = touchedBytes(tensor);
-  return range.end - range.begin == elementCount(tensor) * static_cast<std::int64_t>(sizeInBytes(tensor.dtype)) && checkDisjointElements("", tensor);
+  return range.end - range.begin == elementCount(tensor) * static_cast<std::int64_t>(sizeInBytes(tensor.dtype)) &&
+         checkDisjointElements("", tensor);
 }
 
 } // namespace attnjit::engine

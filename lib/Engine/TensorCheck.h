@@ -16,7 +16,8 @@ std::string sizesText(const TensorRef &tensor);
 /// "k: why".
 Error invalidTensor(std::string_view tensor, std::string_view why);
 
-/// Rank, sizes >= 0, and that no element lies further from `data` than an address can say. `needsData`: null is an error when there are elements.
+/// Rank, sizes >= 0, and that no element lies further from `data` than an address can say. `needsData`: null is an error when there are
+/// elements.
 Result<void> checkView(std::string_view name, const TensorRef &tensor, int rank, bool needsData);
 
 /// That no two elements of an output share memory: every stride has to step over what the smaller ones span.

@@ -18,8 +18,8 @@ constexpr double kFlopsPerWorker = 2e6;
 /// Pieces that each worker should get to choose from, so that the last to finish is not far behind.
 constexpr std::int64_t kPiecesPerWorker = 16;
 
-/// Kernels count on round-to-nearest, gradual underflow and masked exceptions, whatever the calling thread has set: padding lanes may well divide by
-/// zero, and results must not depend on which thread computes a tile (A11).
+/// Kernels count on round-to-nearest, gradual underflow and masked exceptions, whatever the calling thread has set: padding lanes may well
+/// divide by zero, and results must not depend on which thread computes a tile (A11).
 class DefaultFloatEnvironment {
 public:
   DefaultFloatEnvironment() : saved(_mm_getcsr()) { _mm_setcsr(kDefault); }
@@ -30,8 +30,9 @@ private:
   unsigned saved;
 };
 
-/// Hands out runs of tiles: head after head (a head's keys and values stay in the cache), within a head from the last query tile to the first. Under a
-/// causal mask late tiles cost most, so every head, and above all the last one, ends with the small pieces that even out the finish.
+/// Hands out runs of tiles: head after head (a head's keys and values stay in the cache), within a head from the last query tile to the
+/// first. Under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small pieces that even out the
+/// finish.
 class TileQueue {
 public:
   TileQueue(const LaunchShape &shape, int workers) : tilesPerHead(shape.tilesPerHead) {

@@ -16,7 +16,7 @@ struct LaunchShape {
   std::int64_t heads = 0;        ///< B * Hq
   std::int64_t tilesPerHead = 0; ///< ceil(M / tileRows)
   std::size_t workspaceBytes = 0;
-  double flops = 0;              ///< a guess of the whole work, used only to leave threads asleep
+  double flops = 0; ///< a guess of the whole work, used only to leave threads asleep
 };
 
 struct LaunchResult {
@@ -29,8 +29,8 @@ class CpuLauncher {
 public:
   explicit CpuLauncher(const Hooks &hooks) : parallelForHook(hooks.parallelFor), workspaces(hooks.memory) {}
 
-  /// Computes every tile. `args.status` and `args.functions` are set here; the rest is the caller's. At most `threads` workers. Results do not depend on the
-  /// number of workers: only whole tiles are handed out, and a tile's result depends on nothing but its index.
+  /// Computes every tile. `args.status` and `args.functions` are set here; the rest is the caller's. At most `threads` workers. Results do
+  /// not depend on the number of workers: only whole tiles are handed out, and a tile's result depends on nothing but its index.
   Result<LaunchResult> launch(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, int threads);
 
 private:

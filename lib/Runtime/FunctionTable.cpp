@@ -7,15 +7,15 @@ namespace attnjit::runtime {
 namespace {
 
 // One overload set per row: std::NAME picks the f32 or the f64 function by its argument.
-#define ATTNJIT_RUNTIME_UNARY(NAME)                                                                                                                  \
-  template <typename T> void NAME##Loop(T *x, std::int64_t n) {                                                                                      \
-    for (std::int64_t i = 0; i < n; ++i)                                                                                                             \
-      x[i] = std::NAME(x[i]);                                                                                                                        \
+#define ATTNJIT_RUNTIME_UNARY(NAME)                                                                                                        \
+  template <typename T> void NAME##Loop(T *x, std::int64_t n) {                                                                            \
+    for (std::int64_t i = 0; i < n; ++i)                                                                                                   \
+      x[i] = std::NAME(x[i]);                                                                                                              \
   }
-#define ATTNJIT_RUNTIME_BINARY(NAME)                                                                                                                 \
-  template <typename T> void NAME##Loop(T *x, const T *y, std::int64_t n) {                                                                          \
-    for (std::int64_t i = 0; i < n; ++i)                                                                                                             \
-      x[i] = std::NAME(x[i], y[i]);                                                                                                                  \
+#define ATTNJIT_RUNTIME_BINARY(NAME)                                                                                                       \
+  template <typename T> void NAME##Loop(T *x, const T *y, std::int64_t n) {                                                                \
+    for (std::int64_t i = 0; i < n; ++i)                                                                                                   \
+      x[i] = std::NAME(x[i], y[i]);                                                                                                        \
   }
 #include "attnjit/RuntimeFns.def"
 

@@ -10,7 +10,8 @@ namespace attnjit::runtime {
 
 Result<std::shared_ptr<const ImageMapping>> ImageMapping::map(std::span<const std::byte> code, std::uint64_t entryOffset) {
   if (entryOffset >= code.size())
-    return Error{ErrorCode::Internal, fmt::format("the kernel's entry point ({}) lies outside its code ({} bytes)", entryOffset, code.size())};
+    return Error{ErrorCode::Internal,
+                 fmt::format("the kernel's entry point ({}) lies outside its code ({} bytes)", entryOffset, code.size())};
 
   const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t bytes = (code.size() + page - 1) / page * page;
@@ -22,9 +23,10 @@ Result<std::shared_ptr<const ImageMapping>> ImageMapping::map(std::span<const st
   if (::mprotect(memory, bytes, PROT_READ | PROT_EXEC) != 0) {
     const int reason = errno;
     ::munmap(memory, bytes);
-    return Error{ErrorCode::Unsupported, fmt::format("the system does not let this process make memory executable: {} (a hardening policy such as "
-                                                     "SELinux execmem or systemd's MemoryDenyWriteExecute?)",
-                                                     std::strerror(reason))};
+    return Error{ErrorCode::Unsupported,
+                 fmt::format("the system does not let this process make memory executable: {} (a hardening policy such as "
+                             "SELinux execmem or systemd's MemoryDenyWriteExecute?)",
+                             std::strerror(reason))};
   }
 
   // memcpy is the only portable way from bytes to a function pointer.

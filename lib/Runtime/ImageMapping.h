@@ -14,8 +14,8 @@ namespace attnjit::runtime {
 /// Unmaps when the last owner leaves, so a running launch keeps its code whatever a cache evicts meanwhile.
 class ImageMapping {
 public:
-  /// Copies `code` into fresh pages and makes them executable. Errors: Internal for an entry outside the code, Unsupported when the system refuses
-  /// memory or executable pages (the message says which and why).
+  /// Copies `code` into fresh pages and makes them executable. Errors: Internal for an entry outside the code, Unsupported when the system
+  /// refuses memory or executable pages (the message says which and why).
   static Result<std::shared_ptr<const ImageMapping>> map(std::span<const std::byte> code, std::uint64_t entryOffset);
   ~ImageMapping();
   ImageMapping(const ImageMapping &) = delete;

@@ -58,7 +58,8 @@ void runByDefault(int workers, const std::function<void(int)> &body) { runOnOwnT
 #endif
 
 Error hookError(std::string_view what) {
-  return {ErrorCode::InvalidArgument, fmt::format("the parallelFor hook {}: it must run body(worker) once for each worker and return after the last", what)};
+  return {ErrorCode::InvalidArgument,
+          fmt::format("the parallelFor hook {}: it must run body(worker) once for each worker and return after the last", what)};
 }
 
 /// Counts how often each worker ran, so that a hook that breaks its contract is found out instead of leaving holes in the output.

@@ -8,7 +8,9 @@
 
 namespace attnjit::runtime {
 
-WorkspacePool::WorkspacePool(MemoryHook hook, std::size_t keptBuffers) : hook(std::move(hook)), keptBuffers(keptBuffers) { idle.reserve(keptBuffers); }
+WorkspacePool::WorkspacePool(MemoryHook hook, std::size_t keptBuffers) : hook(std::move(hook)), keptBuffers(keptBuffers) {
+  idle.reserve(keptBuffers);
+}
 
 WorkspacePool::~WorkspacePool() {
   for (Buffer buffer : idle)
@@ -55,7 +57,8 @@ Result<WorkspacePool::Buffer> WorkspacePool::allocate(std::size_t bytes) {
     try {
       memory = hook.allocate(bytes, kWorkspaceAlignment);
     } catch (const std::exception &exception) {
-      return Error{ErrorCode::Unsupported, fmt::format("the memory hook threw an exception when asked for {} bytes: {}", bytes, exception.what())};
+      return Error{ErrorCode::Unsupported,
+                   fmt::format("the memory hook threw an exception when asked for {} bytes: {}", bytes, exception.what())};
     } catch (...) {
       return Error{ErrorCode::Unsupported, fmt::format("the memory hook threw an exception when asked for {} bytes", bytes)};
     }
@@ -63,10 +66,12 @@ Result<WorkspacePool::Buffer> WorkspacePool::allocate(std::size_t bytes) {
     memory = ::operator new(bytes, std::align_val_t(kWorkspaceAlignment), std::nothrow);
   }
   if (!memory)
-    return Error{ErrorCode::Unsupported, fmt::format("out of memory: {} gave none of the {} bytes of scratch that the kernel needs", who, bytes)};
+    return Error{ErrorCode::Unsupported,
+                 fmt::format("out of memory: {} gave none of the {} bytes of scratch that the kernel needs", who, bytes)};
   if (reinterpret_cast<std::uintptr_t>(memory) % kWorkspaceAlignment != 0) {
     free({memory, bytes});
-    return Error{ErrorCode::InvalidArgument, fmt::format("the memory hook gave memory that is not aligned to {} bytes as asked", kWorkspaceAlignment)};
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("the memory hook gave memory that is not aligned to {} bytes as asked", kWorkspaceAlignment)};
   }
   return Buffer{memory, bytes};
 }

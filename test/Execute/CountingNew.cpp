@@ -29,7 +29,9 @@ void *orThrow(void *memory) {
 // All forms that end in the plain delete below: a sanitizer would notice one that is left to it.
 void *operator new(std::size_t bytes) { return orThrow(countedNew(bytes, alignof(std::max_align_t))); }
 void *operator new(std::size_t bytes, const std::nothrow_t &) noexcept { return countedNew(bytes, alignof(std::max_align_t)); }
-void *operator new(std::size_t bytes, std::align_val_t alignment) { return orThrow(countedNew(bytes, static_cast<std::size_t>(alignment))); }
+void *operator new(std::size_t bytes, std::align_val_t alignment) {
+  return orThrow(countedNew(bytes, static_cast<std::size_t>(alignment)));
+}
 void *operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t &) noexcept {
   return countedNew(bytes, static_cast<std::size_t>(alignment));
 }

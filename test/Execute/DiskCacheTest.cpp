@@ -72,7 +72,8 @@ TEST_CASE("a second engine finds the kernel on disk and needs no compiler") {
 
   Operands mine;
   EngineOptions options = setup.options();
-  Result<Engine> bare = engine::makeEngine(options, []() -> Result<compiler::CompilerInterface *> { return Error{ErrorCode::Unsupported, "none here"}; });
+  Result<Engine> bare =
+      engine::makeEngine(options, []() -> Result<compiler::CompilerInterface *> { return Error{ErrorCode::Unsupported, "none here"}; });
   REQUIRE(bare);
   REQUIRE(bare->forward(mine.call));
   mine.call.mod = parseMod("score + 1.0", "");

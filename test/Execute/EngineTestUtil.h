@@ -1,5 +1,5 @@
-// Engines with a compiler that is a test double: its images are a dozen bytes of machine code which jump to a C++ function of the test. So caches,
-// launches and hooks run as they do with real kernels, in a build that has no compiler.
+// Engines with a compiler that is a test double: its images are a dozen bytes of machine code which jump to a C++ function of the test. So
+// caches, launches and hooks run as they do with real kernels, in a build that has no compiler.
 #pragma once
 
 #include "Engine/EngineImpl.h"
@@ -155,9 +155,10 @@ inline Engine makeEngine(FakeCompiler &compiler, EngineOptions options = {}) {
 
 /// Operands of a call with the memory behind them; position-coded values.
 struct Operands {
-  explicit Operands(std::int64_t B = 1, std::int64_t Hq = 2, std::int64_t Hkv = 2, std::int64_t M = 20, std::int64_t N = 40, std::int64_t D = kHeadDim)
-      : q(fill(B * Hq * M * D, 0.3)), k(fill(B * Hkv * N * D, 0.7)), v(fill(B * Hkv * N * D, 1.1)), out(static_cast<std::size_t>(B * Hq * M * D), -1.0f),
-        lse(static_cast<std::size_t>(B * Hq * M), -1.0f), max(lse) {
+  explicit Operands(std::int64_t B = 1, std::int64_t Hq = 2, std::int64_t Hkv = 2, std::int64_t M = 20, std::int64_t N = 40,
+                    std::int64_t D = kHeadDim)
+      : q(fill(B * Hq * M * D, 0.3)), k(fill(B * Hkv * N * D, 0.7)), v(fill(B * Hkv * N * D, 1.1)),
+        out(static_cast<std::size_t>(B * Hq * M * D), -1.0f), lse(static_cast<std::size_t>(B * Hq * M), -1.0f), max(lse) {
     call.q = TensorRef::dense(q.data(), DType::F32, {B, Hq, M, D});
     call.k = TensorRef::dense(k.data(), DType::F32, {B, Hkv, N, D});
     call.v = TensorRef::dense(v.data(), DType::F32, {B, Hkv, N, D});

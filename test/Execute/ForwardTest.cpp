@@ -110,7 +110,8 @@ TEST_CASE("captures come by name in any order, or by position") {
   static double seen[2];
   compiler.kernel = [](const KernelArgs *args, std::int64_t, std::int64_t, void *) {
     seen[0] = args->scalars[0].f;
-    seen[1] = static_cast<const float *>(args->captures[0].data)[0] + static_cast<double>(args->captures[0].sizes[0] * 1000 + args->captures[0].strides[0] * 100);
+    seen[1] = static_cast<const float *>(args->captures[0].data)[0] +
+              static_cast<double>(args->captures[0].sizes[0] * 1000 + args->captures[0].strides[0] * 100);
   };
   const Engine engine = makeEngine(compiler);
   Operands mine;
@@ -222,7 +223,8 @@ TEST_CASE("files that are no image, or for another CPU, are refused by name") {
   KernelImage image = *deserialize(*bytes);
   auto save = [&](std::string_view name, const KernelImage &changed) {
     const std::vector<std::byte> out = serialize(changed);
-    std::ofstream(temp.file(name), std::ios::binary).write(reinterpret_cast<const char *>(out.data()), static_cast<std::streamsize>(out.size()));
+    std::ofstream(temp.file(name), std::ios::binary)
+        .write(reinterpret_cast<const char *>(out.data()), static_cast<std::streamsize>(out.size()));
   };
   KernelImage changed = image;
   changed.meta.cpu = "x86-64-v9";

@@ -1,5 +1,5 @@
-// run-image FILE: loads a saved kernel and computes with it. Links libattnjit only: neither LLVM nor MLIR is in the process. The second half of the
-// saved-image test.
+// run-image FILE: loads a saved kernel and computes with it. Links libattnjit only: neither LLVM nor MLIR is in the process. The second
+// half of the saved-image test.
 #include "attnjit/attnjit.h"
 
 #include <cmath>

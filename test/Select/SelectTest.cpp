@@ -10,8 +10,9 @@ using namespace attnjit::test;
 
 namespace {
 
-constexpr SDPBackend Math = SDPBackend::Math, FlashAttention = SDPBackend::FlashAttention, EfficientAttention = SDPBackend::EfficientAttention,
-                     CudnnAttention = SDPBackend::CudnnAttention, Overrideable = SDPBackend::Overrideable, NoBackend = SDPBackend::Error;
+constexpr SDPBackend Math = SDPBackend::Math, FlashAttention = SDPBackend::FlashAttention,
+                     EfficientAttention = SDPBackend::EfficientAttention, CudnnAttention = SDPBackend::CudnnAttention,
+                     Overrideable = SDPBackend::Overrideable, NoBackend = SDPBackend::Error;
 
 const BackendReport &reportOf(const ExplainReport &report, SDPBackend backend) {
   for (const BackendReport &row : report.backends)
@@ -150,8 +151,8 @@ TEST_CASE("select-error: when nothing fits, every backend and every reason is li
   Result<ForwardReport> report = engine.forward(mine.call);
   REQUIRE(!report);
   CHECK(report.error().code == ErrorCode::NoBackend);
-  for (std::string_view part : {"EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "OVERRIDEABLE", "not built in this version", "no pipeline is registered",
-                                "not in the allowed set", "Allow FLASH_ATTENTION"})
+  for (std::string_view part : {"EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "OVERRIDEABLE", "not built in this version",
+                                "no pipeline is registered", "not in the allowed set", "Allow FLASH_ATTENTION"})
     CHECK_MESSAGE(contains(report.error().message, part), report.error().message);
 
   mine.call.backends = BackendSet{NoBackend};
@@ -182,7 +183,8 @@ TEST_CASE("override: a registered host callable computes calls that ask for it")
   const Engine engine = makeEngine(compiler);
   int built = 0;
   OverridePipeline pipeline = pipelineThat("seven", filling(7.0f));
-  pipeline.predicates = {{"short", [](const Problem &p) { return p.M <= 32 ? std::string() : "M is " + std::to_string(p.M) + ", above 32"; }}};
+  pipeline.predicates = {
+      {"short", [](const Problem &p) { return p.M <= 32 ? std::string() : "M is " + std::to_string(p.M) + ", above 32"; }}};
   pipeline.build = [&, build = pipeline.build](const Problem &problem, const PipelineContext &context) {
     ++built;
     Result<std::string> attn = context.attnModule();

@@ -1,4 +1,5 @@
-// The check has to fail when something is wrong: one element, one row's statistics, a NaN, a permuted key order, a result that is a little too coarse.
+// The check has to fail when something is wrong: one element, one row's statistics, a NaN, a permuted key order, a result that is a little
+// too coarse.
 #include "common/Check.h"
 
 #include "Reference/Elements.h"
@@ -40,7 +41,9 @@ struct Solved {
       reference::storeFloat(tensor.ref().data, tensor.dtype(), static_cast<std::int64_t>(i), values[i]);
   }
   std::string failure() const { return compare(problem, oracle).failure(); }
-  void set(const Tensor &tensor, std::int64_t index, double value) const { reference::storeFloat(tensor.ref().data, tensor.dtype(), index, value); }
+  void set(const Tensor &tensor, std::int64_t index, double value) const {
+    reference::storeFloat(tensor.ref().data, tensor.dtype(), index, value);
+  }
 };
 
 } // namespace

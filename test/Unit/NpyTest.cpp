@@ -92,7 +92,8 @@ TEST_CASE("what is no file, is cut off or lies is refused with what is wrong") {
 
 TEST_CASE("write and read back, strides included") {
   const std::string path = (std::filesystem::temp_directory_path() / ("attnjit-npy-test-" + std::to_string(getpid()) + ".npy")).string();
-  for (const DType dtype : {DType::F64, DType::F32, DType::BF16, DType::F16, DType::Bool, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64})
+  for (const DType dtype :
+       {DType::F64, DType::F32, DType::BF16, DType::F16, DType::Bool, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64})
     for (const Layout layout : {Layout::Bhmd, Layout::Bmhd, Layout::Bhdm, Layout::Padded, Layout::Strided, Layout::Reversed}) {
       const Result<Tensor> written = Tensor::allocate(dtype, {2, 3, 4, 5}, Placement::GuardHigh, layout);
       REQUIRE(written);
@@ -106,7 +107,8 @@ TEST_CASE("write and read back, strides included") {
       bool equal = true;
       written->forEachOffset([&](std::int64_t offset) {
         const std::size_t size = sizeInBytes(dtype);
-        equal &= std::memcmp(static_cast<const char *>(ref.data) + offset * static_cast<std::int64_t>(size), read->memory().data() + size * at++, size) == 0;
+        equal &= std::memcmp(static_cast<const char *>(ref.data) + offset * static_cast<std::int64_t>(size),
+                             read->memory().data() + size * at++, size) == 0;
       });
       CHECK(equal);
     }

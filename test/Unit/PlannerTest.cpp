@@ -1,5 +1,5 @@
-// The host planner against brute force: no visible pair outside a run, no hidden pair inside a full one, nothing skipped that the kernel has to report, and no block left
-// where the mask is simple enough to know better.
+// The host planner against brute force: no visible pair outside a run, no hidden pair inside a full one, nothing skipped that the kernel
+// has to report, and no block left where the mask is simple enough to know better.
 #include "BlockMask/Planner.h"
 
 #include "BlockMask/RangeTable.h"
@@ -147,7 +147,14 @@ TEST_CASE("masks that intervals or a few elements settle are planned exactly") {
       {"kv_idx < lengths[b]", {{"lengths", {0, 1, 200}, {3}}}, {3, 1, 70, 200, 16, 32}},
       {"docs[b, q_idx] == docs[b, kv_idx]", {{"docs", documents(2 * 150, 3), {2, 150}}}, {2, 1, 150, 150, 16, 32}},
       {"table[q_idx // 16, kv_idx // 32] > 0",
-       {{"table", [] { std::vector<std::int64_t> t(13 * 7); for (std::size_t i = 0; i < t.size(); ++i) t[i] = i * 7 % 3 == 0; return t; }(), {13, 7}}}},
+       {{"table",
+         [] {
+           std::vector<std::int64_t> t(13 * 7);
+           for (std::size_t i = 0; i < t.size(); ++i)
+             t[i] = i * 7 % 3 == 0;
+           return t;
+         }(),
+         {13, 7}}}},
       {"q_idx >= kv_idx", {}, {1, 1, 1, 1, 16, 32}},
       {"(q_idx == 77) & (kv_idx == 131)", {}},
       {"docs[-1 - kv_idx] == docs[q_idx]", {{"docs", documents(200, 4), {200}}}},
@@ -185,7 +192,8 @@ TEST_CASE("tiles are shared between the batches and heads that the mask does not
 }
 
 TEST_CASE("empty problems") {
-  for (const plan::PlanProblem &problem : {plan::PlanProblem{1, 1, 0, 5, 16, 32}, plan::PlanProblem{1, 1, 5, 0, 16, 32}, plan::PlanProblem{0, 1, 5, 5, 16, 32}}) {
+  for (const plan::PlanProblem &problem :
+       {plan::PlanProblem{1, 1, 0, 5, 16, 32}, plan::PlanProblem{1, 1, 5, 0, 16, 32}, plan::PlanProblem{0, 1, 5, 5, 16, 32}}) {
     const Planned planned = planOf({"q_idx >= kv_idx", {}, problem});
     CHECK(planned.plan.runs.empty());
     CHECK(planned.plan.totalBlocks == 0);

@@ -52,7 +52,8 @@ Seen *seen = nullptr;
 
 void recordTiles(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *workspace) {
   seen->misaligned = seen->misaligned || reinterpret_cast<std::uintptr_t>(workspace) % 64 != 0;
-  seen->strangeEnvironment = seen->strangeEnvironment || (_mm_getcsr() & ~0x3fu) != 0x1f80 || !args->functions || *args->status != kStatusOk;
+  seen->strangeEnvironment =
+      seen->strangeEnvironment || (_mm_getcsr() & ~0x3fu) != 0x1f80 || !args->functions || *args->status != kStatusOk;
   std::lock_guard lock(seen->mutex);
   for (std::int64_t tile = begin; tile < end; ++tile)
     ++seen->tiles[static_cast<std::size_t>(tile)];
@@ -64,7 +65,8 @@ void recordTiles(const KernelArgs *args, std::int64_t begin, std::int64_t end, v
 
 TEST_CASE("mapped code runs and cannot be written") {
   // mov rax, rdx; ret after a byte that is no part of the function
-  const std::vector<std::byte> code = {std::byte{0xcc}, std::byte{0xc6}, std::byte{0x01}, std::byte{0x2a}, std::byte{0xc3}}; // int3; mov byte [rcx], 42; ret
+  const std::vector<std::byte> code = {std::byte{0xcc}, std::byte{0xc6}, std::byte{0x01}, std::byte{0x2a},
+                                       std::byte{0xc3}}; // int3; mov byte [rcx], 42; ret
   Result<std::shared_ptr<const ImageMapping>> mapping = ImageMapping::map(code, 1);
   REQUIRE(mapping);
   char workspace = 0;

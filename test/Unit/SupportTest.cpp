@@ -10,7 +10,8 @@
 using namespace attnjit;
 
 TEST_CASE("dtype names and sizes") {
-  for (DType dtype : {DType::F64, DType::F32, DType::BF16, DType::F16, DType::Bool, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64})
+  for (DType dtype :
+       {DType::F64, DType::F32, DType::BF16, DType::F16, DType::Bool, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64})
     CHECK(parseDType(name(dtype)) == dtype);
   CHECK(!parseDType("float32"));
   CHECK(!parseDType(""));
