@@ -50,7 +50,7 @@ struct OracleCache {
 
 class Runner {
 public:
-  Runner(const Engine &engine, int threads) : engine(engine), threads(threads) {}
+  Runner(const Engine &engine, std::string target, int threads) : engine(engine), target(std::move(target)), threads(threads) {}
 
   int failures = 0, passed = 0;
   bool compilerMissing = false;
@@ -65,7 +65,7 @@ public:
       if (failure.empty())
         continue;
       ++failures;
-      std::fputs(fmt::format("FAILED line {}: {}\n  attnjit-run --check {}\n", gridCase.line, failure, commandLine).c_str(), stdout);
+      std::fputs(fmt::format("FAILED line {}: {}\n  attnjit-run --check --target {} {}\n", gridCase.line, failure, target, commandLine).c_str(), stdout);
       std::fflush(stdout);
       return;
     }
@@ -119,6 +119,7 @@ private:
   }
 
   const Engine &engine;
+  const std::string target;
   const int threads;
   OracleCache oracles;
 };
@@ -128,10 +129,11 @@ private:
 int main(int argc, char **argv) {
   CLI::App app("Runs text grids of attention problems against the f64 reference.", "ConformanceRunner");
   std::vector<std::string> files;
-  std::string filter;
+  std::string filter, target = "native";
   bool list = false;
   app.add_option("grids", files, "grid files")->required();
   app.add_option("--filter", filter, "only cases whose command line contains this");
+  app.add_option("--target", target, "compile for native, x86-64-v3 or x86-64-v4");
   app.add_flag("--list", list, "print the cases instead of running them");
   CLI11_PARSE(app, argc, argv);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
@@ -139,10 +141,11 @@ int main(int argc, char **argv) {
 
   EngineOptions options;
   options.cacheDirectory = ""; // what is tested was compiled now
+  options.target = target;
   const Result<Engine> engine = Engine::create(options);
   if (!engine)
     return fail("ConformanceRunner", engine.error());
-  Runner runner(*engine, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  Runner runner(*engine, target, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   for (const std::string &file : files) {
     const Result<std::string> text = readFile(file);
     const Result<std::vector<GridCase>> cases = text ? conformance::parseGrid(*text) : Result<std::vector<GridCase>>(text.error());

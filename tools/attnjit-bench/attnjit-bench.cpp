@@ -35,6 +35,7 @@ Percentages are of fused multiply-adds on registers, probed right before and aft
 struct BenchOptions {
   ProblemOptions problem;
   bool all = false, latency = false, scaling = false, memory = false, json = false;
+  std::string target = "native";
   int passes = 5, formulas = 20;
 };
 
@@ -196,6 +197,7 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
+  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3 or x86-64-v4 (default: native)")->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   addProblemOptions(app, options.problem);
   try {
@@ -205,6 +207,7 @@ int main(int argc, char **argv) {
   }
   EngineOptions engineOptions;
   engineOptions.cacheDirectory = "";
+  engineOptions.target = options.target;
   engineOptions.threads = isMemoryChild ? 0 : options.problem.threads;
   const Result<Engine> engine = Engine::create(engineOptions);
   if (!engine)

@@ -36,6 +36,7 @@ struct RunOptions {
   ProblemOptions problem;
   std::string outFile, lseFile, maxFile, saveFile, kernelFile;
   std::optional<std::string> cacheDirectory;
+  std::string target = "native";
   bool noCache = false, check = false, explain = false, json = false, demo = false;
   std::int64_t checkEvery = 0;
   int repeat = 1;
@@ -56,6 +57,7 @@ void declare(CLI::App &app, RunOptions &options) {
   const std::string cache = "Kernels";
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
+  app.add_option("--target", options.target, "compile for native, x86-64-v3 or x86-64-v4 (default: native)")->group(cache);
   app.add_option("--save-kernel", options.saveFile, "write the compiled kernel to a file")->group(cache);
   app.add_option("--kernel", options.kernelFile, "run a kernel that --save-kernel wrote; needs no compiler")->group(cache);
 }
@@ -79,6 +81,7 @@ Result<Runner> makeRunner(const RunOptions &options) {
   }
   EngineOptions engineOptions;
   engineOptions.threads = options.problem.threads;
+  engineOptions.target = options.target;
   engineOptions.cacheDirectory = options.noCache ? std::string() : options.cacheDirectory;
   engineOptions.hooks.log = [](LogLevel level, std::string_view message) {
     if (level == LogLevel::Warning)
