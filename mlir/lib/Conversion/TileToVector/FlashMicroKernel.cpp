@@ -23,7 +23,7 @@ void FlashKernel::emitStep(MutableArrayRef<Value> accumulators, llvm::function_r
 // S^T = K Q^T
 //===------------------------------------------------------------------------------------------------------------------===//
 
-Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, bool wantMax) {
+Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, bool wantMax) {
   constexpr int64_t elementBytes = sizeof(float);
   int64_t rows = shape.keyTile, vectors = shape.panelVectors, unroll = shape.headUnroll;
   int64_t unrolledDim = program.headDim / unroll * unroll;
@@ -34,7 +34,7 @@ Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPane
     Values pointers;
     for (int64_t row = 0; row < rows; ++row) {
       Value key = emit.minS(emit.add(firstKey, row), lastKey);
-      pointers.push_back(emit.at(block.keys, emit.f32(), emit.mul(key, block.keyStride)));
+      pointers.push_back(emit.at(block.keys, emit.f32(), emit.mul(key, program.headDim)));
     }
     return pointers;
   };
@@ -86,21 +86,19 @@ Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPane
 
 void FlashKernel::emitValues(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, ValueRange rescale) {
   int64_t columns = shape.valueTile, tiledDim = program.valueDim / columns * columns;
-  Value values = emit.at(block.values, emit.f32(), emit.mul(keys.begin, block.valueStride));
-  Value stride = emit.mul(block.valueStride, sizeof(float));
+  Value values = emit.at(block.values, emit.f32(), emit.mul(keys.begin, program.valueDim));
   if (tiledDim > 0) // `values` and `output` move along with the loop
     emit.loop(emit.index(0), emit.index(tiledDim), emit.index(columns), {values, panel.output}, [&](Value, ValueRange state) -> Values {
-      emitValueTile(columns, state[0], stride, state[1], count, rescale);
+      emitValueTile(columns, state[0], state[1], count, rescale);
       return {emit.atBytes(state[0], columns * sizeof(float)), emit.atBytes(state[1], columns * rowBytes())};
     });
   if (tiledDim < program.valueDim)
-    emitValueTile(program.valueDim - tiledDim, emit.atBytes(values, tiledDim * sizeof(float)), stride,
+    emitValueTile(program.valueDim - tiledDim, emit.atBytes(values, tiledDim * sizeof(float)),
                   emit.atBytes(panel.output, tiledDim * rowBytes()), count, rescale);
 }
 
-/// `columns` columns of V, from `values` on; `stride` in bytes. V is read for exactly `count` keys: what lies behind might be NaN, or not
-/// there at all.
-void FlashKernel::emitValueTile(int64_t columns, Value values, Value stride, Value output, Value count, ValueRange rescale) {
+/// `columns` columns of V, from `values` on. V is read for exactly `count` keys: what lies behind might be NaN, or not there at all.
+void FlashKernel::emitValueTile(int64_t columns, Value values, Value output, Value count, ValueRange rescale) {
   Values carried;
   for (int64_t column = 0; column < columns; ++column)
     for (auto [o, factor] : llvm::zip(loadRow(emit.atBytes(output, column * rowBytes())), rescale))
@@ -112,7 +110,7 @@ void FlashKernel::emitValueTile(int64_t columns, Value values, Value stride, Val
     Values next(state);
     Value probabilities = next.pop_back_val(), row = next.pop_back_val();
     emitStep(next, [&](int64_t column) { return emit.atBytes(row, column * sizeof(float)); }, probabilities);
-    next.push_back(emit.at(row, emit.i8(), stride));
+    next.push_back(emit.atBytes(row, program.valueDim * sizeof(float)));
     next.push_back(emit.atBytes(probabilities, rowBytes()));
     return next;
   });

@@ -47,28 +47,25 @@ void FlashKernel::packQueries() {
 
 FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
   Value count = emit.sub(kvBlock.end, kvBlock.begin);
-  auto [keys, keyStride] = loadRows(k, keyBase, kvBlock.begin, count, program.headDim, layout.keys);
-  auto [values, valueStride] = loadRows(v, valueBase, kvBlock.begin, count, program.valueDim, layout.values);
-  return {keys, keyStride, values, valueStride, kvBlock.begin, count, kvBlock.partial};
+  Value keys = loadRows(k, rowPointer(k, keyBase, kvBlock.begin), count, program.headDim, region(layout.keys));
+  Value values = loadRows(v, rowPointer(v, valueBase, kvBlock.begin), count, program.valueDim, region(layout.values));
+  return {keys, values, kvBlock.begin, count, kvBlock.partial};
 }
 
 Value FlashKernel::rowPointer(const OperandAccess &operand, Value base, Value row) {
   return emit.at(base, program.kvType, emit.mul(row, operand.strides[2]));
 }
 
-/// Pointer and row stride of `count` rows from `begin` on: where they lie if they are f32, row behind row; otherwise a dense copy. Rows that
-/// stand apart, as those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other
-/// out for every panel.
-std::pair<Value, Value> FlashKernel::loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns,
-                                              int64_t copyOffset) {
-  Value source = rowPointer(operand, base, begin), copy = region(copyOffset), dense = emit.index(columns);
+/// Where `count` rows lie as dense rows of f32: at `source` if they are that, otherwise in `copy`. Rows that stand apart, as those of one
+/// head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other out for every panel.
+Value FlashKernel::loadRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value copy) {
   if (!program.contiguous || !program.kvType.isF32()) {
     convertRows(operand, source, count, columns, copy);
-    return {copy, dense};
+    return copy;
   }
-  Value isDense = emit.cmp(Emitter::CmpI::eq, operand.strides[2], dense);
+  Value isDense = emit.cmp(Emitter::CmpI::eq, operand.strides[2], emit.index(columns));
   emit.ifThen(emit.logicalNot(isDense), [&] { convertRows(operand, source, count, columns, copy); });
-  return {emit.select(isDense, source, copy), dense};
+  return emit.select(isDense, source, copy);
 }
 
 /// `count` rows of `columns` elements from `source` on as f32, row behind row.
@@ -98,8 +95,8 @@ void FlashKernel::convertRows(const OperandAccess &operand, Value source, Value 
 /// Rows of the next block that a panel asks for, in all.
 int64_t FlashKernel::prefetchedRows() const { return llvm::divideCeil(program.tileCols, panels); }
 
-/// The panels of a tile share the rows of the next block among them: the first ones of this panel, in K and in V. They may lie behind the last key; a prefetch
-/// is a wish, not a read.
+/// The panels of a tile share the rows of the next block among them: the first ones of this panel, in K and in V. They may lie behind the
+/// last key; a prefetch is a wish, not a read.
 Emitter::Values FlashKernel::firstPrefetch(const FlashBlock &block, const FlashPanel &panel) {
   Value row = emit.add(emit.add(block.begin, program.tileCols), emit.mul(panel.index, prefetchedRows()));
   return {rowPointer(k, keyBase, row), rowPointer(v, valueBase, row)};
@@ -111,7 +108,7 @@ Emitter::Values FlashKernel::emitPrefetch(ValueRange rows) {
   int64_t rowsPerTile = llvm::divideCeil(prefetchedRows() * shape.keyTile, program.tileCols);
   auto fetch = [&](Value row, const OperandAccess &operand, int64_t columns) {
     Value stride = emit.mul(operand.strides[2], elementBytes);
-    emit.loop(0, columns * elementBytes, cacheLineBytes, [&](Value offset) {
+    emit.loop(0, columns * elementBytes, kCacheLineBytes, [&](Value offset) {
       Value line = emit.at(row, emit.i8(), offset);
       for (int64_t i = 0; i < rowsPerTile; ++i, line = emit.at(line, emit.i8(), stride))
         emit.make<LLVM::Prefetch>(line, /*rw=*/0, /*hint=*/2, /*cache=*/1);

@@ -12,7 +12,7 @@ namespace attnjit::tile {
 //===------------------------------------------------------------------------------------------------------------------===//
 
 /// Keys by which the key range of a panel in a partial block is trimmed.
-static constexpr int64_t keyGranule = 16;
+static constexpr int64_t kKeyGranule = 16;
 
 FlashShape::FlashShape(const CpuTarget &target) : lanes(target.vectorBits / 32) {
   if (target.registers >= 32) { // 8 x 32 on AVX-512: 16 accumulators, 2 of the panel, 1 broadcast, 2 maxima
@@ -29,16 +29,16 @@ FlashShape::FlashShape(const CpuTarget &target) : lanes(target.vectorBits / 32) 
 }
 
 /// Rows of a tile: K and V are streamed once per tile, so fewer cost bandwidth (4 points of peak at 96 rows, S 16384); more leave threads idle.
-static constexpr int64_t mostTileRows = 192;
+static constexpr int64_t kMostTileRows = 192;
 /// Q^T and O^T of a tile together should take no more than this much of the second-level cache (512 KiB on the smaller machines).
-static constexpr int64_t tileBudgetBytes = 128 << 10;
-static constexpr int64_t blockKeys = 128;
+static constexpr int64_t kTileBudgetBytes = 128 << 10;
+static constexpr int64_t kBlockKeys = 128;
 
 TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target) {
   FlashShape shape(target);
   int64_t panelBytes = shape.panelWidth() * (headDim + valueDim) * int64_t(sizeof(float));
-  int64_t panels = std::clamp<int64_t>(tileBudgetBytes / panelBytes, 1, mostTileRows / shape.panelWidth());
-  return {panels * shape.panelWidth(), blockKeys};
+  int64_t panels = std::clamp<int64_t>(kTileBudgetBytes / panelBytes, 1, kMostTileRows / shape.panelWidth());
+  return {panels * shape.panelWidth(), kBlockKeys};
 }
 
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target) {
@@ -64,7 +64,7 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
   int64_t end = 0;
   auto place = [&](int64_t rows, int64_t columns) {
     int64_t offset = end;
-    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), cacheLineBytes);
+    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), kCacheLineBytes);
     return offset;
   };
   int64_t width = shape.panelWidth(), padding = std::max(shape.keyTile, shape.softmaxRows) - 1;
@@ -147,7 +147,7 @@ void FlashKernel::emitBlock(const KvBlock &kvBlock) {
 
 void FlashKernel::emitPanel(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys) {
   Value count = emit.sub(keys.end, keys.begin);
-  Values blockMax = emitScores(block, panel, keys, count, /*wantMax=*/!program.score);
+  Values blockMax = emitScores(block, panel, keys, /*wantMax=*/!program.score);
   if (program.score) {
     blockMax = emitMaps(block, panel, keys, count, keys.partial);
   } else if (program.mask) {
@@ -169,10 +169,10 @@ FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &pan
       {i64, i64, i1}, block.partial,
       [&] {
         Values found = emit.loop(
-            emit.index(0), block.count, emit.index(keyGranule), {block.count, emit.index(0), no, no},
+            emit.index(0), block.count, emit.index(kKeyGranule), {block.count, emit.index(0), no, no},
             [&](Value granule, ValueRange carried) -> Values {
               Value begin = carried[0], end = carried[1], partial = carried[2], sawGap = carried[3];
-              Value granuleEnd = emit.minS(emit.add(granule, keyGranule), block.count);
+              Value granuleEnd = emit.minS(emit.add(granule, kKeyGranule), block.count);
               auto [mayBeTrue, mayBeFalse] =
                   emitClassify(builder, emit.loc, program, *abi, tile.b, tile.h, panel.firstQuery, panel.lastQuery,
                                emit.add(block.begin, granule), emit.sub(emit.add(block.begin, granuleEnd), 1));

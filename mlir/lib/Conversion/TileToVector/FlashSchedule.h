@@ -28,7 +28,7 @@
 
 namespace attnjit::tile {
 
-inline constexpr int64_t cacheLineBytes = 64;
+inline constexpr int64_t kCacheLineBytes = 64;
 
 /// The shape of the register tiles on a machine; measured, see docs/performance.md.
 struct FlashShape {
@@ -48,9 +48,9 @@ struct FlashWorkspace {
   int64_t scores, queries, output, maxima, sums, lse, keys, values, bytes;
 };
 
-/// One block of keys as the micro kernels read it: f32, unit last stride. Pointers to its first row, row strides in elements.
+/// One block of keys as the micro kernels read it: pointers to dense rows of f32.
 struct FlashBlock {
-  mlir::Value keys, keyStride, values, valueStride;
+  mlir::Value keys, values;
   mlir::Value begin, count; ///< first key, number of keys
   mlir::Value partial;      ///< the mask must be evaluated (i1)
 };
@@ -87,20 +87,22 @@ private:
   Value region(int64_t offset) const { return emit.atBytes(workspace, offset); }
 
   // FlashMicroKernel.cpp
-  /// S^T of keys [keys.begin, keys.end) into the scores region, from its first row; returns the maximum per lane where `wantMax`.
-  Values emitScores(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, bool wantMax);
+  /// S^T of `keys` into the scores region, from its first row; returns the maximum per lane if `wantMax`, else nothing.
+  Values emitScores(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, bool wantMax);
   /// O^T = rescale * O^T + V^T P^T over `count` rows of the scores region.
   void emitValues(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, mlir::ValueRange rescale);
   void emitStep(llvm::MutableArrayRef<Value> accumulators, llvm::function_ref<Value(int64_t row)> address, Value panelRow);
-  void emitValueTile(int64_t columns, Value values, Value stride, Value output, Value count, mlir::ValueRange rescale);
+  void emitValueTile(int64_t columns, Value values, Value output, Value count, mlir::ValueRange rescale);
 
   // FlashSoftmax.cpp
   void bindHeads();
-  /// Applies score_mod, and mask_mod where `partial` (always, if it is null), to `count` rows of the scores region; returns the maximum per lane.
+  /// Applies score_mod, and mask_mod where `partial` (always, if it is null), to `count` rows of the scores region; returns the maximum per
+  /// lane.
   Values emitMaps(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, Value partial);
   /// Turns the scores region into P^T, updates maxima and sums; returns the factor by which O^T so far must be multiplied.
   Values emitSoftmax(const FlashPanel &panel, Value count, mlir::ValueRange blockMax);
-  /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums their reciprocals (0 for a row that saw no key).
+  /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums their reciprocals (0 for a row that saw no
+  /// key).
   void emitFinish(const FlashPanel &panel);
   Value exponent(Value difference) const;
   Value maximum(Value candidate, Value current) const;
@@ -109,7 +111,7 @@ private:
   void packQueries();
   FlashBlock loadBlock(const KvBlock &kvBlock);
   Value rowPointer(const OperandAccess &operand, Value base, Value row);
-  std::pair<Value, Value> loadRows(const OperandAccess &operand, Value base, Value begin, Value count, int64_t columns, int64_t copyOffset);
+  Value loadRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value copy);
   void convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target);
   int64_t prefetchedRows() const;
   Values firstPrefetch(const FlashBlock &block, const FlashPanel &panel);

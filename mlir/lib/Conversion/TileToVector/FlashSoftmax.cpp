@@ -10,8 +10,8 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-static constexpr double log2E = std::numbers::log2e;
-static constexpr double ln2 = std::numbers::ln2;
+static constexpr double kLog2E = std::numbers::log2e;
+static constexpr double kLn2 = std::numbers::ln2;
 
 /// The larger one; a NaN candidate changes nothing (it reaches the output through its exponential). One instruction on x86.
 Value FlashKernel::maximum(Value candidate, Value current) const {
@@ -103,7 +103,7 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
 //===------------------------------------------------------------------------------------------------------------------===//
 
 /// A difference of scores as an exponent of 2.
-Value FlashKernel::exponent(Value difference) const { return scoresAreLog2 ? difference : emit.mulF(difference, splatF(log2E)); }
+Value FlashKernel::exponent(Value difference) const { return scoresAreLog2 ? difference : emit.mulF(difference, splatF(kLog2E)); }
 
 Emitter::Values FlashKernel::emitSoftmax(const FlashPanel &panel, Value count, ValueRange blockMax) {
   int64_t vectors = shape.panelVectors, rows = shape.softmaxRows;
@@ -154,7 +154,7 @@ void FlashKernel::emitFinish(const FlashPanel &panel) {
     reciprocals.push_back(emit.select(isEmpty, zero, emit.divF(one, sum)));
     // The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is known.)
     Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), emit.cmp(Emitter::CmpF::OLT, max, inf));
-    Value natural = scoresAreLog2 ? emit.mulF(max, splatF(ln2)) : max;
+    Value natural = scoresAreLog2 ? emit.mulF(max, splatF(kLn2)) : max;
     maxima.push_back(emit.select(sawNan, sum, natural));
     lse.push_back(emit.select(isEmpty, minusInf, emit.addF(maxima.back(), emitLog(builder, emit.loc, *abi, sum))));
   }
