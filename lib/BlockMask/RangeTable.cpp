@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace attnjit::plan {
 
@@ -87,22 +88,61 @@ RangeTable::RangeTable(const TensorRef &tensor) : tensor(tensor) {
     }
 }
 
-RangeTable::Bounds RangeTable::element(std::int64_t offset) const {
-  const expr::Value value = expr::loadElement(tensor.data, tensor.dtype, offset);
-  Bounds bounds;
-  if (kind != Kind::Float)
-    bounds.lo = bounds.hi = value.i;
-  else if (std::isnan(value.f))
-    bounds.nan = true;
-  else
-    bounds.flo = bounds.fhi = value.f;
-  return bounds;
+/// Tables are built anew for each launch and read every element once, so the element loop knows its type.
+template <typename T> void RangeTable::scanAs(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
+  for (std::int64_t row = rows.lo; row <= rows.hi; ++row) {
+    const T *at = static_cast<const T *>(tensor.data) + offset + row * rowStride + cols.lo * colStride;
+    T lo = *at, hi = *at;
+    bool nan = false;
+    for (std::int64_t col = cols.lo; col <= cols.hi; ++col, at += colStride) {
+      lo = *at < lo || lo != lo ? *at : lo;
+      hi = *at > hi || hi != hi ? *at : hi;
+      nan |= *at != *at;
+    }
+    Bounds ofRow;
+    ofRow.nan = nan;
+    if constexpr (std::is_floating_point_v<T>) {
+      if (lo == lo) { // else nothing but NaN
+        ofRow.flo = lo;
+        ofRow.fhi = hi;
+      }
+    } else {
+      ofRow.lo = kind == Kind::Bool ? lo != 0 : lo; // any byte but 0 is true
+      ofRow.hi = kind == Kind::Bool ? hi != 0 : hi;
+    }
+    bounds.add(ofRow);
+  }
+}
+
+/// Element types without arithmetic of their own.
+void RangeTable::scanConverted(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
+  for (std::int64_t row = rows.lo; row <= rows.hi; ++row)
+    for (std::int64_t col = cols.lo; col <= cols.hi; ++col) {
+      const expr::Value value = expr::loadElement(tensor.data, tensor.dtype, offset + row * rowStride + col * colStride);
+      Bounds ofElement;
+      if (kind != Kind::Float)
+        ofElement.lo = ofElement.hi = value.i;
+      else if (std::isnan(value.f))
+        ofElement.nan = true;
+      else
+        ofElement.flo = ofElement.fhi = value.f;
+      bounds.add(ofElement);
+    }
 }
 
 void RangeTable::scan(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
-  for (std::int64_t row = rows.lo; row <= rows.hi; ++row)
-    for (std::int64_t col = cols.lo; col <= cols.hi; ++col)
-      bounds.add(element(offset + row * rowStride + col * colStride));
+  switch (tensor.dtype) {
+  case DType::F64: return scanAs<double>(offset, rows, cols, bounds);
+  case DType::F32: return scanAs<float>(offset, rows, cols, bounds);
+  case DType::I8: return scanAs<std::int8_t>(offset, rows, cols, bounds);
+  case DType::Bool:
+  case DType::U8: return scanAs<std::uint8_t>(offset, rows, cols, bounds);
+  case DType::I16: return scanAs<std::int16_t>(offset, rows, cols, bounds);
+  case DType::I32: return scanAs<std::int32_t>(offset, rows, cols, bounds);
+  case DType::I64: return scanAs<std::int64_t>(offset, rows, cols, bounds);
+  case DType::BF16:
+  case DType::F16: return scanConverted(offset, rows, cols, bounds);
+  }
 }
 
 void RangeTable::buildBase() {

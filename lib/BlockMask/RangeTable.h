@@ -40,7 +40,8 @@ private:
     std::vector<Bounds> cells;       ///< [plane][row][col]
   };
 
-  Bounds element(std::int64_t offset) const;
+  template <typename T> void scanAs(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const;
+  void scanConverted(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const;
   void scan(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const;
   void buildBase();
   void coarsen(const Level &fine, Level &coarse, bool alongRows) const;

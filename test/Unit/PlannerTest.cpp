@@ -260,6 +260,33 @@ TEST_CASE("range tables: every answer contains the elements, one-dimensional one
   checkTensor({2, 70, 33}, false);
 }
 
+TEST_CASE("range tables read every element type") {
+  const auto rangeOf = [](const void *data, DType dtype) {
+    expr::Range index;
+    index.lo = 0, index.hi = 2;
+    return plan::RangeTable(TensorRef::dense(const_cast<void *>(data), dtype, {3})).query(std::span(&index, 1));
+  };
+  const std::int8_t i8[] = {-3, 5, 1};
+  const std::uint8_t u8[] = {200, 5, 1}, bools[] = {0, 7, 1}, truths[] = {2, 1, 255};
+  const std::int16_t i16[] = {-300, 5, 1};
+  const std::int64_t i64[] = {INT64_MIN, 5, INT64_MAX};
+  const double f64[] = {-2.5, 5, 1};
+  const std::uint16_t bf16[] = {0xc040, 0x3f80, 0x4000}; // -3, 1, 2
+  CHECK(rangeOf(i8, DType::I8).lo == -3);
+  CHECK(rangeOf(i8, DType::I8).hi == 5);
+  CHECK(rangeOf(u8, DType::U8).hi == 200);
+  CHECK(rangeOf(bools, DType::Bool).lo == 0);
+  CHECK(rangeOf(bools, DType::Bool).hi == 1);
+  CHECK(rangeOf(truths, DType::Bool).lo == 1);
+  CHECK(rangeOf(truths, DType::Bool).hi == 1);
+  CHECK(rangeOf(i16, DType::I16).lo == -300);
+  CHECK(rangeOf(i64, DType::I64).lo == INT64_MIN);
+  CHECK(rangeOf(i64, DType::I64).hi == INT64_MAX);
+  CHECK(rangeOf(f64, DType::F64).flo == -2.5);
+  CHECK(rangeOf(bf16, DType::BF16).flo == -3);
+  CHECK(rangeOf(bf16, DType::BF16).fhi == 2);
+}
+
 TEST_CASE("range tables: NaN, floats and empty tensors") {
   std::vector<float> data(100, 1.0f);
   data[40] = std::numeric_limits<float>::quiet_NaN();
@@ -273,6 +300,10 @@ TEST_CASE("range tables: NaN, floats and empty tensors") {
   CHECK_FALSE(answer.maybeNan);
   index.lo = 30;
   CHECK(table.query(std::span(&index, 1)).maybeNan);
+  data.assign(100, std::numeric_limits<float>::quiet_NaN());
+  answer = plan::RangeTable(TensorRef::dense(data.data(), DType::F32, {100})).query(std::span(&index, 1));
+  CHECK(answer.maybeNan);
+  CHECK(answer.fhi == std::numeric_limits<double>::infinity());
   const plan::RangeTable empty(TensorRef::dense(nullptr, DType::I32, {0}));
   answer = empty.query(std::span(&index, 1));
   CHECK(answer.lo == INT64_MIN);

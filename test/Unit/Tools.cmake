@@ -3,6 +3,7 @@ attnjit_add_test(ReferenceTest SOURCES ReferenceTest.cpp LIBS attnjitReference)
 attnjit_add_test(PlannerTest SOURCES PlannerTest.cpp LIBS attnjitBlockMask)
 attnjit_add_test(NpyTest SOURCES NpyTest.cpp LIBS attnjitToolsNpy)
 attnjit_add_test(CheckTest SOURCES CheckTest.cpp LIBS attnjitToolsCommon)
+attnjit_add_test(MaskPictureTest SOURCES MaskPictureTest.cpp LIBS attnjitToolsCommon)
 
 if(ATTNJIT_FUZZERS)
   add_executable(NpyFuzzer fuzz/NpyFuzzer.cpp ${PROJECT_SOURCE_DIR}/tools/common/Npy.cpp ${PROJECT_SOURCE_DIR}/tools/common/Tensor.cpp)
