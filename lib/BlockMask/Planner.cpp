@@ -14,8 +14,8 @@ namespace {
 
 /// Boxes up to this area are evaluated pair by pair instead of being split further: asking for an interval costs about as much.
 constexpr std::int64_t kLeafArea = 64;
-/// Pairs that one block may cost. A block that stays undecided halves the budget of later ones and a block that elements decided doubles it, so that masks which only look
-/// random cost little.
+/// Pairs that one block may cost. A block that stays undecided halves the budget of later ones and a block that elements decided doubles
+/// it, so that masks which only look random cost little.
 constexpr std::int64_t kMaxBudget = 4096, kMinBudget = 64;
 /// What asking for an interval costs, in evaluated pairs.
 constexpr std::int64_t kIntervalCost = 16;
@@ -107,14 +107,16 @@ Plan Planner::build() {
   return std::move(plan);
 }
 
-// Large areas first: where intervals decide, one question settles many blocks. Quarters are visited so that every tile receives its runs in ascending order.
+// Large areas first: where intervals decide, one question settles many blocks. Quarters are visited so that every tile receives its runs in
+// ascending order.
 void Planner::planArea(const Area &area) {
   const Verdict verdict = byIntervals(boxOf(area));
   if (verdict != Verdict::Partial)
     return record(area, verdict);
   if (area.isBlock())
     return record(area, refineBlock(boxOf(area)));
-  const std::int64_t qMiddle = area.qBegin + (area.qEnd - area.qBegin + 1) / 2, kvMiddle = area.kvBegin + (area.kvEnd - area.kvBegin + 1) / 2;
+  const std::int64_t qMiddle = area.qBegin + (area.qEnd - area.qBegin + 1) / 2,
+                     kvMiddle = area.kvBegin + (area.kvEnd - area.kvBegin + 1) / 2;
   for (const auto &[qBegin, qEnd] : {std::pair{area.qBegin, qMiddle}, std::pair{qMiddle, area.qEnd}})
     for (const auto &[kvBegin, kvEnd] : {std::pair{area.kvBegin, kvMiddle}, std::pair{kvMiddle, area.kvEnd}})
       if (qBegin < qEnd && kvBegin < kvEnd)

@@ -132,16 +132,24 @@ void RangeTable::scanConverted(std::int64_t offset, Extent rows, Extent cols, Bo
 
 void RangeTable::scan(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
   switch (tensor.dtype) {
-  case DType::F64: return scanAs<double>(offset, rows, cols, bounds);
-  case DType::F32: return scanAs<float>(offset, rows, cols, bounds);
-  case DType::I8: return scanAs<std::int8_t>(offset, rows, cols, bounds);
+  case DType::F64:
+    return scanAs<double>(offset, rows, cols, bounds);
+  case DType::F32:
+    return scanAs<float>(offset, rows, cols, bounds);
+  case DType::I8:
+    return scanAs<std::int8_t>(offset, rows, cols, bounds);
   case DType::Bool:
-  case DType::U8: return scanAs<std::uint8_t>(offset, rows, cols, bounds);
-  case DType::I16: return scanAs<std::int16_t>(offset, rows, cols, bounds);
-  case DType::I32: return scanAs<std::int32_t>(offset, rows, cols, bounds);
-  case DType::I64: return scanAs<std::int64_t>(offset, rows, cols, bounds);
+  case DType::U8:
+    return scanAs<std::uint8_t>(offset, rows, cols, bounds);
+  case DType::I16:
+    return scanAs<std::int16_t>(offset, rows, cols, bounds);
+  case DType::I32:
+    return scanAs<std::int32_t>(offset, rows, cols, bounds);
+  case DType::I64:
+    return scanAs<std::int64_t>(offset, rows, cols, bounds);
   case DType::BF16:
-  case DType::F16: return scanConverted(offset, rows, cols, bounds);
+  case DType::F16:
+    return scanConverted(offset, rows, cols, bounds);
   }
 }
 

@@ -1,8 +1,9 @@
 // Smallest and largest element of any box of a captured tensor, fast: what turns "docs[kv] over keys 4096..8191" into an interval.
 //
-// The last two dimensions are covered by cells of 2^i x 2^j elements, every i and j from kBase up (a rip-map): a box is answered from at most a few dozen cells
-// that cover it. They may stick out of it, which is sound and only matters while boxes are large. Where there are few rows (document ids, offsets and flags, perhaps per
-// batch or head) each row is answered exactly, since planners live on such boundaries. Dimensions before the last two are looked at one by one.
+// The last two dimensions are covered by cells of 2^i x 2^j elements, every i and j from kBase up (a rip-map): a box is answered from at
+// most a few dozen cells that cover it. They may stick out of it, which is sound and only matters while boxes are large. Where there are
+// few rows (document ids, offsets and flags, perhaps per batch or head) each row is answered exactly, since planners live on such
+// boundaries. Dimensions before the last two are looked at one by one.
 #pragma once
 
 #include "Expr/Analysis.h"
@@ -17,9 +18,8 @@ public:
   /// Reads every element of `tensor` once. The tensor must outlive the table.
   explicit RangeTable(const TensorRef &tensor);
 
-  /// Range of the elements at `indices` (one inclusive Int range per dimension; negative ones count from the end, one that leaves the tensor or
-  /// changes sign means all of it).
-  /// Sound, not always tight.
+  /// Range of the elements at `indices` (one inclusive Int range per dimension; negative ones count from the end, one that leaves the
+  /// tensor or changes sign means all of it). Sound, not always tight.
   expr::Range query(std::span<const expr::Range> indices) const;
 
 private:

@@ -78,37 +78,53 @@ template <typename T> void storeAs(void *data, std::int64_t offset, T value) {
 
 double loadFloat(const void *data, DType dtype, std::int64_t offset) {
   switch (dtype) {
-  case DType::F64: return loadAs<double>(data, offset);
-  case DType::BF16: return std::bit_cast<float>(static_cast<std::uint32_t>(loadAs<std::uint16_t>(data, offset)) << 16);
-  case DType::F16: return decodeF16(loadAs<std::uint16_t>(data, offset));
-  default: return loadAs<float>(data, offset);
+  case DType::F64:
+    return loadAs<double>(data, offset);
+  case DType::BF16:
+    return std::bit_cast<float>(static_cast<std::uint32_t>(loadAs<std::uint16_t>(data, offset)) << 16);
+  case DType::F16:
+    return decodeF16(loadAs<std::uint16_t>(data, offset));
+  default:
+    return loadAs<float>(data, offset);
   }
 }
 
 double roundTo(DType dtype, double value) {
   switch (dtype) {
-  case DType::F64: return value;
-  case DType::BF16: return roundToFormat(kBf16, value);
-  case DType::F16: return roundToFormat(kF16, value);
-  default: return static_cast<float>(value);
+  case DType::F64:
+    return value;
+  case DType::BF16:
+    return roundToFormat(kBf16, value);
+  case DType::F16:
+    return roundToFormat(kF16, value);
+  default:
+    return static_cast<float>(value);
   }
 }
 
 void storeFloat(void *data, DType dtype, std::int64_t offset, double value) {
   switch (dtype) {
-  case DType::F64: return storeAs(data, offset, value);
-  case DType::BF16: return storeAs(data, offset, encode(kBf16, roundToFormat(kBf16, value)));
-  case DType::F16: return storeAs(data, offset, encode(kF16, roundToFormat(kF16, value)));
-  default: return storeAs(data, offset, static_cast<float>(value));
+  case DType::F64:
+    return storeAs(data, offset, value);
+  case DType::BF16:
+    return storeAs(data, offset, encode(kBf16, roundToFormat(kBf16, value)));
+  case DType::F16:
+    return storeAs(data, offset, encode(kF16, roundToFormat(kF16, value)));
+  default:
+    return storeAs(data, offset, static_cast<float>(value));
   }
 }
 
 double unitRoundoff(DType dtype) {
   switch (dtype) {
-  case DType::F64: return 0x1p-53;
-  case DType::BF16: return 0x1p-8;
-  case DType::F16: return 0x1p-11;
-  default: return 0x1p-24;
+  case DType::F64:
+    return 0x1p-53;
+  case DType::BF16:
+    return 0x1p-8;
+  case DType::F16:
+    return 0x1p-11;
+  default:
+    return 0x1p-24;
   }
 }
 

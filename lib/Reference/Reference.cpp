@@ -35,7 +35,8 @@ template <typename T> std::vector<T> denseSlice(const TensorRef &x, std::int64_t
   return dense;
 }
 
-/// Computes rows in the arithmetic of T, one thread at a time. `roundP`: the plain implementation, which stores P and the output at the operands' dtypes.
+/// Computes rows in the arithmetic of T, one thread at a time. `roundP`: the plain implementation, which stores P and the output at the
+/// operands' dtypes.
 template <typename T> class RowWorker {
 public:
   RowWorker(const Call &call, bool roundP, Output &output)

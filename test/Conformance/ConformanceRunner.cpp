@@ -1,5 +1,5 @@
-// Runs the cases of a text grid against the f64 reference, each twice: with every operand and capture tight against an unmapped page behind it, then before it. A
-// failing case is shown as the attnjit-run command that repeats it.
+// Runs the cases of a text grid against the f64 reference, each twice: with every operand and capture tight against an unmapped page behind
+// it, then before it. A failing case is shown as the attnjit-run command that repeats it.
 #include "Grid.h"
 
 #include "common/Reports.h"
@@ -65,7 +65,9 @@ public:
       if (failure.empty())
         continue;
       ++failures;
-      std::fputs(fmt::format("FAILED line {}: {}\n  attnjit-run --check --target {} {}\n", gridCase.line, failure, target, commandLine).c_str(), stdout);
+      std::fputs(
+          fmt::format("FAILED line {}: {}\n  attnjit-run --check --target {} {}\n", gridCase.line, failure, target, commandLine).c_str(),
+          stdout);
       std::fflush(stdout);
       return;
     }
@@ -164,8 +166,8 @@ int main(int argc, char **argv) {
     }
   }
   if (!list)
-    std::fputs(fmt::format("{} cases passed, {} failed; the largest mean error is {:.2f} of its bound; {} kernels compiled\n", runner.passed, runner.failures, runner.worstRatio,
-                           engine->counters().compiles)
+    std::fputs(fmt::format("{} cases passed, {} failed; the largest mean error is {:.2f} of its bound; {} kernels compiled\n",
+                           runner.passed, runner.failures, runner.worstRatio, engine->counters().compiles)
                    .c_str(),
                stdout);
   return runner.failures ? 1 : 0;

@@ -96,7 +96,8 @@ std::string withoutFlag(std::string_view commandLine, std::string_view flag) {
   if (begin == std::string_view::npos)
     return std::string(commandLine);
   const std::size_t end = std::min(commandLine.find(' ', begin + needle.size()), commandLine.size());
-  return std::string(trim(std::string(commandLine.substr(0, begin)) + std::string(commandLine.substr(std::min(end + 1, commandLine.size())))));
+  return std::string(
+      trim(std::string(commandLine.substr(0, begin)) + std::string(commandLine.substr(std::min(end + 1, commandLine.size())))));
 }
 
 } // namespace attnjit::conformance

@@ -4,8 +4,8 @@
 //   --shape M={1|17},N=33,D=64 --dtype {f32|bf16} --mask-mod 'q_idx >= kv_idx' --backend {flash|math}
 //   --shape M=4,D=8 --score-mod 'score + t[q_idx]' --capture t=iota:3:f32 => index-out-of-range
 //
-// Braces list alternatives; the line stands for the cross product, the last brace running fastest. What is left is the command line of attnjit-run. `=> CODE` expects the
-// call to fail with that error code.
+// Braces list alternatives; the line stands for the cross product, the last brace running fastest. What is left is the command line of
+// attnjit-run. `=> CODE` expects the call to fail with that error code.
 #pragma once
 
 #include "attnjit/Result.h"

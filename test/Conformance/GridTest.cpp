@@ -26,7 +26,8 @@ TEST_CASE("braces that do not match are named by line") {
 }
 
 TEST_CASE("words as a shell sees them") {
-  CHECK(*splitWords("--mask-mod 'q_idx >= kv_idx'  --x \"a b\"c ''") == std::vector<std::string>{"--mask-mod", "q_idx >= kv_idx", "--x", "a bc", ""});
+  CHECK(*splitWords("--mask-mod 'q_idx >= kv_idx'  --x \"a b\"c ''") ==
+        std::vector<std::string>{"--mask-mod", "q_idx >= kv_idx", "--x", "a bc", ""});
   CHECK_FALSE(splitWords("--x 'open"));
 }
 

@@ -8,7 +8,8 @@ namespace attnjit::tools {
 /// p10, median, p90 and count of samples.
 nlohmann::json summary(const std::vector<double> &samples);
 
-/// One kernel on one core or several, head by head, a probe of the FMA peak before and after each work item: shares of a peak that was true at that moment.
+/// One kernel on one core or several, head by head, a probe of the FMA peak before and after each work item: shares of a peak that was true
+/// at that moment.
 Result<nlohmann::json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes);
 
 /// The whole call on 1, 2, 4 ... threads.

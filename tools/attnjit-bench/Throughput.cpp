@@ -11,7 +11,8 @@ using nlohmann::json;
 
 namespace {
 
-/// Item i of the work: one query head of one batch, with its kv head. The kernel is the same; the item is small enough that the machine does not change under it.
+/// Item i of the work: one query head of one batch, with its kv head. The kernel is the same; the item is small enough that the machine
+/// does not change under it.
 ForwardCall headOf(const LoadedProblem &problem, std::int64_t b, std::int64_t h) {
   const auto slice = [](TensorRef tensor, std::int64_t batch, std::int64_t head) {
     const std::int64_t offset = (tensor.sizes[0] == 1 ? 0 : batch) * tensor.strides[0] + head * tensor.strides[1];
@@ -39,7 +40,8 @@ bool dependsOnHead(const LoadedProblem &problem) {
 } // namespace
 
 json summary(const std::vector<double> &samples) {
-  return {{"p10", quantile(samples, 0.1)}, {"median", quantile(samples, 0.5)}, {"p90", quantile(samples, 0.9)}, {"samples", samples.size()}};
+  return {
+      {"p10", quantile(samples, 0.1)}, {"median", quantile(samples, 0.5)}, {"p90", quantile(samples, 0.9)}, {"samples", samples.size()}};
 }
 
 Result<json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes) {
@@ -75,9 +77,11 @@ Result<json> measureThroughput(const Engine &engine, const ProblemOptions &optio
     }
     totals.push_back(total * 1e-6);
   }
-  return json{{"problem", toJson(*problem)},   {"pipeline", first->pipeline},         {"threads", threads},           {"tileRows", first->tileRows},
-              {"tileCols", first->tileCols},   {"item", byHead ? "one head" : "whole call"}, {"gflops", summary(rates)}, {"percentOfPeak", summary(shares)},
-              {"ms", summary(totals)},         {"bestPeakGflops", best},              {"peakIsa", peakProbeIsa()},    {"compileMs", static_cast<double>(first->compileNs) * 1e-6}};
+  return json{
+      {"problem", toJson(*problem)}, {"pipeline", first->pipeline},      {"threads", threads},
+      {"tileRows", first->tileRows}, {"tileCols", first->tileCols},      {"item", byHead ? "one head" : "whole call"},
+      {"gflops", summary(rates)},    {"percentOfPeak", summary(shares)}, {"ms", summary(totals)},
+      {"bestPeakGflops", best},      {"peakIsa", peakProbeIsa()},        {"compileMs", static_cast<double>(first->compileNs) * 1e-6}};
 }
 
 Result<json> measureScaling(const Engine &engine, ProblemOptions options, int maxThreads, int repeats) {
@@ -122,7 +126,10 @@ Result<json> measurePeakMemory(const Engine &engine, const ProblemOptions &optio
   double operands = 0;
   for (const Tensor *tensor : {&problem->q, &problem->k, &problem->v, &problem->out})
     operands += static_cast<double>(tensor->memory().size());
-  return json{{"problem", toJson(*problem)}, {"peakBytes", static_cast<double>(usage.ru_maxrss) * 1024}, {"operandBytes", operands}, {"ms", static_cast<double>(report->runNs) * 1e-6}};
+  return json{{"problem", toJson(*problem)},
+              {"peakBytes", static_cast<double>(usage.ru_maxrss) * 1024},
+              {"operandBytes", operands},
+              {"ms", static_cast<double>(report->runNs) * 1e-6}};
 }
 
 } // namespace attnjit::tools

@@ -55,7 +55,8 @@ constexpr NamedProblem kStandard[] = {
 };
 
 std::string show(const json &summary, int digits) {
-  return fmt::format("{:.{}f} / {:.{}f} / {:.{}f}", summary["p10"].get<double>(), digits, summary["median"].get<double>(), digits, summary["p90"].get<double>(), digits);
+  return fmt::format("{:.{}f} / {:.{}f} / {:.{}f}", summary["p10"].get<double>(), digits, summary["median"].get<double>(), digits,
+                     summary["p90"].get<double>(), digits);
 }
 
 Result<json> throughput(const Engine &engine, const BenchOptions &options) {
@@ -66,8 +67,9 @@ Result<json> throughput(const Engine &engine, const BenchOptions &options) {
       return row.error();
     (*row)["name"] = title;
     if (!options.json)
-      std::fputs(fmt::format("{:<26} {:<16} {} thread(s)  GFLOP/s {}  % of peak {}  ms {}\n", title, (*row)["pipeline"].get<std::string>(), (*row)["threads"].get<int>(),
-                             show((*row)["gflops"], 1), show((*row)["percentOfPeak"], 1), show((*row)["ms"], 2))
+      std::fputs(fmt::format("{:<26} {:<16} {} thread(s)  GFLOP/s {}  % of peak {}  ms {}\n", title, (*row)["pipeline"].get<std::string>(),
+                             (*row)["threads"].get<int>(), show((*row)["gflops"], 1), show((*row)["percentOfPeak"], 1),
+                             show((*row)["ms"], 2))
                      .c_str(),
                  stdout);
     std::fflush(stdout);
@@ -92,10 +94,12 @@ Result<json> throughput(const Engine &engine, const BenchOptions &options) {
 Result<json> latency(const BenchOptions &options) {
   Result<json> result = measureLatency(options.formulas);
   if (result && !options.json)
-    std::fputs(fmt::format("cold compile of a new formula   ms {}   (the first of the process {:.1f})\nfound in memory                 us {}   (whole call {})\n"
+    std::fputs(fmt::format("cold compile of a new formula   ms {}   (the first of the process {:.1f})\nfound in memory                 us "
+                           "{}   (whole call {})\n"
                            "found on disk                   ms {}\n",
                            show((*result)["coldCompile"]["compileMs"], 1), (*result)["coldCompile"]["firstInProcessMs"].get<double>(),
-                           show((*result)["memoryHit"]["lookupUs"], 2), show((*result)["memoryHit"]["wholeCallUs"], 2), show((*result)["diskHit"]["findMs"], 2))
+                           show((*result)["memoryHit"]["lookupUs"], 2), show((*result)["memoryHit"]["wholeCallUs"], 2),
+                           show((*result)["diskHit"]["findMs"], 2))
                    .c_str(),
                stdout);
   return result;
@@ -108,7 +112,10 @@ Result<json> scaling(const Engine &engine, const BenchOptions &options) {
   Result<json> result = measureScaling(engine, problem, std::max(1, engine.threads()), options.passes);
   if (result && !options.json)
     for (const json &row : (*result)["rows"])
-      std::fputs(fmt::format("{:>3} thread(s)   ms {}   {:.2f} times one thread\n", row["threads"].get<int>(), show(row["ms"], 1), row["speedup"].get<double>()).c_str(), stdout);
+      std::fputs(fmt::format("{:>3} thread(s)   ms {}   {:.2f} times one thread\n", row["threads"].get<int>(), show(row["ms"], 1),
+                             row["speedup"].get<double>())
+                     .c_str(),
+                 stdout);
   return result;
 }
 
@@ -122,8 +129,8 @@ Result<json> memory(const char *argv0, const BenchOptions &options) {
   if (child == 0) {
     dup2(ends[1], 1);
     close(ends[0]);
-    execl("/proc/self/exe", argv0, "--memory-here", "--shape", shape.c_str(), "--dtype", options.problem.dtype.c_str(), "--mask-mod", options.problem.maskMod.c_str(),
-          static_cast<char *>(nullptr));
+    execl("/proc/self/exe", argv0, "--memory-here", "--shape", shape.c_str(), "--dtype", options.problem.dtype.c_str(), "--mask-mod",
+          options.problem.maskMod.c_str(), static_cast<char *>(nullptr));
     _exit(127);
   }
   if (child < 0)
@@ -139,8 +146,9 @@ Result<json> memory(const char *argv0, const BenchOptions &options) {
   if (!WIFEXITED(state) || WEXITSTATUS(state) != 0 || result.is_discarded())
     return Error{ErrorCode::Internal, fmt::format("measuring memory failed: {}", output)};
   if (!options.json)
-    std::fputs(fmt::format("peak memory of {}: {} resident, of which {} are q, k, v and out; {:.0f} ms\n", shape, formatBytes(result["peakBytes"].get<double>()),
-                           formatBytes(result["operandBytes"].get<double>()), result["ms"].get<double>())
+    std::fputs(fmt::format("peak memory of {}: {} resident, of which {} are q, k, v and out; {:.0f} ms\n", shape,
+                           formatBytes(result["peakBytes"].get<double>()), formatBytes(result["operandBytes"].get<double>()),
+                           result["ms"].get<double>())
                    .c_str(),
                stdout);
   return result;
@@ -155,10 +163,14 @@ int memoryHere(const Engine &engine, const BenchOptions &options) {
 }
 
 int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
-  json report{{"version", ATTNJIT_VERSION_STRING}, {"target", engine.target()}, {"threads", engine.threads()}, {"peakGflopsOneThread", probePeakGflops(50000)}, {"peakIsa", peakProbeIsa()}};
+  json report{{"version", ATTNJIT_VERSION_STRING},
+              {"target", engine.target()},
+              {"threads", engine.threads()},
+              {"peakGflopsOneThread", probePeakGflops(50000)},
+              {"peakIsa", peakProbeIsa()}};
   if (!options.json)
-    std::fputs(fmt::format("attnjit {} on {}, {} FMA peak of one thread {:.0f} GFLOP/s; p10 / median / p90\n", ATTNJIT_VERSION_STRING, engine.target(), peakProbeIsa(),
-                           report["peakGflopsOneThread"].get<double>())
+    std::fputs(fmt::format("attnjit {} on {}, {} FMA peak of one thread {:.0f} GFLOP/s; p10 / median / p90\n", ATTNJIT_VERSION_STRING,
+                           engine.target(), peakProbeIsa(), report["peakGflopsOneThread"].get<double>())
                    .c_str(),
                stdout);
   const bool onlyThroughput = !options.latency && !options.scaling && !options.memory;
@@ -197,7 +209,8 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
-  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3 or x86-64-v4 (default: native)")->group(what);
+  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3 or x86-64-v4 (default: native)")
+      ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   addProblemOptions(app, options.problem);
   try {

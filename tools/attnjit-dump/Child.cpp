@@ -37,8 +37,11 @@ int runInChild(const std::string &what, const std::function<int()> &work) {
   }
   if (got == 1)
     return status;
-  const std::string how = WIFSIGNALED(state) ? fmt::format("signal {} ({})", WTERMSIG(state), strsignal(WTERMSIG(state))) : fmt::format("exit status {}", WEXITSTATUS(state));
-  std::fputs(fmt::format("attnjit-dump: error (invalid-argument): the compiler gave up on {} with {}; see its message above\n", what, how).c_str(), stderr);
+  const std::string how = WIFSIGNALED(state) ? fmt::format("signal {} ({})", WTERMSIG(state), strsignal(WTERMSIG(state)))
+                                             : fmt::format("exit status {}", WEXITSTATUS(state));
+  std::fputs(
+      fmt::format("attnjit-dump: error (invalid-argument): the compiler gave up on {} with {}; see its message above\n", what, how).c_str(),
+      stderr);
   return 1;
 }
 

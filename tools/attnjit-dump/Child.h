@@ -6,8 +6,8 @@
 
 namespace attnjit::tools {
 
-/// Runs `work` in a child process and answers its result. When the child ends in any other way, prints a message about `what` and answers 1: the text was the user's.
-/// Call it before any thread exists.
+/// Runs `work` in a child process and answers its result. When the child ends in any other way, prints a message about `what` and answers
+/// 1: the text was the user's. Call it before any thread exists.
 int runInChild(const std::string &what, const std::function<int()> &work);
 
 } // namespace attnjit::tools

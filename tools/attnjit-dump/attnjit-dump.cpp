@@ -42,10 +42,20 @@ struct EmitRow {
   bool isStage;
 };
 // In the order of the ladder.
-constexpr EmitRow kEmits[] = {{"ast", "ast.txt", false},   {"expr", "expr.txt", false}, {"explain", "explain.txt", false}, {"mask", "mask.svg", false},
-                              {"attn", "attn.mlir", true}, {"tile", "tile.mlir", true}, {"vector", "vector.mlir", true},   {"gpu", "gpu.mlir", true},
-                              {"llvm", "llvm.mlir", true}, {"ll", "ll.ll", true},       {"asm", "asm.s", true},            {"obj", "obj.o", true},
-                              {"ptx", "ptx.ptx", true},    {"image", "kernel.attnjit", false}};
+constexpr EmitRow kEmits[] = {{"ast", "ast.txt", false},
+                              {"expr", "expr.txt", false},
+                              {"explain", "explain.txt", false},
+                              {"mask", "mask.svg", false},
+                              {"attn", "attn.mlir", true},
+                              {"tile", "tile.mlir", true},
+                              {"vector", "vector.mlir", true},
+                              {"gpu", "gpu.mlir", true},
+                              {"llvm", "llvm.mlir", true},
+                              {"ll", "ll.ll", true},
+                              {"asm", "asm.s", true},
+                              {"obj", "obj.o", true},
+                              {"ptx", "ptx.ptx", true},
+                              {"image", "kernel.attnjit", false}};
 
 struct DumpOptions {
   ProblemOptions problem;
@@ -66,9 +76,13 @@ void declare(CLI::App &app, DumpOptions &options) {
   for (const EmitRow &row : kEmits)
     names += fmt::format("{}, ", row.name);
   const std::string dump = "Dump";
-  app.add_option("--emit", options.emits, fmt::format("what to show, comma separated: {}all (default: tile)", names))->delimiter(',')->allow_extra_args(false)->group(dump);
+  app.add_option("--emit", options.emits, fmt::format("what to show, comma separated: {}all (default: tile)", names))
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group(dump);
   app.add_option("-o,--output", options.output,
-                 "a file; a folder for several things or 'all'; a mask becomes a picture by the name's ending, .png or .svg (default: standard output)")
+                 "a file; a folder for several things or 'all'; a mask becomes a picture by the name's ending, .png or .svg (default: "
+                 "standard output)")
       ->group(dump);
   app.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, sm_80, sm_90 ... (default: native)")->group(dump);
   app.add_option("--from", options.from, "STAGE FILE: go on from the text of a stage instead of from a problem")->expected(2)->group(dump);
@@ -157,7 +171,9 @@ template <typename Compile> Result<void> emitStages(const DumpOptions &options, 
       written = sink.put(rowOf(stage), text);
   };
   if (options.time)
-    stages.onTime = [](std::string_view step, std::int64_t ns) { std::fputs(fmt::format("{:>10.3f} ms  {}\n", static_cast<double>(ns) * 1e-6, step).c_str(), stderr); };
+    stages.onTime = [](std::string_view step, std::int64_t ns) {
+      std::fputs(fmt::format("{:>10.3f} ms  {}\n", static_cast<double>(ns) * 1e-6, step).c_str(), stderr);
+    };
   stages.stopAfter = lastStageWanted(options);
   const Result<Kernel> kernel = compile(stages);
   if (!kernel)
@@ -178,7 +194,8 @@ template <typename Compile> Result<void> emitStages(const DumpOptions &options, 
 Result<void> emitMask(const DumpOptions &options, const LoadedProblem &problem, Sink &sink) {
   const Dims &dims = problem.dims;
   if (options.batch < 0 || options.batch >= dims.B || options.head < 0 || options.head >= dims.Hq)
-    return invalid(fmt::format("--batch {} --head {}: outside the problem's {} batches and {} query heads", options.batch, options.head, dims.B, dims.Hq));
+    return invalid(fmt::format("--batch {} --head {}: outside the problem's {} batches and {} query heads", options.batch, options.head,
+                               dims.B, dims.Hq));
   const std::string name = sink.pictureName();
   const bool isPng = name.ends_with(".png"), isSvg = name.ends_with(".svg");
   const int side = isPng ? 512 : isSvg ? 128 : 64;
@@ -187,8 +204,8 @@ Result<void> emitMask(const DumpOptions &options, const LoadedProblem &problem, 
     return sink.put(rowOf("mask"), drawPng(grid, std::max(1, 512 / std::max(grid.cols, 1))));
   if (isSvg)
     return sink.put(rowOf("mask"), drawSvg(grid));
-  return sink.put(rowOf("mask"), fmt::format("mask_mod of batch {}, head {}: {} query rows downwards, {} keys to the right\n{}", options.batch, options.head, dims.M, dims.N,
-                                             drawTerminal(grid)));
+  return sink.put(rowOf("mask"), fmt::format("mask_mod of batch {}, head {}: {} query rows downwards, {} keys to the right\n{}",
+                                             options.batch, options.head, dims.M, dims.N, drawTerminal(grid)));
 }
 
 Result<Engine> makeEngine(const DumpOptions &options) {
@@ -203,7 +220,8 @@ Result<void> dumpProblem(const DumpOptions &options) {
   if (Result<void> opened = sink.open(); !opened)
     return opened;
   if (options.wants("ast")) {
-    const Result<std::string> score = textOrFile(options.problem.scoreMod, "--score-mod"), mask = textOrFile(options.problem.maskMod, "--mask-mod");
+    const Result<std::string> score = textOrFile(options.problem.scoreMod, "--score-mod"),
+                              mask = textOrFile(options.problem.maskMod, "--mask-mod");
     if (!score || !mask)
       return score ? mask.error() : score.error();
     const Result<std::string> text = expr::dumpAst({*score, *mask});
@@ -248,7 +266,8 @@ Result<void> dumpFrom(const DumpOptions &options) {
     return invalid(fmt::format("--from: '{}' is no stage; stages are attn, tile, vector, gpu, llvm, ll, asm, obj, ptx", stage));
   for (const std::string &emit : options.emits)
     if (emit != "all" && emit != "image" && !rowOf(emit).isStage)
-      return invalid(fmt::format("--emit {}: stands before every stage, and --from goes on from one; ask for a later stage or image", emit));
+      return invalid(
+          fmt::format("--emit {}: stands before every stage, and --from goes on from one; ask for a later stage or image", emit));
   const Result<std::string> text = readFile(options.from[1]);
   if (!text)
     return text.error();

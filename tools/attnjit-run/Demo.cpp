@@ -34,7 +34,7 @@ const std::vector<Variant> &variants() {
 }
 
 struct Row {
-  ForwardReport first;    ///< the call that compiled
+  ForwardReport first; ///< the call that compiled
   double runMs = 0, gflops = 0, percentOfPeak = 0;
   CheckResult check;
   MaskGrid picture;
@@ -101,7 +101,8 @@ void printPictures(const std::vector<std::pair<std::string, MaskGrid>> &pictures
 } // namespace
 
 int runDemo(const Engine &engine, int threads) {
-  std::fputs(fmt::format("attnjit on {}: {} thread{}, {} FMA peak measured at {:.0f} GFLOP/s. f32, seven median runs; GFLOP/s count visible pairs only.\n\n",
+  std::fputs(fmt::format("attnjit on {}: {} thread{}, {} FMA peak measured at {:.0f} GFLOP/s. f32, seven median runs; GFLOP/s count "
+                         "visible pairs only.\n\n",
                          engine.target(), threads, threads > 1 ? "s" : "", peakProbeIsa(), probePeakGflopsThreads(threads, 20000))
                  .c_str(),
              stdout);
@@ -118,10 +119,12 @@ int runDemo(const Engine &engine, int threads) {
       status = std::max(status, fail("attnjit-run", row.error()));
       continue;
     }
-    const std::string compile = row->first.source == KernelSource::Compiled ? fmt::format("{:.1f}", static_cast<double>(row->first.compileNs) * 1e-6)
-                                                                            : fmt::format("({})", name(row->first.source));
-    std::fputs(fmt::format("{:<24} {:<16} {:>10} {:>9.2f} {:>9.1f} {:>7.1f}  {:.1e} ({:.2f}){}\n", variant.name, row->first.pipeline, compile, row->runMs, row->gflops,
-                           row->percentOfPeak, row->check.out.meanError, row->check.ratio(), row->check.passed() ? "" : "  WRONG")
+    const std::string compile = row->first.source == KernelSource::Compiled
+                                    ? fmt::format("{:.1f}", static_cast<double>(row->first.compileNs) * 1e-6)
+                                    : fmt::format("({})", name(row->first.source));
+    std::fputs(fmt::format("{:<24} {:<16} {:>10} {:>9.2f} {:>9.1f} {:>7.1f}  {:.1e} ({:.2f}){}\n", variant.name, row->first.pipeline,
+                           compile, row->runMs, row->gflops, row->percentOfPeak, row->check.out.meanError, row->check.ratio(),
+                           row->check.passed() ? "" : "  WRONG")
                    .c_str(),
                stdout);
     std::fflush(stdout);

@@ -49,8 +49,11 @@ void declare(CLI::App &app, RunOptions &options) {
   app.add_option("--lse", options.lseFile, "write lse [B,Hq,M] to a .npy file")->group(output);
   app.add_option("--max", options.maxFile, "write the largest score of each row [B,Hq,M] to a .npy file")->group(output);
   app.add_flag("--check", options.check, "compare out, lse and max with the f64 reference; fail past the error bound")->group(output);
-  app.add_option("--check-every", options.checkEvery, "check only every n-th query row (default: as many as take some seconds)")->check(CLI::Range(1, 1 << 30))->group(output);
-  app.add_flag("--explain", options.explain, "print every backend's reasons for and against; compiles nothing, runs nothing")->group(output);
+  app.add_option("--check-every", options.checkEvery, "check only every n-th query row (default: as many as take some seconds)")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group(output);
+  app.add_flag("--explain", options.explain, "print every backend's reasons for and against; compiles nothing, runs nothing")
+      ->group(output);
   app.add_flag("--json", options.json, "print one JSON object: problem, times, GFLOP/s, plan, check, cache counters")->group(output);
   app.add_option("--repeat", options.repeat, "run n times and report the median")->check(CLI::Range(1, 1000000))->group(output);
   app.add_flag("--demo", options.demo, "run a tour of attention variants instead and print a table")->group(output);
@@ -106,8 +109,9 @@ int explain(const Runner &runner, const RunOptions &options, const LoadedProblem
 }
 
 Result<void> writeOutputs(const RunOptions &options, const LoadedProblem &problem) {
-  for (const auto &[path, tensor] : {std::pair{&options.outFile, &problem.out}, std::pair{&options.lseFile, problem.lse ? &*problem.lse : nullptr},
-                                     std::pair{&options.maxFile, problem.max ? &*problem.max : nullptr}})
+  for (const auto &[path, tensor] :
+       {std::pair{&options.outFile, &problem.out}, std::pair{&options.lseFile, problem.lse ? &*problem.lse : nullptr},
+        std::pair{&options.maxFile, problem.max ? &*problem.max : nullptr}})
     if (!path->empty() && tensor)
       if (Result<void> written = writeNpy(*path, tensor->ref()); !written)
         return written;
@@ -125,10 +129,10 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
   else
     text += fmt::format("{}\n", name(first.source));
   if (first.plan.hostPlan)
-    text += fmt::format("plan      {} of {} blocks visible, {} of them full, in {:.2f} ms\n", first.plan.visibleBlocks, first.plan.totalBlocks, first.plan.fullBlocks,
-                        ms(first.planNs));
-  text += fmt::format("run       {:.3f} ms on {} thread{}, {:.1f} GFLOP/s over visible pairs, {:.0f} % of the FMA peak\n", runMs, first.workers, first.workers == 1 ? "" : "s",
-                      gflops, 100 * gflops / peak);
+    text += fmt::format("plan      {} of {} blocks visible, {} of them full, in {:.2f} ms\n", first.plan.visibleBlocks,
+                        first.plan.totalBlocks, first.plan.fullBlocks, ms(first.planNs));
+  text += fmt::format("run       {:.3f} ms on {} thread{}, {:.1f} GFLOP/s over visible pairs, {:.0f} % of the FMA peak\n", runMs,
+                      first.workers, first.workers == 1 ? "" : "s", gflops, 100 * gflops / peak);
   std::fputs(text.c_str(), stdout);
 }
 
@@ -155,12 +159,15 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
   const std::int64_t pairs = visiblePairs(problem);
   const double medianNs = std::max(quantile(times, 0.5), 1.0), gflops = usefulFlops(problem, pairs) / medianNs;
   const double peak = probePeakGflopsThreads(std::max(first->workers, 1)) / (problem.dtype == DType::F64 ? 2 : 1);
-  const double allPairs = static_cast<double>(problem.dims.B * problem.dims.Hq) * static_cast<double>(problem.dims.M) * static_cast<double>(problem.dims.N);
+  const double allPairs =
+      static_cast<double>(problem.dims.B * problem.dims.Hq) * static_cast<double>(problem.dims.M) * static_cast<double>(problem.dims.N);
   std::optional<CheckResult> check;
   if (options.check)
-    check = compare(problem, computeOracle(problem, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), options.checkEvery));
+    check =
+        compare(problem, computeOracle(problem, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), options.checkEvery));
   if (options.json) {
-    nlohmann::json json{{"problem", toJson(problem)}, {"call", toJson(*first)}, {"visiblePairs", pairs}, {"medianRunMs", medianNs * 1e-6}, {"gflops", gflops}, {"peakGflops", peak}};
+    nlohmann::json json{{"problem", toJson(problem)},     {"call", toJson(*first)}, {"visiblePairs", pairs},
+                        {"medianRunMs", medianNs * 1e-6}, {"gflops", gflops},       {"peakGflops", peak}};
     if (runner.engine)
       json["counters"] = toJson(runner.engine->counters());
     if (check)
@@ -169,7 +176,10 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
   } else {
     printReport(problem, *first, medianNs * 1e-6, gflops, allPairs > 0 ? static_cast<double>(pairs) / allPairs : 0, peak);
     if (check)
-      std::fputs(fmt::format("check     {}: {}\n", check->passed() ? "ok" : "WRONG", check->passed() ? describe(*check, problem.dtype) : check->failure()).c_str(), stdout);
+      std::fputs(fmt::format("check     {}: {}\n", check->passed() ? "ok" : "WRONG",
+                             check->passed() ? describe(*check, problem.dtype) : check->failure())
+                     .c_str(),
+                 stdout);
   }
   return check && !check->passed() ? 2 : 0;
 }

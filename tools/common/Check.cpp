@@ -17,15 +17,16 @@ constexpr double kOracleBudget = 6e9;
 
 /// Which elements take part, and how strictly.
 struct Yardstick {
-  double factor;        ///< times the plain implementation's mean error
-  double floor;         ///< mean error that is always allowed: a plain result may be exact by luck
-  double elementFloor;  ///< the same of one element
+  double factor;       ///< times the plain implementation's mean error
+  double floor;        ///< mean error that is always allowed: a plain result may be exact by luck
+  double elementFloor; ///< the same of one element
   std::int64_t rowStep;
   std::int64_t rows, cols; ///< rows per (b, h), elements per row
 };
 
 std::string where(const Yardstick &yardstick, std::int64_t heads, std::int64_t index) {
-  const std::int64_t col = index % yardstick.cols, row = index / yardstick.cols % yardstick.rows, head = index / yardstick.cols / yardstick.rows;
+  const std::int64_t col = index % yardstick.cols, row = index / yardstick.cols % yardstick.rows,
+                     head = index / yardstick.cols / yardstick.rows;
   return fmt::format("[b={}, h={}, row={}{}]", head / heads, head % heads, row, yardstick.cols > 1 ? fmt::format(", column={}", col) : "");
 }
 
@@ -65,13 +66,14 @@ Deviation deviationOf(const Tensor &tensor, const std::vector<double> &exact, co
   }
   deviation.bound = std::max(yardstick.factor * deviation.plainMeanError, yardstick.floor);
   if (deviation.failure.empty() && deviation.meanError > deviation.bound)
-    deviation.failure = fmt::format("{}: mean error {:.3g} exceeds {:.3g} (a plain implementation has {:.3g}); worst {:.3g} at {}, expected {:.6g}", what,
-                                    deviation.meanError, deviation.bound, deviation.plainMeanError, deviation.maxError, where(yardstick, heads, worst), exact[worst]);
+    deviation.failure = fmt::format(
+        "{}: mean error {:.3g} exceeds {:.3g} (a plain implementation has {:.3g}); worst {:.3g} at {}, expected {:.6g}", what,
+        deviation.meanError, deviation.bound, deviation.plainMeanError, deviation.maxError, where(yardstick, heads, worst), exact[worst]);
   // A mean may hide one wrong element among many.
   const double elementBound = std::max(32 * plainMax, yardstick.elementFloor);
   if (deviation.failure.empty() && deviation.maxError > elementBound)
-    deviation.failure = fmt::format("{}: error {:.3g} at {} exceeds {:.3g} (a plain implementation's worst is {:.3g}); expected {:.6g}", what, deviation.maxError,
-                                    where(yardstick, heads, worst), elementBound, plainMax, exact[worst]);
+    deviation.failure = fmt::format("{}: error {:.3g} at {} exceeds {:.3g} (a plain implementation's worst is {:.3g}); expected {:.6g}",
+                                    what, deviation.maxError, where(yardstick, heads, worst), elementBound, plainMax, exact[worst]);
   return deviation;
 }
 
@@ -130,7 +132,8 @@ Oracle computeOracle(const LoadedProblem &problem, int threads, std::int64_t row
   const Dims &dims = problem.dims;
   if (rowStep <= 0) {
     // A pair costs about 30 multiply-adds for its formulas besides those of its dot products.
-    const double work = 2.0 * static_cast<double>(dims.B * dims.Hq) * static_cast<double>(dims.M) * static_cast<double>(dims.N) * static_cast<double>(dims.D + dims.Dv + 30);
+    const double work = 2.0 * static_cast<double>(dims.B * dims.Hq) * static_cast<double>(dims.M) * static_cast<double>(dims.N) *
+                        static_cast<double>(dims.D + dims.Dv + 30);
     rowStep = std::max<std::int64_t>(1, static_cast<std::int64_t>(work / kOracleBudget));
     if (rowStep > 1)
       rowStep |= 1; // odd: so that every lane of a tile gets its turn
@@ -149,15 +152,20 @@ CheckResult compare(const LoadedProblem &problem, const Oracle &oracle) {
   const double factor = allowedRatio(problem.dtype), unit = isF64 ? 0x1p-53 : 0x1p-24;
   const auto [meanScore, maxScore] = magnitude(oracle.exact.max);
   const auto [meanOut, maxOut] = magnitude(oracle.exact.out);
-  // In f64 the plain implementation is the reference itself. What is left are the roundings of scores, exponentials and sums, each in proportion to its operands.
+  // In f64 the plain implementation is the reference itself. What is left are the roundings of scores, exponentials and sums, each in
+  // proportion to its operands.
   const double kappa = 1 + meanScore + std::sqrt(static_cast<double>(problem.dims.D)) / 4;
   const double floor = isF64 ? 4 * 0x1p-52 * kappa * largestFinite(problem.v) : unit * meanOut;
-  const double elementFloor = 64 * reference::unitRoundoff(problem.dtype) * (1 + (isF64 ? maxScore : 0)) * std::max(maxOut, largestFinite(problem.v) * 0x1p-10);
-  result.out = deviationOf(problem.out, oracle.exact.out, oracle.plain.out, {factor, floor, elementFloor, oracle.rowStep, problem.dims.M, problem.dims.Dv}, "out");
-  const auto statistic = [&](const std::optional<Tensor> &tensor, const std::vector<double> &exact, const std::vector<double> &plain, const char *what) {
+  const double elementFloor =
+      64 * reference::unitRoundoff(problem.dtype) * (1 + (isF64 ? maxScore : 0)) * std::max(maxOut, largestFinite(problem.v) * 0x1p-10);
+  result.out = deviationOf(problem.out, oracle.exact.out, oracle.plain.out,
+                           {factor, floor, elementFloor, oracle.rowStep, problem.dims.M, problem.dims.Dv}, "out");
+  const auto statistic = [&](const std::optional<Tensor> &tensor, const std::vector<double> &exact, const std::vector<double> &plain,
+                             const char *what) {
     const auto [mean, largest] = magnitude(exact);
     const double allowance = (isF64 ? 8 : 2) * unit * (1 + mean + (isF64 ? kappa : 0));
-    return tensor ? std::optional(deviationOf(*tensor, exact, plain, {2.0, allowance, 64 * unit * (1 + largest), oracle.rowStep, problem.dims.M, 1}, what))
+    return tensor ? std::optional(deviationOf(*tensor, exact, plain,
+                                              {2.0, allowance, 64 * unit * (1 + largest), oracle.rowStep, problem.dims.M, 1}, what))
                   : std::nullopt;
   };
   result.lse = statistic(problem.lse, oracle.exact.lse, oracle.plain.lse, "lse");

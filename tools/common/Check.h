@@ -1,4 +1,5 @@
-// Holds a result against the f64 reference, by the measure of issue and documentation: the mean error, as a multiple of that of a plain implementation.
+// Holds a result against the f64 reference, by the measure of issue and documentation: the mean error, as a multiple of that of a plain
+// implementation.
 #pragma once
 
 #include "common/ProblemFlags.h"
@@ -7,7 +8,8 @@
 
 namespace attnjit::tools {
 
-/// What the definition says of a problem, and how well a plain implementation does. Depends on operands and formulas only, so one serves many pipelines.
+/// What the definition says of a problem, and how well a plain implementation does. Depends on operands and formulas only, so one serves
+/// many pipelines.
 struct Oracle {
   reference::Output exact, plain;
   std::int64_t rowStep = 1; ///< only every rowStep-th query row was computed
@@ -20,7 +22,7 @@ Oracle computeOracle(const LoadedProblem &problem, int threads, std::int64_t row
 struct Deviation {
   double meanError = 0, plainMeanError = 0;
   double maxError = 0;
-  double bound = 0; ///< of meanError
+  double bound = 0;    ///< of meanError
   std::string failure; ///< empty if within bounds; else what is wrong and where
 };
 

@@ -78,15 +78,16 @@ std::string zlibStored(std::string_view bytes) {
 
 } // namespace
 
-MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings, std::int64_t M, std::int64_t N, std::int64_t b, std::int64_t h, int maxRows,
-                    int maxCols) {
+MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings, std::int64_t M, std::int64_t N, std::int64_t b,
+                    std::int64_t h, int maxRows, int maxCols) {
   MaskGrid grid;
   grid.rows = static_cast<int>(std::min<std::int64_t>(M, maxRows));
   grid.cols = static_cast<int>(std::min<std::int64_t>(N, maxCols));
   expr::Interp interp(formula, formula.mask, bindings);
   for (int row = 0; row < grid.rows; ++row)
     for (int col = 0; col < grid.cols; ++col) {
-      const std::int64_t qBegin = M * row / grid.rows, qEnd = M * (row + 1) / grid.rows, kvBegin = N * col / grid.cols, kvEnd = N * (col + 1) / grid.cols;
+      const std::int64_t qBegin = M * row / grid.rows, qEnd = M * (row + 1) / grid.rows, kvBegin = N * col / grid.cols,
+                         kvEnd = N * (col + 1) / grid.cols;
       const std::int64_t qSamples = std::min(kSamples, qEnd - qBegin), kvSamples = std::min(kSamples, kvEnd - kvBegin);
       std::int64_t seen = 0;
       bool outOfRange = false;
@@ -127,8 +128,8 @@ std::string drawSvg(const MaskGrid &grid) {
       while (end < grid.cols && grid.at(row, end) == grid.at(row, col))
         ++end;
       if (grid.at(row, col) > 0)
-        svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"#1f4e79\" fill-opacity=\"{:.2f}\"/>\n", col * kSide, row * kSide,
-                           (end - col) * kSide, kSide, grid.at(row, col));
+        svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"#1f4e79\" fill-opacity=\"{:.2f}\"/>\n", col * kSide,
+                           row * kSide, (end - col) * kSide, kSide, grid.at(row, col));
       col = end;
     }
   return svg + "</svg>\n";
@@ -141,7 +142,8 @@ std::string drawPng(const MaskGrid &grid, int scale) {
     for (int x = 0; x < grid.cols * scale; ++x)
       pixels += static_cast<char>(static_cast<unsigned char>(std::lround(240 - 210 * grid.at(y / scale, x / scale))));
   }
-  const std::string header = bigEndian(static_cast<std::uint32_t>(grid.cols * scale)) + bigEndian(static_cast<std::uint32_t>(grid.rows * scale)) + std::string("\x08\x00\x00\x00\x00", 5);
+  const std::string header = bigEndian(static_cast<std::uint32_t>(grid.cols * scale)) +
+                             bigEndian(static_cast<std::uint32_t>(grid.rows * scale)) + std::string("\x08\x00\x00\x00\x00", 5);
   return std::string("\x89PNG\r\n\x1a\n", 8) + chunk("IHDR", header) + chunk("IDAT", zlibStored(pixels)) + chunk("IEND", "");
 }
 

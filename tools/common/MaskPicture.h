@@ -16,8 +16,8 @@ struct MaskGrid {
 };
 
 /// Samples mask_mod for one batch and head on at most maxRows x maxCols patches (each of at least one pair).
-MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings, std::int64_t M, std::int64_t N, std::int64_t b, std::int64_t h, int maxRows,
-                    int maxCols);
+MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings, std::int64_t M, std::int64_t N, std::int64_t b,
+                    std::int64_t h, int maxRows, int maxCols);
 
 /// Two patches per character, one above the other; partly visible ones in shades.
 std::string drawTerminal(const MaskGrid &grid);

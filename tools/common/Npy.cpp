@@ -20,8 +20,9 @@ struct DescrRow {
   DType dtype;
 };
 // The first row of a dtype is the one that is written.
-constexpr DescrRow kDescrs[] = {{"f8", DType::F64}, {"f4", DType::F32}, {"f2", DType::F16}, {"V2", DType::BF16}, {"u2", DType::BF16}, {"b1", DType::Bool},
-                                {"i1", DType::I8},  {"u1", DType::U8},  {"i2", DType::I16}, {"i4", DType::I32},  {"i8", DType::I64}};
+constexpr DescrRow kDescrs[] = {{"f8", DType::F64},  {"f4", DType::F32},  {"f2", DType::F16}, {"V2", DType::BF16},
+                                {"u2", DType::BF16}, {"b1", DType::Bool}, {"i1", DType::I8},  {"u1", DType::U8},
+                                {"i2", DType::I16},  {"i4", DType::I32},  {"i8", DType::I64}};
 
 /// Reads the header's Python dictionary: exactly the three keys, values of exactly the kinds that NumPy writes.
 class HeaderParser {
@@ -49,7 +50,8 @@ public:
       else
         return bad("one of 'descr', 'fortran_order', 'shape', each once");
       if ((key == "descr" && !hasDescr) || (key == "fortran_order" && !hasOrder) || (key == "shape" && !hasShape))
-        return bad(fmt::format("a {} for '{}' (structured dtypes are not supported)", key == "shape" ? "tuple of sizes" : "plain value", key));
+        return bad(
+            fmt::format("a {} for '{}' (structured dtypes are not supported)", key == "shape" ? "tuple of sizes" : "plain value", key));
       if (!accept(',') && !peek('}'))
         return bad("',' or '}'");
     }
@@ -144,7 +146,8 @@ Result<Tensor> parseNpy(std::span<const std::byte> bytes, std::string_view file,
   if (headerBytes > kMaxHeaderBytes)
     return bad(fmt::format("a header of {} bytes is too long for a .npy file", headerBytes));
   if (text.size() < headerBegin || text.size() - headerBegin < headerBytes)
-    return bad(fmt::format("is cut off: the header says {} bytes, the file has {}", headerBytes, text.size() - std::min(text.size(), headerBegin)));
+    return bad(fmt::format("is cut off: the header says {} bytes, the file has {}", headerBytes,
+                           text.size() - std::min(text.size(), headerBegin)));
 
   HeaderParser header(text.substr(headerBegin, headerBytes), file);
   if (Result<void> parsed = header.parse(); !parsed)
@@ -209,7 +212,8 @@ Result<void> writeNpy(const std::string &path, const TensorRef &tensor) {
     shape += fmt::format("{}{}", tensor.sizes[dim], tensor.rank == 1 ? "," : dim + 1 < tensor.rank ? ", " : "");
     count *= tensor.sizes[dim];
   }
-  std::string header = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", elementBytes == 1 ? '|' : '<', descr, shape);
+  std::string header =
+      fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", elementBytes == 1 ? '|' : '<', descr, shape);
   header.append(63 - (kMagic.size() + 4 + header.size()) % 64, ' ');
   header += '\n';
   std::string bytes(kMagic);

@@ -1,7 +1,7 @@
 // NumPy's .npy files, versions 1.0 to 3.0, little endian, C and Fortran order.
 //
-// A file is believed only where it can be checked: the header's sizes must multiply without overflow to exactly what the file holds. bfloat16 has no NumPy
-// name; ml_dtypes writes it as '<V2', and some write its bits as '<u2': both are read as bf16, and '<V2' is written.
+// A file is believed only where it can be checked: the header's sizes must multiply without overflow to exactly what the file holds.
+// bfloat16 has no NumPy name; ml_dtypes writes it as '<V2', and some write its bits as '<u2': both are read as bf16, and '<V2' is written.
 #pragma once
 
 #include "common/Tensor.h"

@@ -10,39 +10,28 @@ namespace attnjit::tools {
 namespace {
 
 // Twelve chains: enough to cover a latency of 4 to 6 cycles on two ports, few enough for 16 registers.
-#define ATTNJIT_TWELVE(FMA, R)                                                                                                             \
-  FMA R "15," R "14," R "0\n" FMA R "15," R "14," R "1\n" FMA R "15," R "14," R "2\n" FMA R "15," R "14," R "3\n" FMA R "15," R "14," R    \
-      "4\n" FMA R "15," R "14," R "5\n" FMA R "15," R "14," R "6\n" FMA R "15," R "14," R "7\n" FMA R "15," R "14," R "8\n" FMA R "15," R  \
-      "14," R "9\n" FMA R "15," R "14," R "10\n" FMA R "15," R "14," R "11\n"
-#define ATTNJIT_CLOBBERS                                                                                                                   \
-  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
-
 constexpr int kChains = 12, kUnroll = 4;
 
-// Zeroed registers: no subnormal, NaN or infinity can slow a machine down.
-void fmaAvx2(std::int64_t rounds) {
-  asm volatile("vzeroall\n"
-               "1:\n" ATTNJIT_TWELVE("vfmadd231ps ", "%%ymm") ATTNJIT_TWELVE("vfmadd231ps ", "%%ymm") ATTNJIT_TWELVE("vfmadd231ps ", "%%ymm")
-                   ATTNJIT_TWELVE("vfmadd231ps ", "%%ymm") "dec %0\n"
-                                                           "jnz 1b\n"
-                                                           "vzeroupper\n"
-               : "+r"(rounds)
-               :
-               : "cc", ATTNJIT_CLOBBERS);
-}
+// clang-format off
+#define ATTNJIT_FMA_LOOP(REGISTER)                                                                                                         \
+  "vzeroall\n" /* zeros: no subnormal, NaN or infinity can slow a machine down */                                                          \
+  "1:\n"                                                                                                                                   \
+  ".rept 4\n"                                                                                                                              \
+  ".irp chain, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11\n"                                                                                     \
+  "vfmadd231ps " REGISTER "15, " REGISTER "14, " REGISTER "\\chain\n"                                                                      \
+  ".endr\n"                                                                                                                                \
+  ".endr\n"                                                                                                                                \
+  "dec %0\n"                                                                                                                               \
+  "jnz 1b\n"                                                                                                                               \
+  "vzeroupper\n"
+#define ATTNJIT_CLOBBERS                                                                                                                   \
+  "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 
-void fmaAvx512(std::int64_t rounds) {
-  asm volatile("vzeroall\n"
-               "1:\n" ATTNJIT_TWELVE("vfmadd231ps ", "%%zmm") ATTNJIT_TWELVE("vfmadd231ps ", "%%zmm") ATTNJIT_TWELVE("vfmadd231ps ", "%%zmm")
-                   ATTNJIT_TWELVE("vfmadd231ps ", "%%zmm") "dec %0\n"
-                                                           "jnz 1b\n"
-                                                           "vzeroupper\n"
-               : "+r"(rounds)
-               :
-               : "cc", ATTNJIT_CLOBBERS);
-}
+void fmaAvx2(std::int64_t rounds) { asm volatile(ATTNJIT_FMA_LOOP("%%ymm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+void fmaAvx512(std::int64_t rounds) { asm volatile(ATTNJIT_FMA_LOOP("%%zmm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+// clang-format on
 
-#undef ATTNJIT_TWELVE
+#undef ATTNJIT_FMA_LOOP
 #undef ATTNJIT_CLOBBERS
 
 bool hasAvx512() { return __builtin_cpu_supports("avx512f"); }

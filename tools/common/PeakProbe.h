@@ -1,5 +1,5 @@
-// What this machine can do at best: the yardstick of every "% of peak". Independent fused multiply-adds on registers, widest vectors that the processor has, measured at
-// the moment of asking, since clocks and neighbours change from one to the next.
+// What this machine can do at best: the yardstick of every "% of peak". Independent fused multiply-adds on registers, widest vectors that
+// the processor has, measured at the moment of asking, since clocks and neighbours change from one to the next.
 #pragma once
 
 #include <cstdint>

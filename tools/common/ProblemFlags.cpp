@@ -84,16 +84,17 @@ Result<void> readOperands(const ProblemOptions &options, Placement placement, Lo
   for (const OperandFile &file : files) {
     if (file.path.empty()) {
       if (options.shape.empty())
-        return invalid(fmt::format("--{}: no file and no --shape; state the problem by --shape B=1,Hq=8,M=1024,D=64 or by --q, --k and --v", file.letter));
+        return invalid(fmt::format("--{}: no file and no --shape; state the problem by --shape B=1,Hq=8,M=1024,D=64 or by --q, --k and --v",
+                                   file.letter));
       continue;
     }
     Result<Tensor> tensor = readNpy(file.path, placement);
     if (!tensor)
       return Error{tensor.error().code, fmt::format("--{}: {}", file.letter, tensor.error().message)};
     if (tensor->sizes().size() != 4 || !isFloat(tensor->dtype()))
-      return invalid(fmt::format("--{}: {} is {} of {}; expected 4 dimensions [B, H, {}, {}] of f64, f32, bf16 or f16", file.letter, file.path,
-                                 tensor->sizes().empty() ? "one number" : fmt::format("{}", fmt::join(tensor->sizes(), "x")), name(tensor->dtype()),
-                                 file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D"));
+      return invalid(fmt::format("--{}: {} is {} of {}; expected 4 dimensions [B, H, {}, {}] of f64, f32, bf16 or f16", file.letter,
+                                 file.path, tensor->sizes().empty() ? "one number" : fmt::format("{}", fmt::join(tensor->sizes(), "x")),
+                                 name(tensor->dtype()), file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D"));
     file.tensor = std::move(*tensor);
   }
   return {};
@@ -137,7 +138,8 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
     const bool isOutput = &operand.tensor == &problem.out;
     const Layout chosen = isOutput && layout != Layout::Bmhd && layout != Layout::Padded ? Layout::Bhmd : layout;
     // Without data: strides as they would be, of memory that nobody reads.
-    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, chosen) : Tensor::shapeOnly(problem.dtype, operand.sizes, chosen);
+    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, chosen)
+                                     : Tensor::shapeOnly(problem.dtype, operand.sizes, chosen);
     if (!tensor)
       return invalid(fmt::format("{}: {}", operand.name, tensor.error().message));
     operand.tensor = std::move(*tensor);
@@ -153,7 +155,10 @@ Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem
   std::vector<expr::CaptureInfo> exprInfos;
   for (const NamedCapture &capture : problem.captures) {
     const Tensor *tensor = std::get_if<Tensor>(&capture.value);
-    const DType dtype = tensor ? tensor->dtype() : std::holds_alternative<double>(capture.value) ? DType::F64 : std::holds_alternative<bool>(capture.value) ? DType::Bool : DType::I64;
+    const DType dtype = tensor                                          ? tensor->dtype()
+                        : std::holds_alternative<double>(capture.value) ? DType::F64
+                        : std::holds_alternative<bool>(capture.value)   ? DType::Bool
+                                                                        : DType::I64;
     const int rank = tensor ? static_cast<int>(tensor->sizes().size()) : CaptureInfo::kNumber;
     infos.push_back({capture.name, dtype, rank});
     exprInfos.push_back({capture.name, dtype, rank});
@@ -171,7 +176,8 @@ Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem
 
 void bindCaptures(LoadedProblem &problem) {
   const auto find = [&](std::string_view wanted) -> const NamedCapture & {
-    return *std::find_if(problem.captures.begin(), problem.captures.end(), [&](const NamedCapture &capture) { return capture.name == wanted; });
+    return *std::find_if(problem.captures.begin(), problem.captures.end(),
+                         [&](const NamedCapture &capture) { return capture.name == wanted; });
   };
   for (const expr::CaptureDecl &decl : problem.formula.captures)
     problem.boundTensors.push_back(std::get<Tensor>(find(decl.name).value).ref());
@@ -205,12 +211,19 @@ void bindCaptures(LoadedProblem &problem) {
 void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   const std::string problem = "Problem";
   app.add_option("--shape", options.shape,
-                 "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..][,Bkv=1]; left out: B=1, Hq=1, Hkv=Hq, N=M, Dv=D, Bkv=B; S sets M and N, H sets Hq and Hkv")
+                 "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..][,Bkv=1]; left out: B=1, Hq=1, Hkv=Hq, N=M, Dv=D, Bkv=B; S sets M and N, H sets "
+                 "Hq and Hkv")
       ->group(problem);
   app.add_option("--dtype", options.dtype, "f32, bf16, f16 or f64 (default f32)")->group(problem);
-  app.add_option("--score-mod", options.scoreMod, "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; or @FILE")->group(problem);
-  app.add_option("--mask-mod", options.maskMod, "mask_mod: the same without score, yielding a bool, e.g. 'q_idx >= kv_idx'")->group(problem);
-  app.add_option("--capture", options.captures, std::string("NAME=VALUE for a name that a formula uses; may be repeated. VALUE is a number (3, 0.5, true), FILE.npy, or ") + captureFormsHelp())
+  app.add_option("--score-mod", options.scoreMod,
+                 "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; or @FILE")
+      ->group(problem);
+  app.add_option("--mask-mod", options.maskMod, "mask_mod: the same without score, yielding a bool, e.g. 'q_idx >= kv_idx'")
+      ->group(problem);
+  app.add_option(
+         "--capture", options.captures,
+         std::string("NAME=VALUE for a name that a formula uses; may be repeated. VALUE is a number (3, 0.5, true), FILE.npy, or ") +
+             captureFormsHelp())
       ->allow_extra_args(false)
       ->group(problem);
   app.add_option("--q", options.qFile, "read q [B,Hq,M,D] from a .npy file (its dtype replaces --dtype)")->group(problem);
@@ -219,18 +232,30 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--scale", options.scale, "factor of the dot products (default 1/sqrt(D))")->group(problem);
 
   const std::string choice = "Pipeline";
-  app.add_option("--backend", options.backend, "allowed backends, comma separated: flash, math, efficient, cudnn, overrideable (default: all)")->group(choice);
+  app.add_option("--backend", options.backend,
+                 "allowed backends, comma separated: flash, math, efficient, cudnn, overrideable (default: all)")
+      ->group(choice);
   app.add_flag("--set-priority", options.setPriority, "ask the backends in the order of --backend")->group(choice);
-  app.add_option("--threads", options.threads, "at most so many threads (default: all processors)")->check(CLI::Range(0, 4096))->group(choice);
-  app.add_option("--tile-rows", options.tileRows, "query rows per tile (default: the schedule's choice)")->check(CLI::Range(0, 1 << 20))->group(choice);
-  app.add_option("--tile-cols", options.tileCols, "keys per block (default: the schedule's choice)")->check(CLI::Range(0, 1 << 20))->group(choice);
+  app.add_option("--threads", options.threads, "at most so many threads (default: all processors)")
+      ->check(CLI::Range(0, 4096))
+      ->group(choice);
+  app.add_option("--tile-rows", options.tileRows, "query rows per tile (default: the schedule's choice)")
+      ->check(CLI::Range(0, 1 << 20))
+      ->group(choice);
+  app.add_option("--tile-cols", options.tileCols, "keys per block (default: the schedule's choice)")
+      ->check(CLI::Range(0, 1 << 20))
+      ->group(choice);
 
   const std::string values = "Values of operands that come from no file";
   app.add_option("--seed", options.seed, "of the random values (default 0)")->group(values);
   app.add_option("--values", options.values, "random (in [-1, 1)), large (q, k in [-30, 30)) or position (v tells its key)")->group(values);
   app.add_option("--plant", options.plants, "set one element, e.g. k:0,1,5,0=nan; may be repeated")->allow_extra_args(false)->group(values);
-  app.add_option("--layout", options.layout, "order in memory: bhmd, bmhd, bhdm, padded, strided, reversed (out, whose last stride is 1, takes part in bmhd and padded)")->group(values);
-  app.add_option("--placement", options.placement, "heap, guard-high or guard-low (each tensor and capture touches an unmapped page)")->group(values);
+  app.add_option(
+         "--layout", options.layout,
+         "order in memory: bhmd, bmhd, bhdm, padded, strided, reversed (out, whose last stride is 1, takes part in bmhd and padded)")
+      ->group(values);
+  app.add_option("--placement", options.placement, "heap, guard-high or guard-low (each tensor and capture touches an unmapped page)")
+      ->group(values);
 }
 
 Result<Dims> parseShape(std::string_view text) {
@@ -279,7 +304,8 @@ Result<BackendSet> parseBackends(std::string_view text, bool setPriority) {
     const std::size_t end = std::min(rest.find(','), rest.size());
     const std::optional<SDPBackend> backend = parseSDPBackend(rest.substr(0, end));
     if (!backend || *backend == SDPBackend::Error)
-      return invalid(fmt::format("--backend: unknown backend '{}'; known are flash, math, efficient, cudnn, overrideable", rest.substr(0, end)));
+      return invalid(
+          fmt::format("--backend: unknown backend '{}'; known are flash, math, efficient, cudnn, overrideable", rest.substr(0, end)));
     backends.push_back(*backend);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
@@ -318,7 +344,8 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
   problem.call.k = problem.k.ref();
   problem.call.v = problem.v.ref();
   problem.call.out = problem.out.ref();
-  for (auto [wanted, tensor, slot] : {std::tuple{options.wantsLse, &problem.lse, &problem.call.lse}, std::tuple{options.wantsMax, &problem.max, &problem.call.max}}) {
+  for (auto [wanted, tensor, slot] :
+       {std::tuple{options.wantsLse, &problem.lse, &problem.call.lse}, std::tuple{options.wantsMax, &problem.max, &problem.call.max}}) {
     if (!wanted)
       continue;
     const DType type = problem.dtype == DType::F64 ? DType::F64 : DType::F32;

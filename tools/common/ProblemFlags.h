@@ -1,4 +1,5 @@
-// The flags by which every tool states a problem, and the problem they make: operands, formulas, captures, ready to hand to the engine or the reference.
+// The flags by which every tool states a problem, and the problem they make: operands, formulas, captures, ready to hand to the engine or
+// the reference.
 #pragma once
 
 #include "common/Tensor.h"

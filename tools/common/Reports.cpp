@@ -14,7 +14,10 @@ namespace {
 double milliseconds(std::int64_t ns) { return static_cast<double>(ns) * 1e-6; }
 
 json toJson(const Deviation &deviation) {
-  return {{"meanError", deviation.meanError}, {"plainMeanError", deviation.plainMeanError}, {"maxError", deviation.maxError}, {"bound", deviation.bound}};
+  return {{"meanError", deviation.meanError},
+          {"plainMeanError", deviation.plainMeanError},
+          {"maxError", deviation.maxError},
+          {"bound", deviation.bound}};
 }
 
 } // namespace
@@ -26,8 +29,16 @@ int fail(std::string_view tool, const Error &error) {
 
 json toJson(const LoadedProblem &problem) {
   const Dims &dims = problem.dims;
-  return {{"B", dims.B},   {"Bkv", dims.Bkv}, {"Hq", dims.Hq},         {"Hkv", dims.Hkv}, {"M", dims.M}, {"N", dims.N}, {"D", dims.D},
-          {"Dv", dims.Dv}, {"dtype", name(problem.dtype)}, {"formula", problem.mod.canonicalText()}};
+  return {{"B", dims.B},
+          {"Bkv", dims.Bkv},
+          {"Hq", dims.Hq},
+          {"Hkv", dims.Hkv},
+          {"M", dims.M},
+          {"N", dims.N},
+          {"D", dims.D},
+          {"Dv", dims.Dv},
+          {"dtype", name(problem.dtype)},
+          {"formula", problem.mod.canonicalText()}};
 }
 
 json toJson(const ForwardReport &report) {
@@ -52,11 +63,11 @@ json toJson(const ForwardReport &report) {
 }
 
 json toJson(const EngineCounters &counters) {
-  return {{"compiles", counters.compiles},           {"compileFailures", counters.compileFailures},
-          {"memoryHits", counters.memoryHits},       {"memoryMisses", counters.memoryMisses},
-          {"diskHits", counters.diskHits},           {"diskWrites", counters.diskWrites},
-          {"diskRejects", counters.diskRejects},     {"evictions", counters.evictions},
-          {"launches", counters.launches},           {"kernelsInMemory", counters.kernelsInMemory},
+  return {{"compiles", counters.compiles},          {"compileFailures", counters.compileFailures},
+          {"memoryHits", counters.memoryHits},      {"memoryMisses", counters.memoryMisses},
+          {"diskHits", counters.diskHits},          {"diskWrites", counters.diskWrites},
+          {"diskRejects", counters.diskRejects},    {"evictions", counters.evictions},
+          {"launches", counters.launches},          {"kernelsInMemory", counters.kernelsInMemory},
           {"bytesInMemory", counters.bytesInMemory}};
 }
 
@@ -76,7 +87,11 @@ json toJson(const ExplainReport &report) {
 }
 
 json toJson(const CheckResult &check) {
-  json result{{"passed", check.passed()}, {"failure", check.failure()}, {"ratio", check.ratio()}, {"rowStep", check.rowStep}, {"out", toJson(check.out)}};
+  json result{{"passed", check.passed()},
+              {"failure", check.failure()},
+              {"ratio", check.ratio()},
+              {"rowStep", check.rowStep},
+              {"out", toJson(check.out)}};
   if (check.lse)
     result["lse"] = toJson(*check.lse);
   if (check.max)
@@ -87,7 +102,8 @@ json toJson(const CheckResult &check) {
 std::string describe(const LoadedProblem &problem) {
   const Dims &dims = problem.dims;
   return fmt::format("B={} Hq={} Hkv={} M={} N={} D={}{}{}, {}", dims.B, dims.Hq, dims.Hkv, dims.M, dims.N, dims.D,
-                     dims.Dv != dims.D ? fmt::format(" Dv={}", dims.Dv) : "", dims.Bkv != dims.B ? fmt::format(" Bkv={}", dims.Bkv) : "", name(problem.dtype));
+                     dims.Dv != dims.D ? fmt::format(" Dv={}", dims.Dv) : "", dims.Bkv != dims.B ? fmt::format(" Bkv={}", dims.Bkv) : "",
+                     name(problem.dtype));
 }
 
 std::string describe(const CheckResult &check, DType dtype) {

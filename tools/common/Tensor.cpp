@@ -18,8 +18,9 @@ namespace {
 
 Error invalid(std::string message) { return {ErrorCode::InvalidArgument, std::move(message)}; }
 
-constexpr std::pair<std::string_view, Layout> kLayouts[] = {{"bhmd", Layout::Bhmd},     {"bmhd", Layout::Bmhd},       {"bhdm", Layout::Bhdm},
-                                                            {"padded", Layout::Padded}, {"strided", Layout::Strided}, {"reversed", Layout::Reversed}};
+constexpr std::pair<std::string_view, Layout> kLayouts[] = {{"bhmd", Layout::Bhmd},       {"bmhd", Layout::Bmhd},
+                                                            {"bhdm", Layout::Bhdm},       {"padded", Layout::Padded},
+                                                            {"strided", Layout::Strided}, {"reversed", Layout::Reversed}};
 
 /// Memory whose first or last byte touches an unmapped page.
 std::shared_ptr<void> guardedMemory(std::size_t bytes, Placement placement) {
@@ -144,15 +145,15 @@ Result<Tensor> Tensor::shapeOnly(DType dtype, std::vector<std::int64_t> sizes, L
   return tensor;
 }
 
-Result<Tensor> Tensor::allocateStrided(DType dtype, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides, std::int64_t elements,
-                                       std::int64_t first, Placement placement) {
+Result<Tensor> Tensor::allocateStrided(DType dtype, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides,
+                                       std::int64_t elements, std::int64_t first, Placement placement) {
   std::int64_t bytes = 0;
   if (__builtin_mul_overflow(elements, static_cast<std::int64_t>(sizeInBytes(dtype)), &bytes) || bytes < 0)
     return invalid(fmt::format("sizes {} overflow", fmt::join(sizes, "x")));
   const double physical = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (static_cast<double>(bytes) > physical)
-    return invalid(fmt::format("a tensor of {} needs {}, this machine has {}", fmt::join(sizes, "x"), formatBytes(static_cast<double>(bytes)),
-                               formatBytes(physical)));
+    return invalid(fmt::format("a tensor of {} needs {}, this machine has {}", fmt::join(sizes, "x"),
+                               formatBytes(static_cast<double>(bytes)), formatBytes(physical)));
   Tensor tensor;
   tensor.type = dtype;
   tensor.extents = std::move(sizes);
@@ -160,7 +161,8 @@ Result<Tensor> Tensor::allocateStrided(DType dtype, std::vector<std::int64_t> si
   tensor.bytes = static_cast<std::size_t>(bytes);
   tensor.storage = placement == Placement::Heap ? heapMemory(tensor.bytes) : guardedMemory(tensor.bytes, placement);
   if (!tensor.storage)
-    return invalid(fmt::format("out of memory: a tensor of {} needs {}", fmt::join(tensor.extents, "x"), formatBytes(static_cast<double>(bytes))));
+    return invalid(
+        fmt::format("out of memory: a tensor of {} needs {}", fmt::join(tensor.extents, "x"), formatBytes(static_cast<double>(bytes))));
   tensor.origin = static_cast<std::byte *>(tensor.storage.get()) + first * static_cast<std::int64_t>(sizeInBytes(dtype));
   return tensor;
 }

@@ -37,10 +37,12 @@ Result<Layout> parseLayout(std::string_view text);
 class Tensor {
 public:
   /// Zero-filled. Errors: InvalidArgument for negative or overflowing sizes, or for more memory than the machine has.
-  static Result<Tensor> allocate(DType dtype, std::vector<std::int64_t> sizes, Placement placement = Placement::Heap, Layout layout = Layout::Bhmd);
-  /// As allocate(), with strides of the caller's choice; `elements` is the length of the memory and `first` the place of element (0, 0, ...).
-  static Result<Tensor> allocateStrided(DType dtype, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides, std::int64_t elements,
-                                        std::int64_t first, Placement placement);
+  static Result<Tensor> allocate(DType dtype, std::vector<std::int64_t> sizes, Placement placement = Placement::Heap,
+                                 Layout layout = Layout::Bhmd);
+  /// As allocate(), with strides of the caller's choice; `elements` is the length of the memory and `first` the place of element (0, 0,
+  /// ...).
+  static Result<Tensor> allocateStrided(DType dtype, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides,
+                                        std::int64_t elements, std::int64_t first, Placement placement);
 
   /// Sizes and strides of allocate() without memory: what compiling and explaining need.
   static Result<Tensor> shapeOnly(DType dtype, std::vector<std::int64_t> sizes, Layout layout = Layout::Bhmd);
@@ -83,7 +85,8 @@ private:
 
 /// Deterministic values by seed, the same on every machine: floats uniform in [-amplitude, amplitude), integers in [0, 100), bools even.
 void fillRandom(const Tensor &tensor, std::uint64_t seed, double amplitude = 1);
-/// Values that tell their position: element (b, h, n, d) is (n mod 128) + (d mod 8) / 8, negated for odd h. A permuted order of keys cannot go unnoticed.
+/// Values that tell their position: element (b, h, n, d) is (n mod 128) + (d mod 8) / 8, negated for odd h. A permuted order of keys cannot
+/// go unnoticed.
 void fillPosition(const Tensor &tensor);
 /// The same number everywhere.
 void fillConstant(const Tensor &tensor, double value);
