@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh
+export CCACHE_BASEDIR=$PWD
 cmake --preset release -DATTNJIT_TESTS=OFF
 cmake --build --preset release -j "$(nproc)" --target attnjit-run attnjit-dump attnjit-compiler
 exec build/release/bin/attnjit-run --demo "$@"

@@ -7,7 +7,7 @@ packages=(g++ cmake ninja-build ccache xz-utils
   llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22
   python3 libfmt-dev libtbb-dev libxxhash-dev libcli11-dev nlohmann-json3-dev doctest-dev zlib1g-dev)
 if [ "${1:-}" = --full ]; then
-  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev)
+  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev)
 fi
 
 missing=()

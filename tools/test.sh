@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 jobs=$(nproc)
-export CCACHE_SLOPPINESS=pch_defines,time_macros
+# Relative paths let the presets share one cache.
+export CCACHE_BASEDIR=$PWD CCACHE_SLOPPINESS=pch_defines,time_macros
 export CTEST_OUTPUT_ON_FAILURE=1
 
 step() { printf '\n== %s\n' "$*"; }
