@@ -58,3 +58,24 @@ function(attnjit_add_test NAME)
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
   add_test(NAME ${NAME} COMMAND ${NAME})
 endfunction()
+
+# attnjit_add_fuzzer(NpyFuzzer SOURCES fuzz/NpyFuzzer.cpp ... INCLUDES dir LIBS attnjitSupport): a libFuzzer program in <build>/fuzz, part of the target
+# `fuzzers`, and a short test over the committed corpus fuzz/corpus/<name>, which is only read. What is fuzzed is compiled in with coverage, so
+# that other targets need no sanitizer.
+function(attnjit_add_fuzzer NAME)
+  cmake_parse_arguments(FUZZER "" "" "SOURCES;INCLUDES;LIBS" ${ARGN})
+  add_executable(${NAME} ${FUZZER_SOURCES})
+  target_include_directories(${NAME} PRIVATE ${FUZZER_INCLUDES})
+  target_link_libraries(${NAME} PRIVATE ${FUZZER_LIBS} attnjit_options fmt::fmt)
+  target_compile_options(${NAME} PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+  target_link_options(${NAME} PRIVATE -fsanitize=fuzzer,address,undefined)
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers)
+  endif()
+  add_dependencies(fuzzers ${NAME})
+  set(FOUND ${CMAKE_CURRENT_BINARY_DIR}/${NAME}-found)
+  file(MAKE_DIRECTORY ${FOUND})
+  add_test(NAME ${NAME}
+    COMMAND ${NAME} -runs=20000 -max_len=4096 -timeout=10 -seed=1 ${FOUND} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${NAME})
+endfunction()
