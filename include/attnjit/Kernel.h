@@ -79,7 +79,7 @@ public:
   SDPBackend backend() const;
   const std::string &pipeline() const;
   KernelSource source() const;
-  /// Canonical formula and problem: what was compiled in.
+  /// Canonical formula and problem: what was compiled in. After compileFrom of an edited stage below attn it begins with "edited = STAGE".
   const std::string &problemText() const;
   /// Build of the compiler that made it.
   const std::string &buildId() const;

@@ -7,6 +7,7 @@
 #include "Target/Nvptx/NvptxBackend.h"
 #include "Target/Nvptx/ProblemText.h"
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
+#include "attnjit-mlir/Import/ExportFormula.h"
 #include "attnjit-mlir/Import/ImportFormula.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -128,12 +129,17 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
   config.tileRows = config.tileRows > 0 ? config.tileRows : sizes.rows;
   config.tileCols = config.tileCols > 0 ? config.tileCols : sizes.cols;
 
-  const attn::AttnProblem problem{std::string(kEntryName), spec.qType,       spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous,
-                                  spec.checkedIndices,     spec.narrowIndices, config.tileRows, config.tileCols};
-  module = timed("import", [&] { return attn::importFormula(&slot.context, spec.formula, problem); });
+  module = timed("import", [&] { return importSpec(); });
   if (!module)
     return failure("import of the formula");
   return goOnFromAttn();
+}
+
+OwningOpRef<ModuleOp> Compilation::importSpec() {
+  const KernelSpec &spec = header.spec;
+  const attn::AttnProblem problem{std::string(kEntryName), spec.qType, spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous,
+                                  spec.checkedIndices, spec.narrowIndices, spec.config.tileRows, spec.config.tileCols};
+  return attn::importFormula(&slot.context, spec.formula, problem);
 }
 
 Result<KernelImage> Compilation::fromText(Stage stage, std::string_view text) {
@@ -170,6 +176,8 @@ Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text
     return Error{ErrorCode::InvalidArgument, fmt::format("the text is not a legal '{}' stage:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
   switch (stage) {
   case Stage::Attn:
+    if (Result<void> read = readFormula(); !read)
+      return read.error();
     return goOnFromAttn();
   case Stage::Tile:
     return goOnFromTile();
@@ -337,6 +345,43 @@ Result<void> Compilation::readHeader(Stage stage, const std::optional<std::strin
   if (target.kind == TargetDesc::Kind::Nvptx)
     if (Result<TargetDesc> known = parseTarget(target.cpu); !known)
       return known.error();
+  return {};
+}
+
+/// verifyStage has found exactly one.
+static attn::ForwardOp forwardOf(ModuleOp module) {
+  attn::ForwardOp found;
+  module.walk([&](attn::ForwardOp op) { found = op; });
+  return found;
+}
+
+/// Takes the formula from the regions of the attn.forward, which a user may have edited: the launcher plans by the header's formula, and one that is not
+/// computed would leave out visible blocks.
+Result<void> Compilation::readFormula() {
+  auto wrong = [&] {
+    return Error{ErrorCode::InvalidArgument, "the score and mask of the attn.forward cannot be read as a formula, by which the launcher would plan:\n" +
+                                                 llvm::StringRef(diagnostics).rtrim().str()};
+  };
+  attn::ForwardOp forward = forwardOf(*module);
+  FailureOr<expr::Formula> written = attn::exportFormula(forward);
+  if (failed(written))
+    return wrong();
+  // Captures without names are matched by their place.
+  const expr::Formula &listed = header.spec.formula;
+  if (!forward.getNames() && listed.captures.size() == written->captures.size() && listed.scalars.size() == written->scalars.size()) {
+    for (std::size_t i = 0; i < listed.captures.size(); i++)
+      written->captures[i].name = listed.captures[i].name;
+    for (std::size_t i = 0; i < listed.scalars.size(); i++)
+      written->scalars[i].name = listed.scalars[i].name;
+  }
+  // The way through MLIR may spell a number otherwise (an f32 has fewer digits), so the carried formula goes the same way before the two are compared;
+  // unless they differ the header stays as it is, to the letter.
+  OwningOpRef<ModuleOp> carried = importSpec();
+  FailureOr<expr::Formula> expected = llvm::failure();
+  if (carried)
+    expected = attn::exportFormula(forwardOf(*carried));
+  if (failed(expected) || expr::print(*written) != expr::print(*expected))
+    header.spec.formula = std::move(*written);
   return {};
 }
 

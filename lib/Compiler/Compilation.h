@@ -35,6 +35,8 @@ public:
 
   Result<KernelImage> fromSpec(const KernelSpec &spec);
   Result<KernelImage> fromText(Stage stage, std::string_view text);
+  /// What has been compiled so far: the given or carried spec, with what the text says where the two differ.
+  const KernelSpec &spec() const { return header.spec; }
 
 private:
   // Each takes over when the stage of its name is reached, and goes on to the image or to stopAfter.
@@ -57,6 +59,7 @@ private:
   Result<KernelImage> fromAsmText(std::string_view text);
 
   Result<void> readHeader(Stage stage, const std::optional<std::string> &text);
+  Result<void> readFormula();
   Result<void> readFacts(const tile::TileProgram &program);
   void showModule(Stage stage);
   bool onGpu() const { return header.spec.target.kind == TargetDesc::Kind::Nvptx; }
@@ -64,6 +67,7 @@ private:
   KernelImage withoutCode() const { return {metadataOf(header, buildId), {}}; }
   pipelines::CpuOptions cpuOptions() const;
   tile::TileSizes chooseTile() const;
+  mlir::OwningOpRef<mlir::ModuleOp> importSpec();
   Result<target::CpuBackend> createBackend();
   Error failure(std::string_view step, std::string details = "");
   /// Runs one step and reports how long it took.

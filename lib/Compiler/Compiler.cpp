@@ -3,6 +3,8 @@
 #include "Compiler/Compilation.h"
 #include "Compiler/Reproducer.h"
 
+#include "attnjit/Problem.h"
+
 namespace attnjit::compiler {
 
 KernelCompiler::KernelCompiler() : pool(std::make_unique<ContextPool>()) {}
@@ -30,9 +32,41 @@ Result<KernelImage> KernelCompiler::compile(const KernelSpec &spec, const Compil
   return error;
 }
 
+/// Whether `text` is what this compiler writes at `stage` for the problem that the text carries. Below attn a formula cannot be read back from the code, but
+/// it can be compiled again as far as there: stages are the same to the letter each time.
+static bool isUnedited(CompileSlot &slot, std::string_view buildId, Stage stage, std::string_view text) {
+  std::string given(text), expected;
+  auto stopWith = [stage](std::string &slotText) {
+    CompileOptions options;
+    options.stopAfter = stage;
+    options.onStage = [stage, &slotText](Stage passed, std::string_view passedText) {
+      if (passed == stage)
+        slotText = passedText;
+    };
+    return options;
+  };
+  KernelSpec spec;
+  {
+    const CompileOptions options = stopWith(given); // MLIR and LLVM IR are printed afresh, so that comments and spaces make no difference
+    Compilation reading(slot, options, buildId, ErrorCode::InvalidArgument);
+    if (!reading.fromText(stage, text))
+      return false;
+    spec = reading.spec();
+  }
+  // A header that an editor has spoilt is no problem to compile.
+  if (spec.D < 1 || spec.D > kMaxHeadDim || spec.Dv < 1 || spec.Dv > kMaxHeadDim)
+    return false;
+  const CompileOptions options = stopWith(expected);
+  return Compilation(slot, options, buildId, ErrorCode::InvalidArgument).fromSpec(spec) && given == expected;
+}
+
 Result<KernelImage> KernelCompiler::compileFrom(Stage stage, std::string_view text, const CompileOptions &options) {
   ContextPool::Lease slot = pool->borrow();
-  return Compilation(*slot, options, buildId(), ErrorCode::InvalidArgument).fromText(stage, text);
+  Result<KernelImage> image = Compilation(*slot, options, buildId(), ErrorCode::InvalidArgument).fromText(stage, text);
+  // At attn the formula was read from the text itself.
+  if (image && stage != Stage::Attn && !isUnedited(*slot, buildId(), stage, text))
+    image->meta.problemText.insert(0, editedMark(stage));
+  return image;
 }
 
 } // namespace attnjit::compiler

@@ -143,6 +143,8 @@ Result<KernelHeader> parseHeader(std::string_view text) {
   return header;
 }
 
+std::string editedMark(Stage stage) { return fmt::format("{}{}\n", kEditedKey, name(stage)); }
+
 ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   const KernelSpec &spec = header.spec;
   ImageMetadata meta;

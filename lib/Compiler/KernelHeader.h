@@ -21,6 +21,10 @@ std::string print(const KernelHeader &header);
 /// Reads what print() wrote; lines may come in any order before `formula:`. The error names the line.
 Result<KernelHeader> parseHeader(std::string_view text);
 
+/// In front of an image's problem text: it was compiled from an edited text of the named stage, so `formula:` is what the text was made from, and not
+/// necessarily what it computes. The launcher then makes no plan.
+std::string editedMark(Stage stage);
+
 /// Metadata of the image that the header describes; entryOffset is left for the linker.
 ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId);
 

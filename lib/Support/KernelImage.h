@@ -11,11 +11,16 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace attnjit {
 
 enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1 };
+
+/// Begins the problem text of an image that was compiled from an edited text of a later stage than attn: there the formula is no longer certain to be what
+/// the code computes, and nobody may plan by it.
+inline constexpr std::string_view kEditedKey = "edited = ";
 
 /// What the kernel expects behind KernelArgs::captures[i].
 struct CaptureMeta {
@@ -57,6 +62,8 @@ struct ImageMetadata {
   std::vector<CaptureMeta> captures;
   std::vector<ScalarMeta> scalars;
   std::string problemText; ///< canonical formula and problem, for people and reproducers
+  /// The code computes `problemText`'s formula (see kEditedKey).
+  bool followsFormula() const { return !problemText.starts_with(kEditedKey); }
   bool operator==(const ImageMetadata &) const = default;
 };
 

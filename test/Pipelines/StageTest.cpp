@@ -149,3 +149,73 @@ TEST_CASE("an edited text may not call what no image has") {
   CHECK(linked.error().code == ErrorCode::InvalidArgument);
   CHECK(linked.error().message.find("'elsewhere'") != std::string::npos);
 }
+
+/// A sliding window of 16 over the keys that a captured tensor keeps: its mask needs a host plan.
+static KernelSpec windowSpec(const char *maskMod = "(q_idx >= kv_idx) & (q_idx - kv_idx < 16) & keep[kv_idx]") {
+  return makeSpec({"window", "score * 0.1", maskMod, {{"keep", DType::Bool, 1}}});
+}
+
+static std::string replaceAll(std::string text, std::string_view from, std::string_view to) {
+  std::size_t found = 0;
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()), ++found)
+    text.replace(at, from.size(), to);
+  CHECK(found > 0);
+  return text;
+}
+
+TEST_CASE("the formula of a kernel follows an edited mask at attn") {
+  KernelCompiler compiler;
+  std::map<Stage, std::string> texts, edited;
+  REQUIRE(compiler.compile(windowSpec(), collectInto(texts)));
+  const std::string wider = replaceAll(texts[Stage::Attn], "arith.constant 16 : i32", "arith.constant 64 : i32");
+  Result<KernelImage> image = compiler.compileFrom(Stage::Attn, wider, collectInto(edited));
+  REQUIRE(image);
+  Result<KernelImage> direct = compiler.compile(windowSpec("(q_idx >= kv_idx) & (q_idx - kv_idx < 64) & keep[kv_idx]"), {});
+  REQUIRE(direct);
+  CHECK(image->meta.problemText.find("const 64 : int") != std::string::npos);
+  CHECK(image->meta == direct->meta);
+  CHECK(image->meta.followsFormula());
+  CHECK(image->code == direct->code);
+  // Later stages of the edited kernel carry the new formula, and are unedited.
+  for (Stage stage : kCpuStages) {
+    CAPTURE(std::string(name(stage)));
+    Result<KernelImage> resumed = compiler.compileFrom(stage, edited[stage], {});
+    REQUIRE(resumed);
+    CHECK(resumed->meta == direct->meta);
+  }
+}
+
+TEST_CASE("a mask at attn that is no formula is refused") {
+  KernelCompiler compiler;
+  std::map<Stage, std::string> texts;
+  REQUIRE(compiler.compile(windowSpec(), collectInto(texts)));
+  Result<KernelImage> image = compiler.compileFrom(Stage::Attn, replaceAll(texts[Stage::Attn], "arith.cmpi slt", "arith.cmpi ult"), {});
+  REQUIRE_FALSE(image);
+  CHECK(image.error().code == ErrorCode::InvalidArgument);
+  CHECK(image.error().message.find("'arith.cmpi' has no counterpart") != std::string::npos);
+}
+
+TEST_CASE("a kernel from an edited later stage says so, and nobody plans by its formula") {
+  KernelCompiler compiler;
+  std::map<Stage, std::string> texts;
+  Result<KernelImage> original = compiler.compile(windowSpec(), collectInto(texts));
+  REQUIRE(original);
+  const std::string wider = replaceAll(replaceAll(texts[Stage::Tile], "constant 16 : i32", "constant 64 : i32"), "constant 16 : i64", "constant 64 : i64");
+  std::map<Stage, std::string> edited;
+  Result<KernelImage> image = compiler.compileFrom(Stage::Tile, wider, collectInto(edited));
+  REQUIRE(image);
+  CHECK_FALSE(image->meta.followsFormula());
+  CHECK(image->meta.problemText == "edited = tile\n" + original->meta.problemText);
+  // The stages below do not forget it.
+  for (Stage stage : {Stage::Vector, Stage::Ll, Stage::Asm, Stage::Obj}) {
+    CAPTURE(std::string(name(stage)));
+    Result<KernelImage> resumed = compiler.compileFrom(stage, edited[stage], {});
+    REQUIRE(resumed);
+    CHECK_FALSE(resumed->meta.followsFormula());
+    CHECK(resumed->code == image->code);
+  }
+  // Comments are no edit.
+  Result<KernelImage> commented = compiler.compileFrom(Stage::Tile, "// a comment\n" + texts[Stage::Tile], {});
+  REQUIRE(commented);
+  CHECK(commented->meta == original->meta);
+}

@@ -6,6 +6,7 @@
 #include "common/PeakProbe.h"
 #include "common/Reports.h"
 
+#include "Support/KernelImage.h"
 #include "attnjit/Version.h"
 
 #include <CLI/CLI.hpp>
@@ -95,6 +96,29 @@ Result<Runner> makeRunner(const RunOptions &options) {
     return engine.error();
   runner.engine = *engine;
   return runner;
+}
+
+/// A saved kernel computes its own formula whatever the flags say: the check, the share of visible pairs and the captures go by it.
+Result<void> takeKernelFormula(const Kernel &kernel, RunOptions &options) {
+  constexpr std::string_view mark = "formula:\n";
+  const std::string &text = kernel.problemText();
+  options.problem.kernelFormula = text.substr(text.find(mark) + mark.size()); // Kernel::load has read it
+  if (!text.starts_with(kEditedKey))
+    return {};
+  const std::string stage = text.substr(kEditedKey.size(), text.find('\n') - kEditedKey.size());
+  if (options.check)
+    return Error{
+        ErrorCode::InvalidArgument,
+        fmt::format(
+            "--check: {} was compiled from an edited '{}' text, and its formula is the one before the edit: there is nothing to compare "
+            "with. Edit the 'attn' text instead, whose formula is read back, or leave --check out",
+            options.kernelFile, stage)};
+  std::fputs(fmt::format(
+                 "attnjit-run: warning: {} was compiled from an edited '{}' text; visible pairs are those of the formula before the edit\n",
+                 options.kernelFile, stage)
+                 .c_str(),
+             stderr);
+  return {};
 }
 
 int explain(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
@@ -207,6 +231,9 @@ int main(int argc, char **argv) {
   }
   options.problem.wantsLse = options.check || !options.lseFile.empty();
   options.problem.wantsMax = options.check || !options.maxFile.empty();
+  if (runner->kernel)
+    if (Result<void> taken = takeKernelFormula(*runner->kernel, options); !taken)
+      return fail("attnjit-run", taken.error());
   const Result<LoadedProblem> problem = loadProblem(options.problem);
   if (!problem)
     return fail("attnjit-run", problem.error());

@@ -147,21 +147,61 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
   return {};
 }
 
+/// Dtype and rank as formulas declare them.
+CaptureInfo infoOf(const NamedCapture &capture) {
+  const Tensor *tensor = std::get_if<Tensor>(&capture.value);
+  const DType dtype = tensor                                          ? tensor->dtype()
+                      : std::holds_alternative<double>(capture.value) ? DType::F64
+                      : std::holds_alternative<bool>(capture.value)   ? DType::Bool
+                                                                      : DType::I64;
+  return {capture.name, dtype, tensor ? static_cast<int>(tensor->sizes().size()) : CaptureInfo::kNumber};
+}
+
+/// The formula is the kernel's own, so --capture has to bring what it reads.
+Result<void> takeKernelFormula(const std::string &text, LoadedProblem &problem) {
+  Result<Mod> mod = Mod::parseCanonical(text);
+  if (!mod)
+    return mod.error();
+  Result<expr::Formula> formula = expr::parseCanonical(text);
+  if (!formula)
+    return formula.error();
+  const auto find = [&](const std::string &wanted) -> std::optional<CaptureInfo> {
+    for (const NamedCapture &capture : problem.captures)
+      if (capture.name == wanted)
+        return infoOf(capture);
+    return std::nullopt;
+  };
+  for (const expr::CaptureDecl &decl : formula->captures) {
+    const std::optional<CaptureInfo> given = find(decl.name);
+    if (!given || given->rank != decl.rank || given->dtype != decl.dtype)
+      return invalid(fmt::format("--capture {}: the kernel's formula reads a tensor of {} with {} dimension{} by this name; {}", decl.name,
+                                 name(decl.dtype), decl.rank, decl.rank == 1 ? "" : "s",
+                                 given ? "the value given is another" : "none is given"));
+  }
+  for (const expr::ScalarDecl &decl : formula->scalars) {
+    const std::optional<CaptureInfo> given = find(decl.name);
+    const bool isFloat = decl.kind == expr::Kind::Float;
+    if (!given || given->rank != CaptureInfo::kNumber || (given->dtype == DType::F64) != isFloat)
+      return invalid(fmt::format("--capture {}: the kernel's formula reads {} by this name; {}", decl.name,
+                                 isFloat ? "a float" : "an integer", given ? "the value given is another" : "none is given"));
+  }
+  problem.mod = std::move(*mod);
+  problem.formula = std::move(*formula);
+  return {};
+}
+
 Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem) {
+  if (options.kernelFormula && options.scoreMod.empty() && options.maskMod.empty())
+    return takeKernelFormula(*options.kernelFormula, problem);
   const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod");
   if (!score || !mask)
     return score ? mask.error() : score.error();
   std::vector<CaptureInfo> infos;
   std::vector<expr::CaptureInfo> exprInfos;
   for (const NamedCapture &capture : problem.captures) {
-    const Tensor *tensor = std::get_if<Tensor>(&capture.value);
-    const DType dtype = tensor                                          ? tensor->dtype()
-                        : std::holds_alternative<double>(capture.value) ? DType::F64
-                        : std::holds_alternative<bool>(capture.value)   ? DType::Bool
-                                                                        : DType::I64;
-    const int rank = tensor ? static_cast<int>(tensor->sizes().size()) : CaptureInfo::kNumber;
-    infos.push_back({capture.name, dtype, rank});
-    exprInfos.push_back({capture.name, dtype, rank});
+    const CaptureInfo info = infoOf(capture);
+    infos.push_back(info);
+    exprInfos.push_back({info.name, info.dtype, info.rank});
   }
   Result<Mod> mod = Mod::parse(*score, *mask, infos);
   if (!mod)
@@ -171,6 +211,16 @@ Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem
   if (!formula)
     return formula.error();
   problem.formula = std::move(*formula);
+  if (!options.kernelFormula)
+    return {};
+  const Result<expr::Formula> carried = expr::parseCanonical(*options.kernelFormula);
+  if (!carried)
+    return carried.error();
+  if (expr::print(*carried) != expr::print(problem.formula))
+    return invalid(
+        fmt::format("--score-mod, --mask-mod: the kernel of --kernel computes another formula:\n{}Leave both flags out, or state both as "
+                    "the kernel was compiled",
+                    *options.kernelFormula));
   return {};
 }
 

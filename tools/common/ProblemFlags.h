@@ -19,6 +19,8 @@ namespace attnjit::tools {
 /// What the user wrote, unjudged.
 struct ProblemOptions {
   std::string shape, dtype = "f32", scoreMod, maskMod;
+  /// Canonical text of the formula of a saved kernel, which then is the problem's; scoreMod and maskMod have to be empty or to agree.
+  std::optional<std::string> kernelFormula;
   std::vector<std::string> captures;
   std::string qFile, kFile, vFile;
   std::optional<double> scale;
