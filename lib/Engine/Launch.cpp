@@ -34,8 +34,8 @@ Error outOfRangeError(std::int64_t status, const KernelArgs &args, const ModImpl
                                                   captures, positionText(runtime::decodeStatus(status, args)))};
 }
 
-/// One block of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out. A kernel from an edited stage may compute
-/// another mask than its formula says: no plan may leave anything out.
+/// One block of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out. A kernel from an edited stage
+/// may compute another mask than its formula says: no plan may leave anything out.
 bool planPays(const KernelImpl &kernel, const ModImpl &mod, const Problem &problem) {
   return mod.wantsHostPlan && kernel.meta.followsFormula() && problem.N > kernel.meta.tileCols;
 }
