@@ -117,7 +117,7 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
   if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention)
     return Error{ErrorCode::Unsupported, "only MATH and FLASH_ATTENTION are compiled by this build"};
   // Locations would say nothing here: the code is not the user's.
-  handler = std::make_unique<ScopedDiagnosticHandler>(&slot.context, [this](Diagnostic &diagnostic) {
+  handler = std::make_shared<ScopedDiagnosticHandler>(&slot.context, [this](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
       diagnosticStream << diagnostic << '\n';
     return success();
@@ -166,7 +166,7 @@ Result<KernelImage> Compilation::fromText(Stage stage, std::string_view text) {
 
 Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text) {
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name(stage)), llvm::SMLoc());
-  handler = std::make_unique<SourceMgrDiagnosticHandler>(sources, &slot.context, diagnosticStream);
+  handler = std::make_shared<SourceMgrDiagnosticHandler>(sources, &slot.context, diagnosticStream);
   module = timed("parse", [&] { return parseSourceFile<ModuleOp>(sources, ParserConfig(&slot.context)); });
   if (!module)
     return Error{ErrorCode::InvalidArgument, fmt::format("the '{}' text is not valid:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
