@@ -66,10 +66,10 @@ llvm::LogicalResult verifySize(Operation *function, llvm::StringRef name) {
 }
 
 /// (args, begin, end, workspace) of CpuKernelFn.
-template <typename FunctionType> llvm::LogicalResult verifySignature(Operation *function, FunctionType type, TypeRange inputs) {
+template <typename FunctionType> llvm::LogicalResult verifySignature(Operation *function, FunctionType type, llvm::ArrayRef<Type> inputs) {
   MLIRContext *context = function->getContext();
   Type pointer = LLVM::LLVMPointerType::get(context), integer = IntegerType::get(context, 64);
-  if (inputs == TypeRange({pointer, integer, integer, pointer}))
+  if (inputs == llvm::ArrayRef<Type>{pointer, integer, integer, pointer})
     return success();
   return function->emitOpError("has to take (!llvm.ptr, i64, i64, !llvm.ptr) as CpuKernelFn does, got ") << type;
 }
