@@ -4,9 +4,11 @@
 #include "attnjit/Result.h"
 #include "attnjit/Types.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace attnjit::inline v0 {
@@ -18,6 +20,16 @@ struct CaptureInfo {
   std::string name;
   DType dtype = DType::F32; ///< of the tensor; for a number F64 (float), I64 (int) or Bool
   int rank = kNumber;
+};
+
+/// The value of one capture: a tensor, or a number whose alternative has to fit the kind that the Mod declared (an int is accepted where a
+/// float is declared).
+using CaptureValue = std::variant<TensorRef, double, std::int64_t, bool>;
+
+/// A capture by name, or by position when `name` is empty. A call uses one way or the other for all of them.
+struct CaptureArgument {
+  std::string name;
+  CaptureValue value;
 };
 
 struct ModImpl;
@@ -48,13 +60,26 @@ public:
   const std::string &canonicalText() const;
   /// False when the mask is the constant True.
   bool hasMask() const;
+  /// False when the score is returned untouched.
+  bool hasScore() const;
 
   /// For attnjit's own rooms.
+  explicit Mod(std::shared_ptr<const ModImpl> program);
   const ModImpl &impl() const { return *program; }
 
 private:
-  explicit Mod(std::shared_ptr<const ModImpl> program);
   std::shared_ptr<const ModImpl> program;
 };
+
+/// Masks joined by logic: visible where all, some, an odd number of the masks, or not the mask are. The captures are those of all mods; an
+/// equal name is the same capture. The score is untouched; of no mod at all andMasks sees everything, orMasks and xorMasks nothing. Error:
+/// InvalidArgument when two mods declare a name in two ways.
+Result<Mod> andMasks(const std::vector<Mod> &mods);
+Result<Mod> orMasks(const std::vector<Mod> &mods);
+Result<Mod> xorMasks(const std::vector<Mod> &mods);
+Result<Mod> notMask(const Mod &mod);
+
+/// The score_mod of one with the mask_mod of another. Captures and error as for andMasks.
+Result<Mod> withMask(const Mod &score, const Mod &mask);
 
 } // namespace attnjit::inline v0

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attnjit/Backend.h"
+#include "attnjit/BlockMask.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"

@@ -56,6 +56,41 @@ void append(std::vector<BlockRun> &runs, std::size_t rowBegin, std::int64_t begi
 /// Of all distinct rows; those of shared batches and heads once.
 BlockCounts count(const BlockRows &rows);
 
+/// `rows` with what `change(row, runs, rowBegin)` appends for each distinct row instead of its runs.
+template <typename Change> BlockRows rebuilt(const BlockRows &shape, Change change) {
+  BlockRows result;
+  result.batches = shape.batches;
+  result.heads = shape.heads;
+  result.rows = shape.rows;
+  result.cols = shape.cols;
+  const std::int64_t count = shape.batches * shape.heads * shape.rows;
+  result.offsets.reserve(static_cast<std::size_t>(count + 1));
+  result.offsets.push_back(0);
+  for (std::int64_t row = 0; row < count; ++row) {
+    change(row, result.runs, result.runs.size());
+    result.offsets.push_back(static_cast<std::int64_t>(result.runs.size()));
+  }
+  return result;
+}
+
+/// Full blocks of the last row or column become partial, where that row or column sticks out of the sequence.
+BlockRows withRaggedPartial(const BlockRows &rows, bool lastRow, bool lastCol);
+/// Full blocks become partial.
+BlockRows withoutFull(const BlockRows &rows);
+/// Batches [b, b + batches), heads and rows alike; a shared batch or head stays shared.
+BlockRows sliced(const BlockRows &rows, std::int64_t b, std::int64_t batches, std::int64_t h, std::int64_t heads, std::int64_t row,
+                 std::int64_t count);
+/// The first `count` rows and `cols` columns.
+BlockRows cropped(const BlockRows &rows, std::int64_t count, std::int64_t cols);
+/// `known` in the first knownRows x knownCols, `fresh` (which is as large as the result) elsewhere.
+BlockRows grown(const BlockRows &known, std::int64_t knownRows, std::int64_t knownCols, const BlockRows &fresh);
+
+enum class Logic : std::uint8_t { And, Or, Xor };
+/// Block by block; rows and cols are the same, batches and heads are the same or 1. Partial unless one of the two settles it.
+BlockRows combined(Logic logic, const BlockRows &x, const BlockRows &y);
+/// Full and empty change places.
+BlockRows complement(const BlockRows &rows);
+
 /// Walks two rows side by side: calls visit(begin, end, verdict of x, verdict of y) for every stretch on which both are constant, gaps
 /// included, from 0 to `cols`.
 template <typename Visit> void forEachStretch(std::span<const BlockRun> x, std::span<const BlockRun> y, std::int64_t cols, Visit visit) {

@@ -2,6 +2,7 @@
 
 #include "Engine/Guard.h"
 #include "Engine/Launch.h"
+#include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
 
 #include <algorithm>
@@ -347,9 +348,28 @@ Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, 
   return KernelPtr(std::move(kernel));
 }
 
-Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+/// The call that is computed: with the mask_mod of its block mask. Without one nothing is copied.
+struct EngineImpl::Resolved {
+  explicit Resolved(const ForwardCall &given) : given(given) {}
+  const ForwardCall &call() const { return masked ? *masked : given; }
+  Result<void> take(Result<ForwardCall> call) {
+    if (!call)
+      return call.error();
+    masked = std::move(*call);
+    return {};
+  }
+
+  const ForwardCall &given;
+  std::optional<ForwardCall> masked;
+};
+
+Result<ForwardReport> EngineImpl::forward(const ForwardCall &given) {
   const Clock::time_point start = Clock::now();
-  Result<CheckedCall> checked = check(call, CheckFor::Launch);
+  Resolved resolved(given);
+  if (given.blockMask)
+    if (Result<void> taken = resolved.take(withBlockMask(given)); !taken)
+      return taken.error();
+  Result<CheckedCall> checked = check(resolved.call(), CheckFor::Launch);
   if (!checked)
     return checked.error();
   if (checked->problem.forGpu)
@@ -361,9 +381,25 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
   if (noRows)
     return ForwardReport{};
 
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(resolved.call(), *checked);
   if (!obtained)
     return obtained.error();
+  const KernelImpl &kernel = *obtained->kernel;
+  if (given.blockMask && !kernel.host && needsStateTable(*given.blockMask, checked->problem, kernel.meta.tileRows, kernel.meta.tileCols)) {
+    // The blocks of lists cut the kernel's tiles: another kernel reads them from a table.
+    if (Result<void> taken = resolved.take(engine::withStateTable(resolved.call())); !taken)
+      return taken.error();
+    checked = check(resolved.call(), CheckFor::Launch);
+    if (!checked)
+      return checked.error();
+    const Obtained first = *obtained;
+    obtained = obtain(resolved.call(), *checked);
+    if (!obtained)
+      return obtained.error();
+    obtained->compileNs += first.compileNs;
+    obtained->loadNs += first.loadNs;
+  }
+  const ForwardCall &call = resolved.call();
   const std::int64_t lookupNs = nanosecondsSince(start) - obtained->compileNs - obtained->loadNs;
   launches.fetch_add(1, std::memory_order_relaxed);
   Result<ForwardReport> report = launch(*obtained->kernel, call.mod.impl(), *checked, call);
@@ -376,21 +412,27 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
   return report;
 }
 
-Result<Kernel> EngineImpl::prepare(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(*call, *checked);
   if (!obtained)
     return obtained.error();
   return Kernel(std::move(obtained->kernel), obtained->source);
 }
 
-Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<ExplainReport> EngineImpl::explain(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  const BackendSet &allowed = call->backends ? *call->backends : SdpaKernelScope::current();
   ExplainReport report;
   report.problem = checked->problem;
   report.backends = reportsOf(judge(checked->problem, allowed, pipelines()));
@@ -404,10 +446,14 @@ Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
   return report;
 }
 
-Result<Kernel> EngineImpl::compileStages(const ForwardCall &call, const StageOptions &stages) {
+Result<Kernel> EngineImpl::compileStages(const ForwardCall &given, const StageOptions &stages) {
   Result<compiler::CompileOptions> compileWith = compileOptions(stages);
   if (!compileWith)
     return compileWith.error();
+  const Result<ForwardCall> resolved = withBlockMask(given);
+  if (!resolved)
+    return resolved.error();
+  const ForwardCall &call = *resolved;
   Result<CheckedCall> checked = check(call, CheckFor::Shapes);
   if (!checked)
     return checked.error();

@@ -35,6 +35,8 @@ struct EngineImpl {
   std::unique_ptr<engine::DiskCache> disk; ///< null: none
 
 private:
+  struct Resolved;
+
   /// A kernel with how it was come by.
   struct Obtained {
     engine::KernelPtr kernel;

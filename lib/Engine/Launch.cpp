@@ -1,6 +1,7 @@
 #include "Engine/Launch.h"
 
 #include "BlockMask/Planner.h"
+#include "Engine/MaskedCall.h"
 
 #include <exception>
 #include <fmt/format.h>
@@ -128,10 +129,11 @@ Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const
   const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
   plan::Plan plan;
-  if (planPays(kernel, mod, problem)) {
+  if (call.blockMask || planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
-    plan = plan::buildPlan(mod.formula, checked.bindings(),
-                           {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
+    plan = call.blockMask ? planOf(*call.blockMask, problem, kernel.meta.tileRows, kernel.meta.tileCols)
+                          : plan::buildPlan(mod.formula, checked.bindings(),
+                                            {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
     args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};

@@ -51,6 +51,8 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<Ca
   auto impl = std::make_shared<ModImpl>();
   impl->canonicalText = expr::print(formula);
   impl->textHash = engine::hashBytes(impl->canonicalText.data(), impl->canonicalText.size());
+  const std::string mask = expr::print(maskOnly(formula));
+  impl->maskHash = engine::hashBytes(mask.data(), mask.size());
   impl->hasMask = !formula.maskIsTrue();
   impl->scoreIsIdentity = formula.scoreIsIdentity();
   impl->hasLoads = readsCaptures(formula.score) || readsCaptures(formula.mask);
@@ -138,5 +140,6 @@ Result<Mod> Mod::parseCanonical(std::string_view text) {
 const std::vector<CaptureInfo> &Mod::captures() const { return program->captures; }
 const std::string &Mod::canonicalText() const { return program->canonicalText; }
 bool Mod::hasMask() const { return program->hasMask; }
+bool Mod::hasScore() const { return !program->scoreIsIdentity; }
 
 } // namespace attnjit::inline v0

@@ -25,6 +25,7 @@ struct ModImpl {
   std::vector<Slot> slots;
   std::string canonicalText;
   expr::Hash128 textHash; ///< of canonicalText, names of captures included
+  expr::Hash128 maskHash; ///< of the mask with the captures that it reads, names included: equal for equal mask_mods
   bool hasMask = false;
   bool scoreIsIdentity = true;
   bool hasLoads = false;      ///< some captured tensor is read
@@ -41,7 +42,10 @@ private:
   mutable bool hasLastProof = false;
 };
 
-/// A Mod of an already checked formula; captures are its tables in order.
+/// `formula` with the identity score, its mask and what that captures.
+expr::Formula maskOnly(const expr::Formula &formula);
+
+/// A Mod of an already checked formula; `captures` name its tables, in the order of positional arguments.
 std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<CaptureInfo> captures);
 
 } // namespace attnjit::inline v0
