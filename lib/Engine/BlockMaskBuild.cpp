@@ -290,7 +290,7 @@ Result<BlockMask> combine(std::string_view what, plan::Logic logic, const BlockM
     mask->blockQ = x.blockQ;
     mask->blockKv = x.blockKv;
     mask->derived = x.derived && y.derived;
-    mask->separatesFull = x.separatesFull && y.separatesFull;
+    mask->separatesFull = !mask->derived || (x.separatesFull && y.separatesFull); // what lists settle is full in its own right
     if (mask->derived) { // the blocks that stick out are partial in both; where they settle each other they stay partial
       const BlockProblem problem{mask->B, mask->H, x.qLength, x.kvLength, x.blockQ, x.blockKv};
       mask->rows = asListed(std::move(mask->rows), problem, mask->separatesFull);
@@ -334,7 +334,7 @@ Result<BlockMask> notMask(const BlockMask &given) {
     mask->blockQ = from.blockQ;
     mask->blockKv = from.blockKv;
     mask->derived = from.derived;
-    mask->separatesFull = from.separatesFull;
+    mask->separatesFull = !from.derived || from.separatesFull;
     mask->rows = plan::complement(side->rows);
     if (from.derived)
       mask->rows =
