@@ -95,7 +95,10 @@ Error outOfRange(const Mod &mod, const expr::Position &at) {
 Result<plan::Decided> decideBlocks(const Mod &mod, const BoundCaptures &bound, const BlockProblem &problem, plan::DecideOptions options,
                                    int threads, BlockMaskReport &report) {
   const auto start = std::chrono::steady_clock::now();
-  options.workers = threads > 0 ? threads : runtime::usableProcessors();
+  // Waking threads costs more than analysis does on a short sequence.
+  constexpr double kWorthThreads = 1 << 26;
+  const bool isLarge = static_cast<double>(problem.M) * static_cast<double>(problem.N) >= kWorthThreads;
+  options.workers = !isLarge ? 1 : threads > 0 ? threads : runtime::usableProcessors();
   options.parallelFor = onPool(options.workers);
   plan::Decided decided = plan::decide(mod.impl().formula, bound.bindings(), problem, options);
   if (decided.outOfRange)

@@ -395,14 +395,15 @@ TEST_CASE("dense masks: by mask_mod, or by a score_mod alone") {
 }
 
 TEST_CASE("the number of threads never changes a mask") {
-  std::vector<std::int32_t> docs = ids(3000);
-  const std::vector<CaptureArgument> captures{{"docs", TensorRef::dense(docs.data(), DType::I32, {3000})}};
+  constexpr std::int64_t M = 9000, N = 8000; // large enough for threads to be used
+  std::vector<std::int32_t> docs = ids(M);
+  const std::vector<CaptureArgument> captures{{"docs", TensorRef::dense(docs.data(), DType::I32, {M})}};
   const Mod mod = parse("(docs[q_idx] == docs[kv_idx]) | ((q_idx * 7919 + kv_idx * 104729) % 997 == h)", {{"docs", DType::I32, 1}});
-  Options options(32, 16);
-  const BlockMask one = need(createBlockMask(mod, captures, 1, 2, 3000, 2000, options));
+  Options options(64, 32);
+  const BlockMask one = need(createBlockMask(mod, captures, 1, 2, M, N, options));
   for (const int threads : {0, 2, 7}) {
     options.threads = threads;
-    const BlockMask many = need(createBlockMask(mod, captures, 1, 2, 3000, 2000, options));
+    const BlockMask many = need(createBlockMask(mod, captures, 1, 2, M, N, options));
     CHECK(need(many.tensors()).kvIndices.data == need(one.tensors()).kvIndices.data);
     CHECK(need(many.tensors()).kvNumBlocks.data == need(one.tensors()).kvNumBlocks.data);
     CHECK(many.report().byEvaluation == one.report().byEvaluation);
