@@ -32,12 +32,10 @@ if(ATTNJIT_LINK STREQUAL "dylib")
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/attnjitConfig.cmake ${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake DESTINATION ${ATTNJIT_PACKAGE_DIR})
 else()
-  # The bundle: tools, the compiler with LLVM inside, and every library but glibc's own, so that it runs wherever glibc 2.36 does.
+  # The bundle: tools, the compiler with LLVM inside, and fmt, which Debian has no archive of. The rest is glibc's, so it runs wherever glibc 2.36 does.
   set_target_properties(attnjit-compiler ${ATTNJIT_TOOLS} PROPERTIES INSTALL_RPATH_USE_LINK_PATH OFF)
-  install(TARGETS attnjit-compiler RUNTIME_DEPENDENCY_SET bundle LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(RUNTIME_DEPENDENCY_SET bundle
-    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|libpthread|librt)\\.so" "^ld-linux"
-    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS attnjit-compiler LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(IMPORTED_RUNTIME_ARTIFACTS fmt::fmt LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
 foreach(FILE LICENSE README.md)
