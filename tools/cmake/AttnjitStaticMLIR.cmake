@@ -1,5 +1,4 @@
-# The static configuration names what it needs as component archives; the linker drops what is not reached. Nothing of it needs to be
-# installed where it runs but glibc.
+# The static configuration names what it needs as component archives; the linker drops what is not reached.
 #
 # Debian builds LLVM with LLVM_LINK_LLVM_DYLIB, so its MLIR archives name libLLVM.so in their link interface. Here LLVM comes from archives too: one
 # copy in the process.
@@ -32,4 +31,4 @@ target_link_libraries(attnjit_mlir_options INTERFACE
 find_program(ATTNJIT_LLD NAMES ld.lld HINTS ${LLVM_TOOLS_BINARY_DIR} NO_DEFAULT_PATH REQUIRED)
 get_filename_component(ATTNJIT_LLD_DIR "${ATTNJIT_LLD}" DIRECTORY)
 # g++ 12 finds lld by this name only, so it is pointed at the versioned directory.
-add_link_options(-B${ATTNJIT_LLD_DIR} -fuse-ld=lld LINKER:--gc-sections LINKER:--icf=all LINKER:--as-needed -static-libstdc++ -static-libgcc -s)
+add_link_options(-B${ATTNJIT_LLD_DIR} -fuse-ld=lld LINKER:--gc-sections LINKER:--icf=all LINKER:--as-needed -s)
