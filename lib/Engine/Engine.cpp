@@ -62,6 +62,10 @@ Result<ForwardReport> Engine::forward(const ForwardCall &call) const {
   return engine::guarded([&] { return engine->forward(call); });
 }
 
+Result<ForwardReport> Engine::forwardGrouped(std::span<const ForwardCall> calls) const {
+  return engine::guarded([&] { return engine->forwardGrouped(calls); });
+}
+
 Result<Kernel> Engine::prepare(const ForwardCall &call) const {
   return engine::guarded([&] { return engine->prepare(call); });
 }

@@ -347,7 +347,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, 
   return KernelPtr(std::move(kernel));
 }
 
-Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &call) {
   const Clock::time_point start = Clock::now();
   Result<CheckedCall> checked = check(call, CheckFor::Launch);
   if (!checked)
@@ -357,22 +357,64 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
         ErrorCode::Unsupported,
         fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them",
                     target.cpu)};
-  const bool noRows = checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0;
-  if (noRows)
-    return ForwardReport{};
+  ReadyCall ready;
+  if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
+    return ready;
 
   Result<Obtained> obtained = obtain(call, *checked);
   if (!obtained)
     return obtained.error();
   const std::int64_t lookupNs = nanosecondsSince(start) - obtained->compileNs - obtained->loadNs;
+  Result<PreparedCall> prepared = prepareLaunch(*obtained->kernel, call.mod.impl(), std::move(*checked), call);
+  if (!prepared)
+    return prepared.error();
+  ready.launch = std::move(*prepared);
+  ready.launch->report.source = obtained->source;
+  ready.launch->report.lookupNs = lookupNs;
+  ready.launch->report.compileNs = obtained->compileNs;
+  ready.launch->report.loadNs = obtained->loadNs;
+  ready.kernel = std::move(obtained->kernel);
+  return ready;
+}
+
+Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+  Result<ReadyCall> ready = makeReady(call);
+  if (!ready)
+    return ready.error();
+  if (!ready->launch)
+    return ForwardReport{};
   launches.fetch_add(1, std::memory_order_relaxed);
-  Result<ForwardReport> report = launch(*obtained->kernel, call.mod.impl(), *checked, call);
+  std::size_t failed;
+  return launch({&*ready->launch, 1}, *site.launcher, call.threads > 0 ? call.threads : site.threads, failed);
+}
+
+Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> calls, std::string_view noun) {
+  auto inCall = [&](std::size_t i, const Error &error) { return Error{error.code, fmt::format("{} {}: {}", noun, i, error.message)}; };
+  if (Result<void> disjoint = checkGroupOutputs(calls); !disjoint)
+    return disjoint.error();
+  std::vector<KernelPtr> kernels; // kept alive while they run
+  std::vector<PreparedCall> prepared;
+  std::vector<std::size_t> places;
+  int threads = 0;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    Result<ReadyCall> ready = makeReady(calls[i]);
+    if (!ready)
+      return inCall(i, ready.error());
+    threads = std::max(threads, calls[i].threads > 0 ? calls[i].threads : site.threads);
+    if (!ready->launch)
+      continue;
+    if (kernels.empty() || kernels.back() != ready->kernel)
+      kernels.push_back(std::move(ready->kernel));
+    prepared.push_back(std::move(*ready->launch));
+    places.push_back(i);
+  }
+  if (prepared.empty())
+    return ForwardReport{};
+  launches.fetch_add(prepared.size(), std::memory_order_relaxed);
+  std::size_t failed = 0;
+  Result<ForwardReport> report = launch(prepared, *site.launcher, threads, failed);
   if (!report)
-    return report;
-  report->source = obtained->source;
-  report->lookupNs = lookupNs;
-  report->compileNs = obtained->compileNs;
-  report->loadNs = obtained->loadNs;
+    return inCall(places[failed], report.error());
   return report;
 }
 

@@ -5,6 +5,7 @@
 #include "Engine/CompilerLoader.h"
 #include "Engine/DiskCache.h"
 #include "Engine/KernelImpl.h"
+#include "Engine/Launch.h"
 #include "Engine/MemoryCache.h"
 #include "Engine/Selection.h"
 #include "Support/TargetDesc.h"
@@ -13,7 +14,10 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
+#include <span>
+#include <string_view>
 
 namespace attnjit::inline v0 {
 
@@ -21,6 +25,8 @@ struct EngineImpl {
   EngineImpl(EngineOptions options, TargetDesc target, engine::CompilerSource compiler);
 
   Result<ForwardReport> forward(const ForwardCall &call);
+  /// `noun` is what errors call a call of the group.
+  Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, std::string_view noun = "call");
   Result<Kernel> prepare(const ForwardCall &call);
   Result<ExplainReport> explain(const ForwardCall &call);
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);
@@ -42,6 +48,13 @@ private:
     std::int64_t compileNs = 0, loadNs = 0;
   };
 
+  /// A call that only has to be launched; without `launch` when it has no rows.
+  struct ReadyCall {
+    engine::KernelPtr kernel;
+    std::optional<engine::PreparedCall> launch;
+  };
+
+  Result<ReadyCall> makeReady(const ForwardCall &call);
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
   Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);
   Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem,
