@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attnjit/Backend.h"
+#include "attnjit/Bias.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"
@@ -10,5 +11,7 @@
 #include "attnjit/Pipeline.h"
 #include "attnjit/Problem.h"
 #include "attnjit/Result.h"
+#include "attnjit/Sdpa.h"
 #include "attnjit/Types.h"
+#include "attnjit/Varlen.h"
 #include "attnjit/Version.h"
