@@ -8,6 +8,7 @@
 #include "attnjit/Kernel.h"
 #include "attnjit/KernelAbi.h"
 #include "attnjit/Mod.h"
+#include "attnjit/Paged.h"
 #include "attnjit/Pipeline.h"
 #include "attnjit/Problem.h"
 #include "attnjit/Result.h"
