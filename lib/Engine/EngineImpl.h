@@ -4,6 +4,7 @@
 #include "Engine/CallCheck.h"
 #include "Engine/CompilerLoader.h"
 #include "Engine/DiskCache.h"
+#include "Engine/FlashImpls.h"
 #include "Engine/KernelImpl.h"
 #include "Engine/Launch.h"
 #include "Engine/MemoryCache.h"
@@ -33,12 +34,14 @@ struct EngineImpl {
   Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &stages);
   Result<void> registerPipeline(OverridePipeline pipeline);
   EngineCounters counters() const;
+  void log(LogLevel level, std::string_view message) const;
 
   const EngineOptions options;
   const TargetDesc target;
   const engine::LaunchSite site;
   engine::MemoryCache memory;
   std::unique_ptr<engine::DiskCache> disk; ///< null: none
+  engine::FlashImpls flashImpls;
 
 private:
   /// A kernel with how it was come by.
@@ -61,15 +64,15 @@ private:
                               const engine::Hash128 &fingerprint);
   Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
-  Result<engine::KernelPtr> buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem,
+  Result<engine::KernelPtr> buildRegistered(const engine::Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                             const Mod &mod);
   compiler::KernelSpec specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const;
-  engine::PipelineList pipelines() const;
-  void log(LogLevel level, std::string_view message) const;
+  engine::Registered registered() const;
+  void warnOfUnfused(const Problem &problem, const BackendSet &allowed) const;
 
   const engine::CompilerSource findCompiler;
   mutable std::shared_mutex pipelinesMutex;
-  engine::PipelineList registered;
+  std::vector<std::shared_ptr<const OverridePipeline>> overrides;
   std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0};
 };
 
