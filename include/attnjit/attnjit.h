@@ -7,6 +7,7 @@
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"
 #include "attnjit/KernelAbi.h"
+#include "attnjit/KernelOptions.h"
 #include "attnjit/Mod.h"
 #include "attnjit/Paged.h"
 #include "attnjit/Pipeline.h"
