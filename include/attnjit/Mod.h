@@ -48,13 +48,33 @@ public:
   const std::string &canonicalText() const;
   /// False when the mask is the constant True.
   bool hasMask() const;
+  /// True when the score is returned untouched.
+  bool scoreIsIdentity() const;
+
+  /// The mask alone: the score becomes the identity. Captures stay declared.
+  Mod maskOnly() const;
+  /// The score alone: everything becomes visible. Captures stay declared.
+  Mod scoreOnly() const;
 
   /// For attnjit's own rooms.
+  explicit Mod(std::shared_ptr<const ModImpl> program);
   const ModImpl &impl() const { return *program; }
 
 private:
-  explicit Mod(std::shared_ptr<const ModImpl> program);
   std::shared_ptr<const ModImpl> program;
 };
+
+/// Masks combined: visible where all, any, an odd number, or where the one mask does not say True (torch's and_masks and or_masks, with the
+/// two that it lacks). The result is one plain formula, so blocks are skipped by what it means as a whole. Of no masks: and is True, or and
+/// xor are False. Captures of the same name are one capture, given once. Errors: InvalidArgument when a name is declared in two ways, or
+/// when a mod has a score_mod too (say mod.maskOnly()).
+Result<Mod> andMasks(const std::vector<Mod> &masks);
+Result<Mod> orMasks(const std::vector<Mod> &masks);
+Result<Mod> xorMasks(const std::vector<Mod> &masks);
+Result<Mod> notMask(const Mod &mask);
+
+/// One mod after another: each score_mod gets what the one before it returned, and a pair is visible where every mask says so. Captures as
+/// above.
+Result<Mod> chainMods(const std::vector<Mod> &mods);
 
 } // namespace attnjit::inline v0

@@ -2,13 +2,18 @@
 #pragma once
 
 #include "attnjit/Backend.h"
+#include "attnjit/Bias.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"
 #include "attnjit/KernelAbi.h"
+#include "attnjit/KernelOptions.h"
 #include "attnjit/Mod.h"
+#include "attnjit/Paged.h"
 #include "attnjit/Pipeline.h"
 #include "attnjit/Problem.h"
 #include "attnjit/Result.h"
+#include "attnjit/Sdpa.h"
 #include "attnjit/Types.h"
+#include "attnjit/Varlen.h"
 #include "attnjit/Version.h"

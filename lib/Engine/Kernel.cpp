@@ -114,7 +114,12 @@ Result<ForwardReport> Kernel::forward(const ForwardCall &call) const {
       return checked.error();
     if (Result<void> fits = engine::checkFits(*kernel, checked->problem); !fits)
       return fits.error();
-    Result<ForwardReport> report = engine::launch(*kernel, kernel->mod.impl(), *checked, call);
+    Result<engine::PreparedCall> prepared = engine::prepareLaunch(*kernel, kernel->mod.impl(), std::move(*checked), call);
+    if (!prepared)
+      return prepared.error();
+    std::size_t failed;
+    Result<ForwardReport> report =
+        engine::launch({&*prepared, 1}, *kernel->launcher, call.threads > 0 ? call.threads : kernel->threads, failed);
     if (report)
       report->source = kernel->host ? KernelSource::Host : from;
     return report;

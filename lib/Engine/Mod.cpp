@@ -138,5 +138,6 @@ Result<Mod> Mod::parseCanonical(std::string_view text) {
 const std::vector<CaptureInfo> &Mod::captures() const { return program->captures; }
 const std::string &Mod::canonicalText() const { return program->canonicalText; }
 bool Mod::hasMask() const { return program->hasMask; }
+bool Mod::scoreIsIdentity() const { return program->scoreIsIdentity; }
 
 } // namespace attnjit::inline v0
