@@ -60,8 +60,13 @@ public:
   const std::string &canonicalText() const;
   /// False when the mask is the constant True.
   bool hasMask() const;
-  /// False when the score is returned untouched.
-  bool hasScore() const;
+  /// True when the score is returned untouched.
+  bool scoreIsIdentity() const;
+
+  /// The mask with the captures that it reads; the score becomes the identity.
+  Mod maskOnly() const;
+  /// The score with the captures that it reads; everything becomes visible.
+  Mod scoreOnly() const;
 
   /// For attnjit's own rooms.
   explicit Mod(std::shared_ptr<const ModImpl> program);
@@ -71,15 +76,17 @@ private:
   std::shared_ptr<const ModImpl> program;
 };
 
-/// Masks joined by logic: visible where all, some, an odd number of the masks, or not the mask are. The captures are those of all mods; an
-/// equal name is the same capture. The score is untouched; of no mod at all andMasks sees everything, orMasks and xorMasks nothing. Error:
-/// InvalidArgument when two mods declare a name in two ways.
-Result<Mod> andMasks(const std::vector<Mod> &mods);
-Result<Mod> orMasks(const std::vector<Mod> &mods);
-Result<Mod> xorMasks(const std::vector<Mod> &mods);
-Result<Mod> notMask(const Mod &mod);
+/// Masks combined: visible where all, any, an odd number, or where the one mask does not say True (torch's and_masks and or_masks, with the
+/// two that it lacks). The result is one plain formula, so blocks are skipped by what it means as a whole. Of no masks: and is True, or and
+/// xor are False. Captures of the same name are one capture, given once. Errors: InvalidArgument when a name is declared in two ways, or
+/// when a mod has a score_mod too (say mod.maskOnly()).
+Result<Mod> andMasks(const std::vector<Mod> &masks);
+Result<Mod> orMasks(const std::vector<Mod> &masks);
+Result<Mod> xorMasks(const std::vector<Mod> &masks);
+Result<Mod> notMask(const Mod &mask);
 
-/// The score_mod of one with the mask_mod of another. Captures and error as for andMasks.
-Result<Mod> withMask(const Mod &score, const Mod &mask);
+/// One mod after another: each score_mod gets what the one before it returned, and a pair is visible where every mask says so. Captures as
+/// above.
+Result<Mod> chainMods(const std::vector<Mod> &mods);
 
 } // namespace attnjit::inline v0

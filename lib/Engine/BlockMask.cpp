@@ -311,7 +311,7 @@ Result<BlockMaskImpl::Composed> BlockMaskImpl::compose(const Mod &from, bool wit
       return entry.composed;
   Composed composed{from, {}};
   if (!from.hasMask() && mod.hasMask()) {
-    Result<Mod> joined = withMask(from, mod);
+    Result<Mod> joined = chainMods({from, mod});
     if (!joined)
       return joined.error();
     composed.mod = *joined;

@@ -1,6 +1,7 @@
 // Block masks from formulas, from lists and from each other.
 #include "BlockMask/Decider.h"
 #include "Engine/BlockMaskImpl.h"
+#include "Expr/Rewrite.h"
 #include "Engine/CaptureCheck.h"
 #include "Engine/Guard.h"
 #include "Engine/TensorCheck.h"
@@ -82,7 +83,7 @@ plan::ParallelFor onPool(int workers) {
 
 Error outOfRange(const Mod &mod, const expr::Position &at) {
   std::string names;
-  for (const expr::CaptureDecl &capture : maskOnly(mod.impl().formula).captures)
+  for (const expr::CaptureDecl &capture : expr::maskOnly(mod.impl().formula).captures)
     names += fmt::format("{}'{}'", names.empty() ? "" : ", ", capture.name);
   return {
       ErrorCode::IndexOutOfRange,
@@ -141,7 +142,7 @@ Result<BlockMask> createBlockMask(const Mod &mod, const std::vector<CaptureArgum
     mask->blockKv = options.blockKv;
     mask->derived = true;
     mask->separatesFull = options.separateFullBlocks;
-    mask->baseMod = engine::maskOf(mod);
+    mask->baseMod = mod.maskOnly();
     for (const CaptureInfo &info : mask->baseMod.captures())
       for (CaptureArgument &argument : *named)
         if (argument.name == info.name)
@@ -209,7 +210,7 @@ Result<DenseMask> createMask(const Mod &mod, const std::vector<CaptureArgument> 
     Result<BoundCaptures> bound = engine::bindCaptures(captures, mod.impl(), engine::CheckFor::Launch);
     if (!bound)
       return bound.error();
-    const bool byScore = !mod.hasMask() && mod.hasScore();
+    const bool byScore = !mod.hasMask() && !mod.scoreIsIdentity();
     const expr::Function &function = byScore ? mod.impl().formula.score : mod.impl().formula.mask;
     expr::LaneInterp lanes(function, bound->bindings(), {&function.result, 1}, expr::Param::Kv);
     DenseMask mask;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "BlockMask/BlockRows.h"
-#include "Engine/ModCompose.h"
+#include "Engine/MaskRewrite.h"
 #include "attnjit/BlockMask.h"
 
 #include <mutex>
@@ -26,7 +26,7 @@ struct BlockMaskImpl {
   void moveMod();
 
   /// `mod` as a call with this mask computes it: with this mask's mask_mod if it has none, and with the state table in front of it if
-  /// `withTable`. Composed once per mod. `tableNames`: of the table and its two numbers, if `withTable`. Error as for withMask.
+  /// `withTable`. Composed once per mod. `tableNames`: of the table and its two numbers, if `withTable`. Error as for chainMods.
   struct Composed {
     Mod mod;
     std::vector<std::string> tableNames;

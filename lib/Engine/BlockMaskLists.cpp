@@ -171,7 +171,7 @@ Result<BlockMask> BlockMask::fromKvBlocks(const KvBlocks &blocks, const FromKvBl
     Result<std::vector<CaptureArgument>> named = engine::namedCaptures(options.captures, options.maskMod);
     if (!named)
       return named.error();
-    mask->baseMod = engine::maskOf(options.maskMod);
+    mask->baseMod = options.maskMod.maskOnly();
     for (const CaptureInfo &info : mask->baseMod.captures())
       for (CaptureArgument &argument : *named)
         if (argument.name == info.name)

@@ -129,7 +129,12 @@ Result<ForwardReport> Kernel::forward(const ForwardCall &given) const {
           fmt::format("blockMask: rows of blocks of {} queries, which come from lists, cut the tiles of {} queries of this kernel; use a "
                       "multiple of {}, or Engine::forward, which compiles for them",
                       call.blockMask->blockQ(), tileRows(), tileRows())};
-    Result<ForwardReport> report = engine::launch(*kernel, kernel->mod.impl(), *checked, call);
+    Result<engine::PreparedCall> prepared = engine::prepareLaunch(*kernel, kernel->mod.impl(), std::move(*checked), call);
+    if (!prepared)
+      return prepared.error();
+    std::size_t failed;
+    Result<ForwardReport> report =
+        engine::launch({&*prepared, 1}, *kernel->launcher, call.threads > 0 ? call.threads : kernel->threads, failed);
     if (report)
       report->source = kernel->host ? KernelSource::Host : from;
     return report;

@@ -42,10 +42,9 @@ private:
   mutable bool hasLastProof = false;
 };
 
-/// `formula` with the identity score, its mask and what that captures.
-expr::Formula maskOnly(const expr::Formula &formula);
-
 /// A Mod of an already checked formula; `captures` name its tables, in the order of positional arguments.
 std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<CaptureInfo> captures);
+/// The same with the captures in the order of the formula's tables: tensors, then numbers.
+std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula);
 
 } // namespace attnjit::inline v0

@@ -49,7 +49,7 @@ const std::vector<BadCall> &badCalls() {
          o.call.captures = {{"w", 2.0}};
          o.call.blockMask = blocksOf("q_idx - kv_idx < w", 1, 1, 20, 40);
        },
-       {"blockMask:", "capture 'w' is a number of kind float", "different names"}},
+       {"blockMask:", "capture 'w' is a number (float) in one formula and a number (int) in another", "rename one of them"}},
       {"two values of a capture",
        [](Operands &o) {
          o.call.mod = parseMod("score * w", "", {{"w", DType::I64}});

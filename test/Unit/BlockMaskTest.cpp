@@ -370,23 +370,6 @@ TEST_CASE("lists without a mask_mod combine as whole blocks; with one they do no
   CHECK(contains(errorOf(lists.grow(48, 48, {})), "the blocks come from lists"));
 }
 
-TEST_CASE("mods: masks joined by logic, a score with another's mask") {
-  const Mod a = parse("q_idx >= kv_idx"), b = parse("kv_idx < n", {{"n", DType::I64}});
-  CHECK(need(andMasks({a, b})).canonicalText() == parse("(q_idx >= kv_idx) & (kv_idx < n)", {{"n", DType::I64}}).canonicalText());
-  CHECK(need(orMasks({a, b})).canonicalText() == parse("(q_idx >= kv_idx) | (kv_idx < n)", {{"n", DType::I64}}).canonicalText());
-  CHECK(need(notMask(a)).canonicalText() == parse("q_idx < kv_idx").canonicalText());
-  CHECK_FALSE(need(andMasks({})).hasMask());
-  CHECK(need(orMasks({})).canonicalText() == parse("False").canonicalText());
-  const Mod score = parse("q_idx > n", {{"cap", DType::F64}, {"n", DType::I64}, {"m", DType::I64}}, "cap * score + m");
-  const Mod both = need(withMask(score, a));
-  CHECK(both.hasScore());
-  CHECK(both.captures().size() == 3);
-  CHECK(need(andMasks({score, a})).captures().size() == 1); // of masks only
-  const Mod clash = parse("kv_idx < n[0]", {{"n", DType::I64, 1}});
-  CHECK(contains(errorOf(andMasks({b, clash})),
-                 "capture 'n' is a number of kind int in one formula and a tensor of i64 with rank 1 in another"));
-}
-
 TEST_CASE("dense masks: by mask_mod, or by a score_mod alone") {
   CHECK(need(createMask(parse("q_idx == kv_idx"), {}, 1, 1, 2, 3)).data == std::vector<std::uint8_t>{1, 0, 0, 0, 1, 0});
   const Mod score = parse("", {}, "torch.where(q_idx >= kv_idx, score, -float('inf'))");

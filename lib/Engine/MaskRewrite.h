@@ -1,12 +1,9 @@
-// Mods out of mods.
+// Masks that block masks make of a mod's mask.
 #pragma once
 
 #include "Engine/ModImpl.h"
 
 namespace attnjit::engine {
-
-/// The mask of `mod` alone, with the captures that it reads.
-Mod maskOf(const Mod &mod);
 
 /// Which arguments a slice moves, and the names of the captured numbers that they are moved by.
 struct Moves {
