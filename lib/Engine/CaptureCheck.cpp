@@ -100,14 +100,16 @@ Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
 } // namespace
 
 Result<void> checkCaptures(const ForwardCall &call, const ModImpl &mod, CheckFor purpose, CheckedCall &checked) {
-  if (mod.captures.empty() && call.captures.empty())
+  checked.captures.resize(mod.formula.captures.size());
+  checked.scalars.resize(mod.formula.scalars.size());
+  if (mod.captures.empty() && call.captures.empty()) {
+    expr::bindOwnScalars(mod.formula, checked.captures, checked.scalars);
     return {};
+  }
   Result<std::vector<const CaptureValue *>> values = arrange(call, mod.captures);
   if (!values)
     return values.error();
 
-  checked.captures.resize(mod.formula.captures.size());
-  checked.scalars.resize(mod.formula.scalars.size());
   for (std::size_t i = 0; i < mod.captures.size(); ++i) {
     const CaptureInfo &info = mod.captures[i];
     const CaptureValue &value = *(*values)[i];
@@ -128,6 +130,7 @@ Result<void> checkCaptures(const ForwardCall &call, const ModImpl &mod, CheckFor
     if (slot.index >= 0)
       checked.captures[static_cast<std::size_t>(slot.index)] = *tensor;
   }
+  expr::bindOwnScalars(mod.formula, checked.captures, checked.scalars);
   return {};
 }
 

@@ -24,7 +24,7 @@ struct ModImpl {
   std::vector<CaptureInfo> captures;
   std::vector<Slot> slots;
   std::string canonicalText;
-  expr::Hash128 textHash; ///< of canonicalText, names of captures included
+  expr::Hash128 textHash; ///< of canonicalText, names of captures included, values of literals left out
   bool hasMask = false;
   bool scoreIsIdentity = true;
   bool hasLoads = false;      ///< some captured tensor is read
