@@ -74,10 +74,11 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
     total = one;
     return;
   }
-  if (fmt::format(", {},", total.pipeline).find(fmt::format(", {},", one.pipeline)) == std::string::npos) {
+  const bool isNamed = total.pipeline == one.pipeline || // the usual case, asked for every call of a large group
+                       fmt::format(", {},", total.pipeline).find(fmt::format(", {},", one.pipeline)) != std::string::npos;
+  if (!isNamed)
     total.pipeline += ", " + one.pipeline;
-  }
-  total.source = std::min(total.source, one.source); // Compiled before Memory before Disk: what cost most
+  total.source = std::min(total.source, one.source); // Compiled before Memory before Disk
   total.lookupNs += one.lookupNs;
   total.compileNs += one.compileNs;
   total.loadNs += one.loadNs;
