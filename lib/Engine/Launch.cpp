@@ -66,7 +66,8 @@ Result<void> checkLaunchable(const KernelImpl &kernel) {
   return {};
 }
 
-/// The report of a group: sums, and the names of the pipelines that took part.
+} // namespace
+
 void addReport(ForwardReport &total, const ForwardReport &one) {
   if (one.pipeline.empty())
     return;
@@ -91,8 +92,6 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
   total.plan.totalBlocks += one.plan.totalBlocks;
   total.plan.elementsEvaluated += one.plan.elementsEvaluated;
 }
-
-} // namespace
 
 Result<void> checkHooks(const Hooks &hooks) {
   if (static_cast<bool>(hooks.memory.allocate) != static_cast<bool>(hooks.memory.free))
