@@ -4,9 +4,11 @@
 #include "attnjit/Result.h"
 #include "attnjit/Types.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace attnjit::inline v0 {
@@ -18,6 +20,16 @@ struct CaptureInfo {
   std::string name;
   DType dtype = DType::F32; ///< of the tensor; for a number F64 (float), I64 (int) or Bool
   int rank = kNumber;
+};
+
+/// The value of one capture: a tensor, or a number whose alternative has to fit the kind that the Mod declared (an int is accepted where a
+/// float is declared).
+using CaptureValue = std::variant<TensorRef, double, std::int64_t, bool>;
+
+/// A capture by name, or by position when `name` is empty. A call uses one way or the other for all of them.
+struct CaptureArgument {
+  std::string name;
+  CaptureValue value;
 };
 
 struct ModImpl;
@@ -51,9 +63,9 @@ public:
   /// True when the score is returned untouched.
   bool scoreIsIdentity() const;
 
-  /// The mask alone: the score becomes the identity. Captures stay declared.
+  /// The mask with the captures that it reads; the score becomes the identity.
   Mod maskOnly() const;
-  /// The score alone: everything becomes visible. Captures stay declared.
+  /// The score with the captures that it reads; everything becomes visible.
   Mod scoreOnly() const;
 
   /// For attnjit's own rooms.

@@ -1,6 +1,7 @@
 #include "Engine/CallCheck.h"
 
 #include "Engine/CaptureCheck.h"
+#include "Engine/MaskedCall.h"
 #include "Engine/TensorCheck.h"
 
 #include <algorithm>
@@ -147,6 +148,7 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   auto lastIsOne = [](const TensorRef &tensor) { return tensor.strides[3] == 1 || tensor.sizes[3] == 1; };
   problem.contiguous = lastIsOne(q) && lastIsOne(k) && lastIsOne(v);
   problem.hasMask = mod.hasMask;
+  problem.hasBlockMask = call.blockMask.has_value();
   problem.scoreIsIdentity = mod.scoreIsIdentity;
   problem.wantsLse = call.lse.has_value();
   problem.wantsMax = call.max.has_value();
@@ -208,8 +210,14 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
   describe(call, mod, checked);
   if (Result<void> positions = checkPositions(checked.problem); !positions)
     return positions.error();
-  if (Result<void> captures = checkCaptures(call, mod, purpose, checked); !captures)
-    return captures.error();
+  if (call.blockMask)
+    if (Result<void> fits = checkBlockMask(*call.blockMask, checked.problem); !fits)
+      return fits.error();
+  Result<BoundCaptures> bound = bindCaptures(call.captures, mod, purpose);
+  if (!bound)
+    return bound.error();
+  checked.captures = std::move(bound->captures);
+  checked.scalars = std::move(bound->scalars);
   classifyIndices(mod, checked);
   return checked;
 }

@@ -2,6 +2,7 @@
 
 #include "Engine/Guard.h"
 #include "Engine/Launch.h"
+#include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
 
 #include <algorithm>
@@ -367,9 +368,28 @@ void EngineImpl::warnOfUnfused(const Problem &problem, const BackendSet &allowed
   }
 }
 
-Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &call) {
+/// The call that is computed: with the mask_mod of its block mask. Without one nothing is copied.
+struct EngineImpl::Resolved {
+  explicit Resolved(const ForwardCall &given) : given(given) {}
+  const ForwardCall &call() const { return masked ? *masked : given; }
+  Result<void> take(Result<ForwardCall> call) {
+    if (!call)
+      return call.error();
+    masked = std::make_unique<const ForwardCall>(std::move(*call));
+    return {};
+  }
+
+  const ForwardCall &given;
+  std::unique_ptr<const ForwardCall> masked;
+};
+
+Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   const Clock::time_point start = Clock::now();
-  Result<CheckedCall> checked = check(call, CheckFor::Launch);
+  Resolved resolved(given);
+  if (given.blockMask)
+    if (Result<void> taken = resolved.take(withBlockMask(given)); !taken)
+      return taken.error();
+  Result<CheckedCall> checked = check(resolved.call(), CheckFor::Launch);
   if (!checked)
     return checked.error();
   if (checked->problem.forGpu)
@@ -381,16 +401,33 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &call) {
   if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
     return ready;
 
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(resolved.call(), *checked);
   if (!obtained)
     return obtained.error();
   if (options.warnForUnfusedKernels && obtained->kernel->backend == SDPBackend::Math)
-    warnOfUnfused(checked->problem, call.backends ? *call.backends : SdpaKernelScope::current());
+    warnOfUnfused(checked->problem, given.backends ? *given.backends : SdpaKernelScope::current());
+  const KernelImpl &kernel = *obtained->kernel;
+  if (given.blockMask && !kernel.host && needsStateTable(*given.blockMask, checked->problem, kernel.meta.tileRows, kernel.meta.tileCols)) {
+    // The blocks of lists cut the kernel's tiles: another kernel reads them from a table.
+    if (Result<void> taken = resolved.take(engine::withStateTable(resolved.call())); !taken)
+      return taken.error();
+    checked = check(resolved.call(), CheckFor::Launch);
+    if (!checked)
+      return checked.error();
+    const Obtained first = *obtained;
+    obtained = obtain(resolved.call(), *checked);
+    if (!obtained)
+      return obtained.error();
+    obtained->compileNs += first.compileNs;
+    obtained->loadNs += first.loadNs;
+  }
   const std::int64_t lookupNs = nanosecondsSince(start) - obtained->compileNs - obtained->loadNs;
+  const ForwardCall &call = resolved.call();
   Result<PreparedCall> prepared = prepareLaunch(*obtained->kernel, call.mod.impl(), std::move(*checked), call);
   if (!prepared)
     return prepared.error();
   ready.launch = std::move(*prepared);
+  ready.launch->ownCall = std::move(resolved.masked);
   ready.launch->report.source = obtained->source;
   ready.launch->report.lookupNs = lookupNs;
   ready.launch->report.compileNs = obtained->compileNs;
@@ -442,21 +479,27 @@ Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> ca
   return report;
 }
 
-Result<Kernel> EngineImpl::prepare(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(*call, *checked);
   if (!obtained)
     return obtained.error();
   return Kernel(std::move(obtained->kernel), obtained->source);
 }
 
-Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<ExplainReport> EngineImpl::explain(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  const BackendSet &allowed = call->backends ? *call->backends : SdpaKernelScope::current();
   ExplainReport report;
   report.problem = checked->problem;
   report.backends = reportsOf(judge(checked->problem, allowed, registered()));
@@ -470,10 +513,14 @@ Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
   return report;
 }
 
-Result<Kernel> EngineImpl::compileStages(const ForwardCall &call, const StageOptions &stages) {
+Result<Kernel> EngineImpl::compileStages(const ForwardCall &given, const StageOptions &stages) {
   Result<compiler::CompileOptions> compileWith = compileOptions(stages);
   if (!compileWith)
     return compileWith.error();
+  const Result<ForwardCall> resolved = withBlockMask(given);
+  if (!resolved)
+    return resolved.error();
+  const ForwardCall &call = *resolved;
   Result<CheckedCall> checked = check(call, CheckFor::Shapes);
   if (!checked)
     return checked.error();

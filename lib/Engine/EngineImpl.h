@@ -48,6 +48,8 @@ struct EngineImpl {
   engine::FlashImpls flashImpls;
 
 private:
+  struct Resolved;
+
   /// A kernel with how it was come by.
   struct Obtained {
     engine::KernelPtr kernel;

@@ -1,5 +1,7 @@
 #include "Engine/Launch.h"
 
+#include "Engine/MaskedCall.h"
+
 #include <algorithm>
 #include <exception>
 #include <fmt/format.h>
@@ -151,11 +153,12 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
 
   const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
-  if (planPays(kernel, mod, problem)) {
+  if (call.blockMask || planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
     plan::Plan &plan = prepared.plan;
-    plan = plan::buildPlan(mod.formula, {checked.captures, prepared.scalars},
-                           {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
+    plan = call.blockMask ? planOf(*call.blockMask, problem, kernel.meta.tileRows, kernel.meta.tileCols)
+                          : plan::buildPlan(mod.formula, {checked.captures, prepared.scalars},
+                                            {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
     job.args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};

@@ -6,6 +6,7 @@
 #include "Engine/KernelImpl.h"
 
 #include <chrono>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,8 +24,9 @@ struct PreparedCall {
   std::vector<ScalarArg> scalars;
   plan::Plan plan;
   bool hasRows = true;
-  runtime::LaunchJob job; ///< of a kernel with code and rows
-  ForwardReport report;   ///< source and the times before the plan are left to the caller
+  runtime::LaunchJob job;                               ///< of a kernel with code and rows
+  ForwardReport report;                                 ///< source and the times before the plan are left to the caller
+  std::unique_ptr<const ForwardCall> ownCall = nullptr; ///< what `call` points to when it is not the user's
 };
 
 /// Builds the host plan if the mask wants one. `mod` is the formula that the captures of `checked` are bound to.

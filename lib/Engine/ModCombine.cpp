@@ -54,17 +54,8 @@ Result<Mod> combineMasks(std::string_view what, const std::vector<Mod> &masks, e
 
 } // namespace
 
-Mod Mod::maskOnly() const {
-  expr::Formula formula = program->formula;
-  formula.score = expr::Formula::identity().score;
-  return Mod(makeModImpl(std::move(formula), program->captures));
-}
-
-Mod Mod::scoreOnly() const {
-  expr::Formula formula = program->formula;
-  formula.mask = expr::Formula::identity().mask;
-  return Mod(makeModImpl(std::move(formula), program->captures));
-}
+Mod Mod::maskOnly() const { return Mod(makeModImpl(expr::maskOnly(program->formula))); }
+Mod Mod::scoreOnly() const { return Mod(makeModImpl(expr::scoreOnly(program->formula))); }
 
 Result<Mod> andMasks(const std::vector<Mod> &masks) { return combineMasks("andMasks", masks, expr::Op::LogicalAnd, true); }
 Result<Mod> orMasks(const std::vector<Mod> &masks) { return combineMasks("orMasks", masks, expr::Op::LogicalOr, false); }

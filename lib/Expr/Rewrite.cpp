@@ -90,4 +90,31 @@ ValueId inlineInto(Builder &builder, const Function &function, const Renaming &r
   return renamed[function.result];
 }
 
+namespace {
+
+Formula only(Function Formula::*mod, const Formula &formula) {
+  Formula result = Formula::identity();
+  Renaming renaming{std::vector<int>(formula.captures.size(), -1), std::vector<int>(formula.scalars.size(), -1)};
+  const auto keep = [](auto &table, const auto &from, int &place) {
+    if (place >= 0)
+      return;
+    place = static_cast<int>(table.size());
+    table.push_back(from);
+  };
+  for (const Node &node : (formula.*mod).nodes) {
+    if (node.op == Op::Load)
+      keep(result.captures, formula.captures[node.imm.i], renaming.captures[node.imm.i]);
+    else if (node.op == Op::Scalar)
+      keep(result.scalars, formula.scalars[node.imm.i], renaming.scalars[node.imm.i]);
+  }
+  Builder builder;
+  result.*mod = builder.finish(inlineInto(builder, formula.*mod, renaming));
+  return result;
+}
+
+} // namespace
+
+Formula scoreOnly(const Formula &formula) { return only(&Formula::score, formula); }
+Formula maskOnly(const Formula &formula) { return only(&Formula::mask, formula); }
+
 } // namespace attnjit::expr
