@@ -93,8 +93,8 @@ public:
 
   /// forward() of several calls, of any shapes and formulas, as one piece of work: ragged batches without padding. Each output has the bits
   /// that forward() alone gives it, whatever else is in the group. Nothing is computed before every call is found in order. The report sums
-  /// up: times and blocks are totals, `pipeline` names all that took part, `backend` and the tile sizes are the first call's.
-  /// Errors: as forward(), with the number of the call; InvalidArgument when two calls write to the same memory.
+  /// up: times and blocks are totals, `pipeline` names all that took part, `source` is Compiled if any was, `backend` and the tile sizes
+  /// are the first call's. Errors: as forward(), with the number of the call; InvalidArgument when two calls write to the same memory.
   Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls) const;
 
   /// The kernel that forward() would run, compiled if need be.

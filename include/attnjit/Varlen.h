@@ -51,8 +51,8 @@ struct VarlenCall {
 /// gives 0. Errors: InvalidArgument naming the operand, the sequence and the cure; those of Engine::forward, with the sequence.
 ///
 /// Paged keys: a sequence whose pages follow each other in the pool is read in place; of any other the keys and values in use are copied
-/// together first, so that every formula, mask and pipeline works on pages of any size, and the bits do not depend on which pages were
-/// free.
+/// together first (a few megabytes per thread at a time), so that every formula, mask and pipeline works on pages of any size, and the bits
+/// do not depend on which pages were free.
 Result<ForwardReport> varlenAttention(const Engine &engine, const VarlenCall &call);
 
 } // namespace attnjit::inline v0

@@ -4,7 +4,6 @@
 #include "Attention/IndexTensor.h"
 #include "Attention/PagedKeys.h"
 #include "Attention/SequenceMod.h"
-#include "Engine/EngineImpl.h"
 #include "Engine/Guard.h"
 #include "Engine/TensorCheck.h"
 
@@ -74,19 +73,18 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
   if (!mod)
     return mod.error();
 
-  EngineImpl &impl = engine.impl();
-  PagedKeys paged(impl.options.hooks);
   const TensorRef table = pages.pageTable();
   std::vector<ForwardCall> calls(call.batches.size());
+  std::vector<PagedSequence> sequences(calls.size());
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const std::int64_t batch = call.batches[i], place = static_cast<std::int64_t>(i), length = indexAt(call.kvLen, 0, place);
     if (batch < 0 || batch >= pages.maxBatch())
       return invalidTensor("batches", fmt::format("entry {} is sequence {}; there are sequences 0 to {}", i, batch, pages.maxBatch() - 1));
     if (length < 0 || length > pages.capacity(batch))
       return invalidTensor("kv_len", fmt::format("entry {} is {}; sequence {} holds {} tokens", i, length, batch, pages.capacity(batch)));
-    std::vector<std::int64_t> own;
+    sequences[i].keys = length;
     for (std::int64_t page = 0; page * pages.pageSize() < length; ++page)
-      own.push_back(indexAt(table, batch, page));
+      sequences[i].pages.push_back(indexAt(table, batch, page));
 
     ForwardCall &one = calls[i];
     one.mod = mod->mod;
@@ -96,12 +94,6 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
       one.lse = batchOf(*call.lse, place);
     if (call.max)
       one.max = batchOf(*call.max, place);
-    for (auto [pool, view] : {std::pair{&keyPool, &one.k}, {&valuePool, &one.v}}) {
-      Result<TensorRef> keys = paged.add(**pool, own, length);
-      if (!keys)
-        return keys.error();
-      *view = *keys;
-    }
     Result<std::vector<CaptureArgument>> captures =
         withHidden(call.captures, call.mod, mod->numbers(place, length - call.q.sizes[2], call.window));
     if (!captures)
@@ -112,9 +104,7 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
     one.threads = call.threads;
     one.tiles = call.tiles;
   }
-  if (Result<void> gathered = paged.gather(call.threads > 0 ? call.threads : engine.threads()); !gathered)
-    return gathered.error();
-  return impl.forwardGrouped(calls, "batch");
+  return forwardPaged(engine, calls, *keyPool, *valuePool, sequences, "batch", call.threads);
 }
 
 } // namespace

@@ -17,7 +17,8 @@ using expr::Param;
 
 namespace {
 
-constexpr const char *kSequence = "varlen_sequence", *kFirst = "varlen_window_first", *kLast = "varlen_window_last";
+// Short enough for every std::string to hold them in itself: they are made for each sequence of each call.
+constexpr const char *kSequence = "varlen_b", *kFirst = "varlen_first", *kLast = "varlen_last";
 
 bool uses(const expr::Function &function, Param param) {
   return std::any_of(function.nodes.begin(), function.nodes.end(),

@@ -145,33 +145,29 @@ TensorRef columnsOf(const TensorRef &rows, std::int64_t begin, std::int64_t leng
   return view;
 }
 
-Result<void> pageKeys(const VarlenCall &call, const std::vector<Sequence> &sequences, std::vector<ForwardCall> &calls, PagedKeys &paged) {
+/// The pages of each sequence, read and checked.
+Result<std::vector<PagedSequence>> pagesOf(const VarlenCall &call, const std::vector<Sequence> &sequences) {
   const std::int64_t pages = call.k.sizes[0], pageSize = call.k.sizes[1];
   if (Result<void> view = checkIndexTensor("block_table", *call.blockTable, 2); !view)
-    return view;
+    return view.error();
   if (call.blockTable->sizes[0] != static_cast<std::int64_t>(sequences.size()))
     return invalidTensor("block_table",
                          fmt::format("it has {} rows, cu_seq_q says {} sequences", call.blockTable->sizes[0], sequences.size()));
+  std::vector<PagedSequence> paged(sequences.size());
   for (std::size_t s = 0; s < sequences.size(); ++s) {
-    const std::int64_t needed = (sequences[s].kLength + pageSize - 1) / pageSize;
+    paged[s].keys = sequences[s].kLength;
+    const std::int64_t needed = (paged[s].keys + pageSize - 1) / pageSize;
     if (needed > call.blockTable->sizes[1])
       return invalidTensor("block_table", fmt::format("sequence {} uses {} keys, {} pages of {}, but rows have {} entries", s,
-                                                      sequences[s].kLength, needed, pageSize, call.blockTable->sizes[1]));
-    std::vector<std::int64_t> own;
+                                                      paged[s].keys, needed, pageSize, call.blockTable->sizes[1]));
     for (std::int64_t i = 0; i < needed; ++i) {
-      own.push_back(indexAt(*call.blockTable, static_cast<std::int64_t>(s), i));
-      if (own.back() < 0 || own.back() >= pages)
-        return invalidTensor("block_table",
-                             fmt::format("entry [{}, {}] is page {}; the pool has pages 0 to {}", s, i, own.back(), pages - 1));
-    }
-    for (auto [pool, view] : {std::pair{&call.k, &calls[s].k}, {&call.v, &calls[s].v}}) {
-      Result<TensorRef> keys = paged.add(*pool, own, sequences[s].kLength);
-      if (!keys)
-        return keys.error();
-      *view = *keys;
+      const std::int64_t page = indexAt(*call.blockTable, static_cast<std::int64_t>(s), i);
+      if (page < 0 || page >= pages)
+        return invalidTensor("block_table", fmt::format("entry [{}, {}] is page {}; the pool has pages 0 to {}", s, i, page, pages - 1));
+      paged[s].pages.push_back(page);
     }
   }
-  return {};
+  return paged;
 }
 
 Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
@@ -210,15 +206,12 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
     one.tiles = call.tiles;
   }
 
-  EngineImpl &impl = engine.impl();
-  PagedKeys paged(impl.options.hooks);
-  if (call.blockTable) {
-    if (Result<void> found = pageKeys(call, *sequences, calls, paged); !found)
-      return found.error();
-    if (Result<void> gathered = paged.gather(call.threads > 0 ? call.threads : engine.threads()); !gathered)
-      return gathered.error();
-  }
-  return impl.forwardGrouped(calls, "sequence");
+  if (!call.blockTable)
+    return engine.impl().forwardGrouped(calls, {"sequence", 0});
+  Result<std::vector<PagedSequence>> paged = pagesOf(call, *sequences);
+  if (!paged)
+    return paged.error();
+  return forwardPaged(engine, calls, call.k, call.v, *paged, "sequence", call.threads);
 }
 
 } // namespace

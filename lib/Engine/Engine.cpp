@@ -63,7 +63,7 @@ Result<ForwardReport> Engine::forward(const ForwardCall &call) const {
 }
 
 Result<ForwardReport> Engine::forwardGrouped(std::span<const ForwardCall> calls) const {
-  return engine::guarded([&] { return engine->forwardGrouped(calls); });
+  return engine::guarded([&] { return engine->forwardGrouped(calls, {}); });
 }
 
 Result<Kernel> Engine::prepare(const ForwardCall &call) const {

@@ -449,8 +449,10 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
   return launch({&*ready->launch, 1}, *site.launcher, call.threads > 0 ? call.threads : site.threads, failed);
 }
 
-Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> calls, std::string_view noun) {
-  auto inCall = [&](std::size_t i, const Error &error) { return Error{error.code, fmt::format("{} {}: {}", noun, i, error.message)}; };
+Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names) {
+  auto inCall = [&](std::size_t i, const Error &error) {
+    return Error{error.code, fmt::format("{} {}: {}", names.noun, names.first + i, error.message)};
+  };
   if (Result<void> disjoint = checkGroupOutputs(calls); !disjoint)
     return disjoint.error();
   std::vector<KernelPtr> kernels; // kept alive while they run

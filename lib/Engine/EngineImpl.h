@@ -26,8 +26,12 @@ struct EngineImpl {
   EngineImpl(EngineOptions options, TargetDesc target, engine::CompilerSource compiler);
 
   Result<ForwardReport> forward(const ForwardCall &call);
-  /// `noun` is what errors call a call of the group.
-  Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, std::string_view noun = "call");
+  /// What errors call the calls of a group: "sequence 7" for the first one if that is how they are counted.
+  struct CallNames {
+    std::string_view noun = "call";
+    std::size_t first = 0;
+  };
+  Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names);
   Result<Kernel> prepare(const ForwardCall &call);
   Result<ExplainReport> explain(const ForwardCall &call);
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);

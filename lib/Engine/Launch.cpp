@@ -68,7 +68,8 @@ Result<void> checkLaunchable(const KernelImpl &kernel) {
   return {};
 }
 
-/// The report of a group: sums, and the names of the pipelines that took part.
+} // namespace
+
 void addReport(ForwardReport &total, const ForwardReport &one) {
   if (one.pipeline.empty())
     return;
@@ -76,10 +77,11 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
     total = one;
     return;
   }
-  if (fmt::format(", {},", total.pipeline).find(fmt::format(", {},", one.pipeline)) == std::string::npos) {
+  const bool isNamed = total.pipeline == one.pipeline || // the usual case, asked for every call of a large group
+                       fmt::format(", {},", total.pipeline).find(fmt::format(", {},", one.pipeline)) != std::string::npos;
+  if (!isNamed)
     total.pipeline += ", " + one.pipeline;
-  }
-  total.source = std::min(total.source, one.source); // Compiled before Memory before Disk: what cost most
+  total.source = std::min(total.source, one.source); // Compiled before Memory before Disk
   total.lookupNs += one.lookupNs;
   total.compileNs += one.compileNs;
   total.loadNs += one.loadNs;
@@ -92,8 +94,6 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
   total.plan.totalBlocks += one.plan.totalBlocks;
   total.plan.elementsEvaluated += one.plan.elementsEvaluated;
 }
-
-} // namespace
 
 Result<void> checkHooks(const Hooks &hooks) {
   if (static_cast<bool>(hooks.memory.allocate) != static_cast<bool>(hooks.memory.free))

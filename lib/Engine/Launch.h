@@ -36,6 +36,9 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
 /// sums. Error: of the first call that failed, which `failed` names.
 Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher &launcher, int threads, std::size_t &failed);
 
+/// Adds the report of one more group to that of several: sums, and the names of the pipelines that took part.
+void addReport(ForwardReport &total, const ForwardReport &one);
+
 /// Both functions of the memory hook or neither.
 Result<void> checkHooks(const Hooks &hooks);
 

@@ -106,10 +106,10 @@ TEST_CASE("varlen: each bad call is refused with the sequence and the cure") {
          g.call.k.sizes[1] = g.call.v.sizes[1] = 0;
        }},
       {"captures: 1 values were given by position, the formula declares 0", [](Good &g) { g.call.captures = {{"", 1.0}}; }},
-      {"capture 'varlen_sequence': the name is needed",
+      {"capture 'varlen_b': the name is needed",
        [](Good &g) {
-         g.call.mod = parseMod("score + b * varlen_sequence", "", {{"varlen_sequence", DType::F64}});
-         g.call.captures = {{"varlen_sequence", 1.0}};
+         g.call.mod = parseMod("score + b * varlen_b", "", {{"varlen_b", DType::F64}});
+         g.call.captures = {{"varlen_b", 1.0}};
        }},
       {"sequence 0: scale: inf is not a finite number", [](Good &g) { g.call.scale = HUGE_VAL; }},
   };

@@ -215,6 +215,48 @@ TEST_CASE("pages: any page size and order gives the bits of unpaged keys") {
   }
 }
 
+TEST_CASE("pages that are copied in several turns") {
+  // 9 MiB of keys and values, of which one thread copies 4 at a time.
+  const std::vector<std::int32_t> queries(12, 1), keys(12, 3000);
+  constexpr std::int64_t kPageSize = 16, kPerSequence = 3000 / kPageSize + 1, kPages = 12 * kPerSequence;
+  Packed plain(queries, keys), paged(queries, keys);
+  REQUIRE(varlenAttention(realEngine(), plain.call));
+  Tensor k({kPages, kPageSize, kHkv, kD}, 0.1), v({kPages, kPageSize, kHkv, kD}, 0.2);
+  std::vector<std::int32_t> table, used(keys);
+  for (std::int64_t i = 0; i < kPages; ++i) {
+    const std::int64_t page = i * 35 % kPages, s = i / kPerSequence,
+                       first = i % kPerSequence * kPageSize; // 35 and 2256 have no common divisor
+    table.push_back(static_cast<std::int32_t>(page));
+    const std::int64_t row = kHkv * kD, count = std::min<std::int64_t>(kPageSize, 3000 - first);
+    std::copy_n(plain.k.memory.begin() + (plain.cuK[s] + first) * row, count * row, k.memory.begin() + page * kPageSize * row);
+    std::copy_n(plain.v.memory.begin() + (plain.cuK[s] + first) * row, count * row, v.memory.begin() + page * kPageSize * row);
+  }
+  paged.call.k = k.ref;
+  paged.call.v = v.ref;
+  paged.call.cuSeqK = {};
+  paged.call.blockTable = TensorRef::dense(table.data(), DType::I32, {12, kPerSequence});
+  paged.call.seqUsedK = indices(used);
+  for (int threads : {1, 2}) {
+    paged.call.threads = threads;
+    const Result<ForwardReport> report = varlenAttention(realEngine(), paged.call);
+    REQUIRE_MESSAGE(report, report.error().message);
+    CHECK(paged.out.memory == plain.out.memory);
+    CHECK(paged.lse.memory == plain.lse.memory);
+  }
+
+  // Errors count sequences through all turns.
+  used[11] = 2999;
+  std::vector<float> bias(2998);
+  paged.call.threads = 1;
+  for (int s = 0; s < 11; ++s)
+    used[s] = 2998;
+  paged.call.mod = *Mod::parse("score + bias[kv_idx]", "", {{"bias", DType::F32, 1}});
+  paged.call.captures = {{"bias", TensorRef::dense(bias.data(), DType::F32, {2998})}};
+  const Result<ForwardReport> outside = varlenAttention(realEngine(), paged.call);
+  REQUIRE(!outside);
+  CHECK_MESSAGE(outside.error().message.find("sequence 11: ") == 0, outside.error().message);
+}
+
 TEST_CASE("no work is done for pairs of different sequences") {
   // 64 sequences of 64 would be 64 times the blocks if they were one masked sequence.
   const std::vector<std::int32_t> lengths(64, 64);
