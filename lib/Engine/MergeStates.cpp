@@ -45,8 +45,8 @@ template <typename T> T *elementAt(const TensorRef &tensor, std::int64_t b, std:
 
 /// One row. `weights` has room for one number per part. Element by element, so that an output may be a part.
 template <typename T, typename Compute>
-void mergeRow(std::span<const PartialState> parts, const TensorRef &out, const TensorRef *lse, std::int64_t b, std::int64_t h, std::int64_t row,
-              std::vector<Compute> &weights) {
+void mergeRow(std::span<const PartialState> parts, const TensorRef &out, const TensorRef *lse, std::int64_t b, std::int64_t h,
+              std::int64_t row, std::vector<Compute> &weights) {
   constexpr Compute kMinusInf = -std::numeric_limits<Compute>::infinity();
   Compute largest = kMinusInf, sum = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -93,8 +93,8 @@ Result<void> checkLike(std::string_view name, const TensorRef &tensor, int rank,
   if (tensor.dtype != dtype)
     return invalidTensor(name, fmt::format("its dtype is {}, expected {}", attnjit::name(tensor.dtype), attnjit::name(dtype)));
   if (!std::equal(tensor.sizes.begin(), tensor.sizes.begin() + rank, out.sizes.begin()))
-    return invalidTensor(name, fmt::format("its sizes are {}, but out has {}; all parts and the result have the same", sizesText(tensor),
-                                           sizesText(out)));
+    return invalidTensor(
+        name, fmt::format("its sizes are {}, but out has {}; all parts and the result have the same", sizesText(tensor), sizesText(out)));
   return {};
 }
 
@@ -107,7 +107,8 @@ Result<void> checkOverlap(std::string_view outputName, const TensorRef &output, 
   const bool same = output.rank == input.rank && output.dtype == input.dtype && isSameView(output, input);
   if (same || !touchedBytes(output).intersects(touchedBytes(input)) || !(isGapless(output) || isGapless(input)))
     return {};
-  return invalidTensor(outputName, fmt::format("it shares memory with {}; give it memory of its own, or exactly the view of a part", inputName));
+  return invalidTensor(outputName,
+                       fmt::format("it shares memory with {}; give it memory of its own, or exactly the view of a part", inputName));
 }
 
 Result<void> check(std::span<const PartialState> parts, const TensorRef &out, const TensorRef *lse) {

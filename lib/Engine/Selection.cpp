@@ -148,13 +148,24 @@ std::uint8_t sizeClass(const Problem &problem) {
 /// The engine's order suits the problem: EFFICIENT before FLASH where it is faster. An order that the caller gave stays.
 static std::vector<SDPBackend> orderFor(const Problem &problem, const BackendSet &set) {
   std::vector<SDPBackend> order = set.inOrder();
-  if (set.isOrdered() || !prefersEfficient(problem))
-    return order;
   const auto flash = std::find(order.begin(), order.end(), SDPBackend::FlashAttention);
   const auto efficient = std::find(order.begin(), order.end(), SDPBackend::EfficientAttention);
-  if (flash < efficient && efficient != order.end())
+  if (!set.isOrdered() && prefersEfficient(problem) && efficient != order.end() && flash < efficient)
     std::rotate(flash, efficient, efficient + 1);
   return order;
+}
+
+/// Says why EFFICIENT stands where it does in the engine's own order.
+static void explainOrder(const Problem &problem, const BackendSet &allowed, std::vector<Candidate> &candidates) {
+  if (allowed.isOrdered() || problem.Hkv == 0)
+    return;
+  const std::int64_t rows = problem.M * (problem.Hq / problem.Hkv);
+  for (Candidate &candidate : candidates)
+    if (candidate.report.backend == SDPBackend::EfficientAttention && candidate.report.accepted)
+      candidate.report.reasons.push_back(
+          {"order", true,
+           prefersEfficient(problem) ? fmt::format("asked before FLASH_ATTENTION: M * Hq / Hkv is {}, at most {}", rows, kEfficientBestRows)
+                                     : fmt::format("asked after FLASH_ATTENTION: M * Hq / Hkv is {}, above {}", rows, kEfficientBestRows)});
 }
 
 std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines) {
@@ -164,6 +175,7 @@ std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, 
   for (SDPBackend backend : orderFor(problem, BackendSet()))
     if (!allowed.contains(backend))
       judgeBackend(backend, false, problem, pipelines, candidates);
+  explainOrder(problem, allowed, candidates);
   return candidates;
 }
 

@@ -115,8 +115,7 @@ private:
 /// Hands out the units of a launch with parts in runs, ascending: a run reads on where the one before it in memory ended.
 class PartQueue {
 public:
-  PartQueue(std::int64_t units, int workers)
-      : units(units), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {}
+  PartQueue(std::int64_t units, int workers) : units(units), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {}
 
   bool next(std::int64_t &begin, std::int64_t &end) {
     begin = taken.fetch_add(grain, std::memory_order_relaxed);
@@ -201,9 +200,11 @@ Result<void> CpuLauncher::runParts(CpuKernelFn kernel, KernelArgs args, const La
 }
 
 namespace {
-/// A part should stream for longer than it takes to start one (a few microseconds): with 512 keys of 128 columns in f32 it is 512 KiB, 20 us or more.
+/// A part should stream for longer than it takes to start one (a few microseconds): with 512 keys of 128 columns in f32 it is 512 KiB, 20
+/// us or more.
 constexpr std::int64_t kLeastPartKeys = 512;
-/// Parts of a sequence, times its packed rows: enough parts for every core of a large machine, few enough that states are small beside K and V.
+/// Parts of a sequence, times its packed rows: enough parts for every core of a large machine, few enough that states are small beside K
+/// and V.
 constexpr std::int64_t kMostPartRows = 1024, kMostParts = 128, kFewestParts = 8;
 } // namespace
 

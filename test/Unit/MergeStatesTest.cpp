@@ -43,7 +43,7 @@ struct Owned {
 struct Problem {
   std::vector<double> q, k, v;
   Result<expr::Formula> formula;
-  Problem() : q(kB * kH * kM * kD), k(kB * kH * kN * kD), v(kB * kH * kN * kDv), formula(expr::parseFormula({"", kMask}, {{"first", DType::I64, 1}})) {
+  Problem() : q(kB * kH * kM * kD), k(kB * kH * kN * kD), v(kB * kH * kN * kDv), formula(expr::parseFormula({"", kMask}, kCaptures)) {
     std::mt19937 random(5);
     std::normal_distribution<double> normal;
     for (std::vector<double> *values : {&q, &k, &v})
@@ -51,8 +51,8 @@ struct Problem {
         value = normal(random);
     REQUIRE(formula);
   }
-  static constexpr const char *kMask =
-      "(q_idx > 0) & ((q_idx > 1) | (kv_idx + first[0] < 10)) & ((h < 2) | (kv_idx + first[0] < 20))";
+  static inline const std::vector<expr::CaptureInfo> kCaptures{{"first", DType::I64, 1}};
+  static constexpr const char *kMask = "(q_idx > 0) & ((q_idx > 1) | (kv_idx + first[0] < 10)) & ((h < 2) | (kv_idx + first[0] < 20))";
 
   reference::Output attend(std::int64_t begin, std::int64_t end) {
     reference::Call call;
@@ -161,7 +161,8 @@ TEST_CASE("merge: strides, an output that is a part, the same bits for any numbe
   REQUIRE(mergeStates(parts.states, parts.outs[1].view, parts.lses[1].view));
   CHECK(parts.outs[1].bytes == out.bytes);
 
-  Owned a(DType::F32, {1, 64, 512, 32}), b(DType::F32, {1, 64, 512, 32}), one(DType::F32, {1, 64, 512, 32}), many(DType::F32, {1, 64, 512, 32});
+  Owned a(DType::F32, {1, 64, 512, 32}), b(DType::F32, {1, 64, 512, 32}), one(DType::F32, {1, 64, 512, 32}),
+      many(DType::F32, {1, 64, 512, 32});
   Owned lseA(DType::F32, {1, 64, 512}), lseB(DType::F32, {1, 64, 512});
   for (Owned *tensor : {&a, &b, &lseA, &lseB})
     for (std::int64_t i = 0; i < tensor->count(); ++i)

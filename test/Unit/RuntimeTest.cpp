@@ -64,7 +64,8 @@ void recordParts(const KernelArgs *args, std::int64_t begin, std::int64_t end, v
     if (unit < units) {
       ++here.unitRuns[static_cast<std::size_t>(unit)];
       if (args->split.states)
-        std::memset(static_cast<char *>(args->split.states) + static_cast<std::size_t>(unit) * here.stateBytes, int(unit % 251), here.stateBytes);
+        std::memset(static_cast<char *>(args->split.states) + static_cast<std::size_t>(unit) * here.stateBytes, int(unit % 251),
+                    here.stateBytes);
       continue;
     }
     const std::int64_t tile = unit - units, first = tile / here.tilesPerHead * here.parts * here.tilesPerHead + tile % here.tilesPerHead;

@@ -1,5 +1,7 @@
-// The two products of the efficient schedule, and the prefetching that keeps memory busy under them: each asks for the rows it will need one
-// block later, K during the first product and V during the second, so that requests are spread as evenly as the work.
+// The two products of the efficient schedule, and the prefetching that keeps memory busy under them: each asks for the rows it will need
+// one block later, K during the first product and V during the second, a few at a time. A processor has room for a few dozen requests,
+// about a kilobyte or two: whatever is asked for at once is waited for, and whatever is not asked for while there is work leaves memory
+// idle. So register tiles of rows share the rows of the next block evenly.
 #include "EfficientSchedule.h"
 
 #include "Elements.h"
@@ -9,8 +11,11 @@ using namespace mlir;
 namespace attnjit::tile {
 
 static constexpr int64_t kCacheLineBytes = 64;
+/// Shares are fractions with so many bits.
+static constexpr int64_t kShareBits = 16;
 
-/// Columns [column, column + lanes) of a row as floats. In the tail of a row that is used in place the lanes that the vector before it holds are zeroed.
+/// Columns [column, column + lanes) of a row as floats. In the tail of a row that is used in place the lanes that the vector before it
+/// holds are zeroed.
 Value EfficientKernel::loadColumns(const EfficientRows &rows, Value rowPointer, Value column, bool isTail) {
   Value vector = loadFloats(emit, emit.at(rowPointer, rows.type, column), rows.type, compute, shape.lanes);
   if (!isTail)
@@ -26,18 +31,32 @@ Value EfficientKernel::isNewInTail(const EfficientColumns &columns) const {
   return emit.make<arith::ConstantOp>(DenseElementsAttr::get(type, ArrayRef<bool>(isNew)));
 }
 
-/// Asks for `bytes` bytes from `column` on of `count` rows, one block after `key`. They may lie behind the last key; a prefetch is a wish, not a read.
-void EfficientKernel::emitPrefetch(const EfficientRows &rows, Value key, Value column, int64_t bytes, int64_t count) {
+/// While keys [key, key + count) are worked on: asks for this register tile's share of as many rows of the next block, `bytes` bytes from
+/// `column` on. They may lie behind the last key; a prefetch is a wish, not a read.
+void EfficientKernel::emitPrefetch(const EfficientRows &rows, Value key, int64_t count, Value column, int64_t bytes) {
   if (!rows.columns.inPlace)
     return; // the copy reads ahead by itself
-  emit.ifThen(isFirstRows, [&] {
-    Value ahead = emit.add(key, program.tileCols);
-    for (int64_t row = 0; row < count; ++row) {
-      Value line = emit.at(emit.at(rows.base, rows.type, emit.mul(emit.add(ahead, row), rows.stride)), rows.type, column);
-      for (int64_t offset = 0; offset < bytes; offset += kCacheLineBytes)
-        emit.make<LLVM::Prefetch>(emit.atBytes(line, offset), /*rw=*/0, /*hint=*/2, /*cache=*/1);
-    }
-  });
+  auto fetch = [&](Value row) {
+    Value line = emit.at(emit.at(rows.base, rows.type, emit.mul(emit.add(row, program.tileCols), rows.stride)), rows.type, column);
+    for (int64_t offset = 0; offset < bytes; offset += kCacheLineBytes)
+      emit.make<LLVM::Prefetch>(emit.atBytes(line, offset), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  };
+  if (!prefetchShare) {
+    for (int64_t row = 0; row < count; ++row)
+      fetch(emit.add(key, row));
+    return;
+  }
+  // The tiles' keys, one tile after the other, are mapped to the rows of the block.
+  auto rowAt = [&](Value position) { return emit.shrU(emit.mul(position, prefetchShare), kShareBits); };
+  Value position = emit.add(prefetchBase, key);
+  emit.loop(rowAt(position), rowAt(emit.add(position, count)), emit.index(1), fetch);
+}
+
+/// Of the rows of the next block, what falls to the register tile that begins at `row`.
+void EfficientKernel::sharePrefetch(Value row) {
+  Value tiles = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.rowTile - 1), emit.index(shape.rowTile));
+  prefetchShare = emit.make<arith::DivUIOp>(emit.index(int64_t(1) << kShareBits), tiles);
+  prefetchBase = emit.mul(emit.make<arith::DivUIOp>(row, emit.index(shape.rowTile)), program.tileCols);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -49,7 +68,7 @@ void EfficientKernel::emitScores(const EfficientRows &keys, Value count, Value r
   Value lastKey = emit.sub(count, 1), queryRow = rowOf(layout.queries, row, d.padded());
   int64_t rowBytes = d.count * keys.type.getIntOrFloatBitWidth() / 8;
   emit.loop(emit.index(0), count, emit.index(tileKeys), [&](Value key) {
-    emitPrefetch(keys, key, emit.index(0), rowBytes, tileKeys);
+    emitPrefetch(keys, key, tileKeys, emit.index(0), rowBytes);
     // Keys past the last one are duplicates of it, and become -inf later.
     Values keyRows;
     for (int64_t i = 0; i < tileKeys; ++i)
@@ -81,8 +100,8 @@ Emitter::Values EfficientKernel::accumulateScores(const EfficientRows &keys, Arr
   return sums;
 }
 
-/// Adds up the lanes of each sum and stores the scores, [row][key]. `keyTile` vectors become one whose 128-bit parts each hold a piece of the
-/// `keyTile` sums; those of rowTile rows become one whose parts are the rows.
+/// Adds up the lanes of each sum and stores the scores, [row][key]. `keyTile` vectors become one whose 128-bit parts each hold a piece of
+/// the `keyTile` sums; those of rowTile rows become one whose parts are the rows.
 void EfficientKernel::storeScores(ArrayRef<Value> sums, Value row, int64_t rows, Value key) {
   int64_t keyTile = shape.keyTile, tileKeys = sums.size() / rows;
   for (int64_t first = 0; first < tileKeys; first += keyTile) {
@@ -134,7 +153,8 @@ Value EfficientKernel::addAcrossParts(ArrayRef<Value> vectors) {
   if (vectors.size() == 1) {
     Value sum = vectors[0];
     for (int64_t half = shape.rowTile / 2; half >= 1; half /= 2)
-      sum = emit.addF(pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(0, half))), pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
+      sum = emit.addF(pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(0, half))),
+                      pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
     return sum;
   }
   if (shape.rowTile == 2)
@@ -159,7 +179,8 @@ void EfficientKernel::emitValues(const EfficientRows &values, Value count, Value
     return columns;
   };
   if (inLoop > 0)
-    emit.loop(0, inLoop * lanes, width * lanes, [&](Value column) { emitValueTile(values, count, row, rows, columnsFrom(column), column); });
+    emit.loop(0, inLoop * lanes, width * lanes,
+              [&](Value column) { emitValueTile(values, count, row, rows, columnsFrom(column), column); });
   Values rest;
   for (int64_t i = inLoop; i < dv.vectors(); ++i)
     rest.push_back(emit.index(dv.columnOf(i)));
@@ -167,9 +188,10 @@ void EfficientKernel::emitValues(const EfficientRows &values, Value count, Value
     emitValueTile(values, count, row, rows, rest, emit.index(inLoop * lanes));
 }
 
-/// Vectors of V from `columns`, those of O from `slot` on. V is read for exactly `count` keys: what lies behind might be NaN, or not there at
-/// all.
-void EfficientKernel::emitValueTile(const EfficientRows &values, Value count, Value row, int64_t rows, ArrayRef<Value> columns, Value slot) {
+/// Vectors of V from `columns`, those of O from `slot` on. V is read for exactly `count` keys: what lies behind might be NaN, or not there
+/// at all.
+void EfficientKernel::emitValueTile(const EfficientRows &values, Value count, Value row, int64_t rows, ArrayRef<Value> columns,
+                                    Value slot) {
   int64_t width = columns.size();
   Values outputRows, sums;
   for (int64_t r = 0; r < rows; ++r) {
@@ -185,7 +207,7 @@ void EfficientKernel::emitValueTile(const EfficientRows &values, Value count, Va
   sums = emit.loop(emit.index(0), count, emit.index(1), sums, [&](Value key, ValueRange carried) {
     Values next(carried), vectors;
     Value valueRow = next.pop_back_val();
-    emitPrefetch(values, key, columns.front(), bytes, 1);
+    emitPrefetch(values, key, 1, columns.front(), bytes);
     for (Value column : columns)
       vectors.push_back(loadColumns(values, valueRow, column, false));
     Value p = emit.at(probabilities, compute, key);

@@ -17,7 +17,8 @@ EfficientShape::EfficientShape(const TileProgram &program, const CpuTarget &targ
     : lanes(target.vectorBits / program.computeType.getIntOrFloatBitWidth()), rowTile(target.vectorBits / 128), keyTile(lanes / rowTile),
       valueVectors(4) {}
 
-/// Packed rows of a tile: K and V are streamed once per tile. More would only grow the workspace: 64 rows are bound by arithmetic on any machine.
+/// Packed rows of a tile: K and V are streamed once per tile. More would only grow the workspace: 64 rows are bound by arithmetic on any
+/// machine.
 static constexpr int64_t kTileRows = 64;
 /// Keys per block: enough to spread the work per block and row, few enough that two blocks of K and V stay in the second-level cache.
 static constexpr int64_t kBlockKeys = 128;
@@ -162,12 +163,12 @@ void EfficientKernel::emitBlock(const KvBlock &block) {
   Value isOneRow = emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1));
   auto overRows = [&](llvm::function_ref<void(Value row, int64_t rows)> body) {
     auto one = [&] {
-      isFirstRows = emit.truth(true);
+      prefetchShare = nullptr; // all of it
       body(zero, 1);
     };
     auto many = [&] {
       emit.loop(zero, tile.rows, emit.index(shape.rowTile), [&](Value row) {
-        isFirstRows = emit.cmp(Emitter::CmpI::eq, row, zero);
+        sharePrefetch(row);
         body(row, shape.rowTile);
       });
     };

@@ -4,7 +4,8 @@
 // make one tile (packed rows, KernelAbi.h), keys are cut into parts that any processor may take, and inside a block of keys a vector lies
 // along what is contiguous in memory, so that K and V are used where they lie, in their own type, at any row stride:
 //
-//     S[row][key]   lanes along D: a register tile is keyTile keys x rowTile rows; its sums across lanes are made by pairs, so that one vector
+//     S[row][key]   lanes along D: a register tile is keyTile keys x rowTile rows; its sums across lanes are made by pairs, so that one
+//     vector
 //                   comes out per tile instead of one number per reduction
 //     P = 2^(S-m)   lanes along keys; b, h and q are scalars of a row, which is all that packed heads ask of a formula
 //     O[row][col]   lanes along Dv: a register tile is rowTile rows x valueVectors; P is broadcast
@@ -106,7 +107,8 @@ private:
   void emitValueTile(const EfficientRows &values, Value count, Value row, int64_t rows, mlir::ArrayRef<Value> columns, Value slot);
   Values accumulateScores(const EfficientRows &keys, mlir::ArrayRef<Value> keyRows, Value queryRow, int64_t rows);
   void storeScores(mlir::ArrayRef<Value> sums, Value row, int64_t rows, Value key);
-  void emitPrefetch(const EfficientRows &rows, Value key, Value column, int64_t bytes, int64_t count);
+  void emitPrefetch(const EfficientRows &rows, Value key, int64_t count, Value column, int64_t bytes);
+  void sharePrefetch(Value row);
   Value loadColumns(const EfficientRows &rows, Value rowPointer, Value column, bool isTail);
   Value isNewInTail(const EfficientColumns &columns) const;
   Value addWithinParts(mlir::ArrayRef<Value> vectors);
@@ -134,7 +136,9 @@ private:
   Value finishedMax(Value max, Value sum);
 
   // Rows and memory.
-  Value headOf(Value row) { return emit.add(emit.mul(tile.kvHead, tile.group), emit.make<mlir::arith::RemUIOp>(emit.add(tile.row0, row), tile.group)); }
+  Value headOf(Value row) {
+    return emit.add(emit.mul(tile.kvHead, tile.group), emit.make<mlir::arith::RemUIOp>(emit.add(tile.row0, row), tile.group));
+  }
   Value queryOf(Value row) { return emit.make<mlir::arith::DivUIOp>(emit.add(tile.row0, row), tile.group); }
   Value operandBase(const OperandAccess &operand, mlir::Type element, Value head);
   Value region(int64_t offset) const { return emit.atBytes(workspace, offset); }
@@ -164,8 +168,8 @@ private:
   Value workspace;
   EfficientTile tile;
   OperandAccess k, v;
-  Value keyBase, valueBase; ///< of this batch and kv head
-  Value isFirstRows;        ///< the rows at work are the first of the tile: theirs is to prefetch
+  Value keyBase, valueBase;          ///< of this batch and kv head
+  Value prefetchShare, prefetchBase; ///< of the register tile at work; null: all of it
   std::optional<MapExpander> score, mask;
 };
 

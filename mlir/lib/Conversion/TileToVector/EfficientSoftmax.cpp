@@ -1,5 +1,5 @@
-// What happens to scores between the two products of the efficient schedule. A row is one query of one head, so b, h and q are scalars and a vector
-// holds the scores of neighbouring keys: packed heads cost a formula nothing.
+// What happens to scores between the two products of the efficient schedule. A row is one query of one head, so b, h and q are scalars and
+// a vector holds the scores of neighbouring keys: packed heads cost a formula nothing.
 #include "EfficientSchedule.h"
 
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"

@@ -1,5 +1,5 @@
-// What goes into and comes out of the workspace of the efficient schedule: queries, copies of rows that cannot be used in place, results; and
-// the states of parts, which are written, merged and finished here.
+// What goes into and comes out of the workspace of the efficient schedule: queries, copies of rows that cannot be used in place, results;
+// and the states of parts, which are written, merged and finished here.
 #include "EfficientSchedule.h"
 
 #include "Elements.h"
@@ -79,9 +79,7 @@ static Value stateRow(const Emitter &emit, AbiAccess &abi, Type compute, Value u
   return emit.at(abi.splitStates(), compute, emit.mul(emit.add(emit.mul(unit, rowsPerUnit), row), rowElems));
 }
 
-Value EfficientKernel::rowsPerState() {
-  return emit.minS(emit.mul(abi->queries(), tile.group), emit.index(program.tileRows));
-}
+Value EfficientKernel::rowsPerState() { return emit.minS(emit.mul(abi->queries(), tile.group), emit.index(program.tileRows)); }
 
 void EfficientKernel::writeState(Value unit) {
   Value rowsPerUnit = rowsPerState();
@@ -163,7 +161,8 @@ void EfficientKernel::writeResults() {
   });
 }
 
-/// In natural units. The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is known.)
+/// In natural units. The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is
+/// known.)
 Value EfficientKernel::finishedMax(Value max, Value sum) {
   Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), emit.cmp(Emitter::CmpF::OLT, max, scalarF(INFINITY)));
   return emit.select(sawNan, sum, scoresAreLog2 ? emit.mulF(max, scalarF(std::numbers::ln2)) : max);
@@ -173,7 +172,8 @@ Value EfficientKernel::finishedMax(Value max, Value sum) {
 void EfficientKernel::writeRowScalar(Operand which, Value head, Value query, llvm::function_ref<Value()> value) {
   OperandAccess operand = abi->operand(which);
   Value wanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
-  emit.ifThen(wanted, [&] { emit.store(value(), emit.at(operandBase(operand, compute, head), compute, emit.mul(query, operand.strides[2]))); });
+  emit.ifThen(wanted,
+              [&] { emit.store(value(), emit.at(operandBase(operand, compute, head), compute, emit.mul(query, operand.strides[2]))); });
 }
 
 void EfficientKernel::writeOutputRow(Value head, Value query, Value row, Value sum) {
