@@ -17,8 +17,8 @@ struct Predicate {
 
 /// EFFICIENT keeps the rows of a tile beside K and V: more queries than this are FLASH's.
 constexpr std::int64_t kEfficientMostQueries = 64;
-/// Up to so many packed rows per kv head (M * Hq / Hkv) EFFICIENT is the faster one (docs/performance.md).
-constexpr std::int64_t kEfficientBestRows = 16;
+/// Up to so many queries EFFICIENT is the faster one: FLASH computes a panel of 24 or 32 however few there are (docs/performance.md).
+constexpr std::int64_t kEfficientBestQueries = 16;
 
 struct BackendRow {
   SDPBackend backend;
@@ -138,7 +138,7 @@ std::string title(const BackendReport &report) {
 } // namespace
 
 bool prefersEfficient(const Problem &problem) {
-  return !problem.forGpu && problem.Hkv > 0 && problem.M * (problem.Hq / problem.Hkv) <= kEfficientBestRows;
+  return !problem.forGpu && problem.M <= kEfficientBestQueries;
 }
 
 std::uint8_t sizeClass(const Problem &problem) {
@@ -157,15 +157,14 @@ static std::vector<SDPBackend> orderFor(const Problem &problem, const BackendSet
 
 /// Says why EFFICIENT stands where it does in the engine's own order.
 static void explainOrder(const Problem &problem, const BackendSet &allowed, std::vector<Candidate> &candidates) {
-  if (allowed.isOrdered() || problem.Hkv == 0)
+  if (allowed.isOrdered())
     return;
-  const std::int64_t rows = problem.M * (problem.Hq / problem.Hkv);
+  const bool first = prefersEfficient(problem);
   for (Candidate &candidate : candidates)
     if (candidate.report.backend == SDPBackend::EfficientAttention && candidate.report.accepted)
-      candidate.report.reasons.push_back(
-          {"order", true,
-           prefersEfficient(problem) ? fmt::format("asked before FLASH_ATTENTION: M * Hq / Hkv is {}, at most {}", rows, kEfficientBestRows)
-                                     : fmt::format("asked after FLASH_ATTENTION: M * Hq / Hkv is {}, above {}", rows, kEfficientBestRows)});
+      candidate.report.reasons.push_back({"order", true,
+                                          fmt::format("asked {} FLASH_ATTENTION: M is {}, {} {}", first ? "before" : "after", problem.M,
+                                                      first ? "at most" : "above", kEfficientBestQueries)});
 }
 
 std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines) {

@@ -24,8 +24,8 @@ struct LaunchShape {
   std::int64_t tiles() const { return heads * tilesPerHead; }
 };
 
-/// Keys per part of a problem with `keys` keys and `rows` packed rows per kv head, for an image with blocks of `tileCols` keys: at least
-/// one. Batch and heads do not count, so that a sequence gets the same bits whatever else is in its batch (A11); neither do threads.
+/// Keys per part of a problem with `keys` keys and `rows` packed rows per kv head, for an image with blocks of `tileCols` keys: at least one. Batch and
+/// heads do not count, so that a sequence gets the same bits whatever else is in its batch (A11); neither do threads.
 std::int64_t keysPerPart(std::int64_t keys, std::int64_t rows, std::int64_t tileCols);
 
 struct LaunchResult {
@@ -38,9 +38,9 @@ class CpuLauncher {
 public:
   explicit CpuLauncher(const Hooks &hooks) : parallelForHook(hooks.parallelFor), workspaces(hooks.memory) {}
 
-  /// Computes every tile. `args.status`, `args.functions` and `args.split` are set here; the rest is the caller's. At most `threads`
-  /// workers. Results do not depend on the number of workers: only whole units are handed out, and a unit's result depends on nothing but
-  /// its index. With parts the worker that returns from the last part of a tile merges the tile. Error: Unsupported when memory is out.
+  /// Computes every tile. `args.status`, `args.functions` and `args.split` are set here; the rest is the caller's. At most `threads` workers.
+  /// Results do not depend on the number of workers: only whole units are handed out, and a unit's result depends on nothing but its index. With
+  /// parts the worker that returns from the last part of a tile merges the tile. Error: Unsupported when memory is out.
   Result<LaunchResult> launch(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, int threads);
 
 private:

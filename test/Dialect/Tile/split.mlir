@@ -25,7 +25,7 @@ tile.kernel @split(%q: !tile.view<?x4xf32>, %k: !tile.view<?x4xf32>, %v: !tile.v
 // -----
 
 // CHECK-LABEL: func.func @merge
-// CHECK: tile.softmax_merge (%{{.*}}, %{{.*}}, %{{.*}}), (%{{.*}}, %{{.*}}, %{{.*}}) : !tile.row<16xf64>, !tile.tile<16x8xf64>
+// CHECK: tile.softmax_merge(%{{.*}}, %{{.*}}, %{{.*}}), (%{{.*}}, %{{.*}}, %{{.*}}) : !tile.row<16xf64>, !tile.tile<16x8xf64>
 func.func @merge(%m: !tile.row<16xf64>, %l: !tile.row<16xf64>, %a: !tile.tile<16x8xf64>) {
   %x, %y, %z = tile.softmax_merge (%m, %l, %a), (%m, %l, %a) : !tile.row<16xf64>, !tile.tile<16x8xf64>
   return

@@ -135,16 +135,22 @@ private:
       return false;
     Block &body = ops.split.getBody().front();
     Reader reader(ops.split, body);
-    SoftmaxInitOp init;
-    FillOp fill;
+    // Where common subexpressions were eliminated, the neutral state is the one outside.
+    reader.takeOptional<SoftmaxInitOp>();
+    reader.takeOptional<FillOp>();
     SoftmaxMergeOp merge;
     YieldOp yield;
-    if (!(init = reader.take<SoftmaxInitOp>()) || !(fill = reader.take<FillOp>()) || !(ops.stream = reader.take<StreamOp>()) ||
-        !(merge = reader.take<SoftmaxMergeOp>()) || !(yield = reader.take<YieldOp>()) || !reader.atEnd())
+    if (!(ops.stream = reader.take<StreamOp>()) || !(merge = reader.take<SoftmaxMergeOp>()) || !(yield = reader.take<YieldOp>()) ||
+        !reader.atEnd())
+      return false;
+    OperandRange inits = ops.stream.getInits();
+    auto neutral = inits.size() == 3 ? inits[0].getDefiningOp<SoftmaxInitOp>() : SoftmaxInitOp();
+    auto zero = neutral ? inits[2].getDefiningOp<FillOp>() : FillOp();
+    if (!Wiring(ops.stream).that(neutral && zero, "a part starts from tile.softmax_init and tile.fill"))
       return false;
     SmallVector<Value> merged(body.getArguments().drop_front());
     llvm::append_range(merged, ops.stream.getResults());
-    return checkZero(fill) && checkLoop(ops.stream, body.getArgument(0), {init.getMax(), init.getSum(), fill.getResult()}) &&
+    return checkZero(zero) && checkLoop(ops.stream, body.getArgument(0), {neutral.getMax(), neutral.getSum(), zero.getResult()}) &&
            Wiring(merge).are("states", merge.getOperands(), merged) && Wiring(yield).are("states", yield.getValues(), merge.getResults());
   }
 
