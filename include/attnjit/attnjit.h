@@ -9,6 +9,7 @@
 #include "attnjit/Kernel.h"
 #include "attnjit/KernelAbi.h"
 #include "attnjit/KernelOptions.h"
+#include "attnjit/MergeStates.h"
 #include "attnjit/Mod.h"
 #include "attnjit/Paged.h"
 #include "attnjit/Pipeline.h"

@@ -22,7 +22,7 @@ struct CallClass {
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
   std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
-  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, unused[2];
+  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, sizes, unused[1];
 };
 static_assert(sizeof(CallClass) == 72, "no padding: it is hashed as bytes");
 
@@ -40,6 +40,7 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
                  problem.contiguous,
                  problem.checkedIndices,
                  problem.narrowIndices,
+                 sizeClass(problem),
                  {}};
   for (SDPBackend backend : allowed.inOrder())
     call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);
@@ -409,7 +410,8 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   if (options.warnForUnfusedKernels && obtained->kernel->backend == SDPBackend::Math)
     warnOfUnfused(checked->problem, given.backends ? *given.backends : SdpaKernelScope::current());
   const KernelImpl &kernel = *obtained->kernel;
-  if (given.blockMask && !kernel.host && needsStateTable(*given.blockMask, checked->problem, kernel.meta.tileRows, kernel.meta.tileCols)) {
+  if (given.blockMask && !kernel.host &&
+      needsStateTable(*given.blockMask, checked->problem, engine::planGrid(kernel.meta, checked->problem))) {
     // The blocks of lists cut the kernel's tiles: another kernel reads them from a table.
     if (Result<void> taken = resolved.take(engine::withStateTable(resolved.call())); !taken)
       return taken.error();

@@ -25,7 +25,7 @@ constexpr std::size_t kMaxImageBytes = std::size_t{256} << 20;
 Result<void> checkMetadata(const ImageMetadata &meta) {
   const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 &&
                      meta.tileRows <= (1 << 20) && meta.tileCols >= 1 && meta.tileCols <= (1 << 20) &&
-                     meta.workspaceBytes <= (std::uint64_t{1} << 40);
+                     meta.workspaceBytes <= (std::uint64_t{1} << 40) && meta.stateRowBytes <= (1 << 20);
   const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType);
   if (sizes && types)
     return {};
@@ -152,12 +152,16 @@ Result<ForwardReport> Kernel::forward(const ForwardCall &given) const {
       return checked.error();
     if (Result<void> fits = engine::checkFits(*kernel, checked->problem); !fits)
       return fits.error();
-    if (masked && !kernel->host && engine::needsStateTable(*call.blockMask, checked->problem, tileRows(), tileCols()))
+    const engine::PlanGrid grid = engine::planGrid(kernel->meta, checked->problem);
+    if (masked && !kernel->host && engine::needsStateTable(*call.blockMask, checked->problem, grid))
       return Error{
           ErrorCode::InvalidArgument,
-          fmt::format("blockMask: rows of blocks of {} queries, which come from lists, cut the tiles of {} queries of this kernel; use a "
-                      "multiple of {}, or Engine::forward, which compiles for them",
-                      call.blockMask->blockQ(), tileRows(), tileRows())};
+          grid.sharesHeads
+              ? "blockMask: its lists tell query heads of one kv head apart, which this kernel computes together; use Engine::forward, "
+                "which compiles for them"
+              : fmt::format("blockMask: rows of blocks of {} queries, which come from lists, cut the tiles of {} queries of this "
+                            "kernel; use a multiple of {}, or Engine::forward, which compiles for them",
+                            call.blockMask->blockQ(), grid.rows, grid.rows)};
     Result<engine::PreparedCall> prepared = engine::prepareLaunch(*kernel, kernel->mod.impl(), std::move(*checked), call);
     if (!prepared)
       return prepared.error();

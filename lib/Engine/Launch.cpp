@@ -57,6 +57,30 @@ Result<void> runHostKernel(PreparedCall &prepared) {
   return ran;
 }
 
+/// The units of a launch, and a guess of its work: `pairs` visible pairs.
+runtime::LaunchShape launchShape(const ImageMetadata &meta, const Problem &problem, double pairs) {
+  const double columns = static_cast<double>(problem.D + problem.Dv);
+  runtime::LaunchShape shape;
+  shape.workspaceBytes = meta.workspaceBytes;
+  shape.flops = 2 * pairs * columns;
+  if (meta.stateRowBytes == 0) {
+    shape.heads = problem.B * problem.Hq;
+    shape.tilesPerHead = (problem.M + meta.tileRows - 1) / meta.tileRows;
+    return shape;
+  }
+  const std::int64_t rows = problem.M * (problem.Hq / problem.Hkv);
+  shape.heads = problem.B * problem.Hkv;
+  shape.tilesPerHead = (rows + meta.tileRows - 1) / meta.tileRows;
+  shape.keysPerPart = runtime::keysPerPart(problem.N, rows, meta.tileCols);
+  shape.parts = std::max<std::int64_t>(1, (problem.N + shape.keysPerPart - 1) / shape.keysPerPart);
+  shape.stateBytes = static_cast<std::size_t>(std::min(rows, meta.tileRows)) * meta.stateRowBytes;
+  // Few rows are bound by memory, not by arithmetic: a byte of K and V takes as long as several operations.
+  constexpr double kFlopsPerByte = 4;
+  const double bytes = pairs / static_cast<double>(rows) * columns * static_cast<double>(sizeInBytes(meta.kvType));
+  shape.flops = std::max(shape.flops, kFlopsPerByte * bytes);
+  return shape;
+}
+
 Result<void> checkLaunchable(const KernelImpl &kernel) {
   if (kernel.meta.kind == ImageKind::Ptx)
     return Error{ErrorCode::Unsupported,
@@ -151,22 +175,22 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
   job.args.captures = prepared.captures.data();
   job.args.scalars = prepared.scalars.data();
 
-  const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
   if (call.blockMask || planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
+    const PlanGrid grid = planGrid(kernel.meta, problem);
     plan::Plan &plan = prepared.plan;
-    plan = call.blockMask ? planOf(*call.blockMask, problem, kernel.meta.tileRows, kernel.meta.tileCols)
+    plan = call.blockMask ? planOf(*call.blockMask, problem, grid)
                           : plan::buildPlan(mod.formula, {checked.captures, prepared.scalars},
-                                            {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
-    job.args.plan = plan.arg();
+                                            {problem.B, problem.Hq, problem.M, problem.N, grid.rows, grid.cols});
+    if (grid.takes(plan))
+      job.args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
     if (plan.totalBlocks > 0)
       pairs *= static_cast<double>(plan.visibleBlocks) / static_cast<double>(plan.totalBlocks);
   }
-  job.shape = {problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows, kernel.meta.workspaceBytes,
-               pairs * pairFlops};
+  job.shape = launchShape(kernel.meta, problem, pairs);
   return prepared;
 }
 

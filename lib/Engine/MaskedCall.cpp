@@ -98,8 +98,8 @@ Result<ForwardCall> withStateTable(const ForwardCall &call) {
 
 namespace {
 
-plan::PlanProblem planProblem(const Problem &problem, std::int64_t tileRows, std::int64_t tileCols) {
-  return {problem.B, problem.Hq, problem.M, problem.N, tileRows, tileCols};
+plan::PlanProblem planProblem(const Problem &problem, const PlanGrid &grid) {
+  return {problem.B, problem.Hq, problem.M, problem.N, grid.rows, grid.cols};
 }
 
 /// The blocks say what the mask_mod says at every position of the call.
@@ -114,19 +114,26 @@ bool agreesWithMod(const BlockMaskImpl &mask, const Problem &problem) {
 
 } // namespace
 
-bool needsStateTable(const BlockMask &given, const Problem &problem, std::int64_t tileRows, std::int64_t tileCols) {
-  const BlockMaskImpl &mask = given.impl();
-  if (mask.blockQ % tileRows == 0 || agreesWithMod(mask, problem))
-    return false;
-  bool disagree = false;
-  plan::planOf(mask.rows, mask.blockQ, mask.blockKv, planProblem(problem, tileRows, tileCols), disagree);
-  return disagree;
+PlanGrid planGrid(const ImageMetadata &meta, const Problem &problem) {
+  if (meta.stateRowBytes == 0)
+    return {meta.tileRows, meta.tileCols, false};
+  return {std::max<std::int64_t>(problem.M, 1), meta.tileCols, problem.Hq != problem.Hkv}; // one tile of packed rows
 }
 
-plan::Plan planOf(const BlockMask &given, const Problem &problem, std::int64_t tileRows, std::int64_t tileCols) {
+bool needsStateTable(const BlockMask &given, const Problem &problem, const PlanGrid &grid) {
+  const BlockMaskImpl &mask = given.impl();
+  const bool headsAgree = !grid.sharesHeads || mask.rows.heads == 1;
+  if ((mask.blockQ % grid.rows == 0 && headsAgree) || agreesWithMod(mask, problem))
+    return false;
+  bool disagree = false;
+  const plan::Plan plan = plan::planOf(mask.rows, mask.blockQ, mask.blockKv, planProblem(problem, grid), disagree);
+  return disagree || !grid.takes(plan);
+}
+
+plan::Plan planOf(const BlockMask &given, const Problem &problem, const PlanGrid &grid) {
   const BlockMaskImpl &mask = given.impl();
   bool ignored = false;
-  return plan::planOf(mask.rows, mask.blockQ, mask.blockKv, planProblem(problem, tileRows, tileCols), ignored);
+  return plan::planOf(mask.rows, mask.blockQ, mask.blockKv, planProblem(problem, grid), ignored);
 }
 
 } // namespace attnjit::engine

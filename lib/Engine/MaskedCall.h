@@ -3,6 +3,7 @@
 
 #include "BlockMask/Planner.h"
 #include "Engine/CallCheck.h"
+#include "Support/KernelImage.h"
 #include "attnjit/BlockMask.h"
 
 namespace attnjit::engine {
@@ -19,11 +20,20 @@ Result<ForwardCall> withBlockMask(const ForwardCall &call, const Mod &formula);
 /// `call`, which withBlockMask answered, with a table of the blocks in front of its mask: then blocks decide, whatever the mask_mod says.
 Result<ForwardCall> withStateTable(const ForwardCall &call);
 
-/// True when tiles of `tileRows` queries meet rows of blocks that disagree and the mask_mod alone would not restore what the blocks say:
+/// How a kernel asks its plan.
+struct PlanGrid {
+  std::int64_t rows = 1, cols = 1; ///< queries that share runs, keys per block
+  bool sharesHeads = false;        ///< the query heads of a kv head walk the same runs
+  /// False for a plan whose runs differ where the kernel cannot tell.
+  bool takes(const plan::Plan &plan) const { return !sharesHeads || plan.headStride == 0; }
+};
+PlanGrid planGrid(const ImageMetadata &meta, const Problem &problem);
+
+/// True when the queries that share runs meet rows of blocks that disagree and the mask_mod alone would not restore what the blocks say:
 /// the call needs a table.
-bool needsStateTable(const BlockMask &mask, const Problem &problem, std::int64_t tileRows, std::int64_t tileCols);
+bool needsStateTable(const BlockMask &mask, const Problem &problem, const PlanGrid &grid);
 
 /// The runs of the mask's blocks.
-plan::Plan planOf(const BlockMask &mask, const Problem &problem, std::int64_t tileRows, std::int64_t tileCols);
+plan::Plan planOf(const BlockMask &mask, const Problem &problem, const PlanGrid &grid);
 
 } // namespace attnjit::engine

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <vector>
 #include <xmmintrin.h>
 
@@ -30,41 +31,93 @@ private:
   unsigned saved;
 };
 
-/// Hands out runs of tiles: job after job, head after head (a head's keys and values stay in the cache), within a head from the last query
-/// tile to the first. Under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small pieces that
-/// even out the finish.
-class TileQueue {
+/// Hands out runs of units: job after job. Tiles go head after head (a head's keys and values stay in the cache), within a head from the
+/// last query tile to the first: under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small
+/// pieces that even out the finish. Parts go in ascending order: a run reads on where the one before it in memory ended.
+class UnitQueue {
 public:
-  TileQueue(std::span<LaunchJob> jobs, std::int64_t tiles, int workers)
-      : jobs(jobs), grain(std::max<std::int64_t>(1, tiles / (kPiecesPerWorker * workers))) {
+  UnitQueue(std::span<LaunchJob> jobs, std::int64_t units, int workers)
+      : jobs(jobs), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {
     pieceEnds.reserve(jobs.size());
     for (const LaunchJob &job : jobs)
-      pieceEnds.push_back((pieceEnds.empty() ? 0 : pieceEnds.back()) + job.shape.heads * piecesPerHead(job.shape));
+      pieceEnds.push_back((pieceEnds.empty() ? 0 : pieceEnds.back()) + pieces(job.shape));
   }
 
-  bool next(LaunchJob *&job, std::int64_t &begin, std::int64_t &end) {
+  /// Units [begin, end) of job `job`.
+  bool next(std::size_t &job, std::int64_t &begin, std::int64_t &end) {
     std::int64_t piece = taken.fetch_add(1, std::memory_order_relaxed);
     if (piece >= pieceEnds.back())
       return false;
-    const auto place = std::upper_bound(pieceEnds.begin(), pieceEnds.end(), piece) - pieceEnds.begin();
-    job = &jobs[static_cast<std::size_t>(place)];
-    piece -= place == 0 ? 0 : pieceEnds[static_cast<std::size_t>(place - 1)];
-    const std::int64_t perHead = piecesPerHead(job->shape), tilesPerHead = job->shape.tilesPerHead;
-    const std::int64_t head = piece / perHead, fromLast = piece % perHead;
-    end = tilesPerHead - fromLast * grain;
+    job = static_cast<std::size_t>(std::upper_bound(pieceEnds.begin(), pieceEnds.end(), piece) - pieceEnds.begin());
+    piece -= job == 0 ? 0 : pieceEnds[job - 1];
+    const LaunchShape &shape = jobs[job].shape;
+    if (shape.parts > 1) {
+      begin = piece * grain;
+      end = std::min(begin + grain, shape.units());
+      return true;
+    }
+    const std::int64_t perHead = ceilDiv(shape.tilesPerHead), head = piece / perHead, fromLast = piece % perHead;
+    end = shape.tilesPerHead - fromLast * grain;
     begin = std::max<std::int64_t>(0, end - grain);
-    begin += head * tilesPerHead;
-    end += head * tilesPerHead;
+    begin += head * shape.tilesPerHead;
+    end += head * shape.tilesPerHead;
     return true;
   }
 
 private:
-  std::int64_t piecesPerHead(const LaunchShape &shape) const { return (shape.tilesPerHead + grain - 1) / grain; }
+  std::int64_t ceilDiv(std::int64_t units) const { return (units + grain - 1) / grain; }
+  std::int64_t pieces(const LaunchShape &shape) const {
+    return shape.parts > 1 ? ceilDiv(shape.units()) : shape.heads * ceilDiv(shape.tilesPerHead);
+  }
 
   std::span<LaunchJob> jobs;
   const std::int64_t grain;
   std::vector<std::int64_t> pieceEnds; ///< one past the last piece of each job
   std::atomic<std::int64_t> taken{0};
+};
+
+/// Where the parts of one job meet: their states, and how many of each tile are still out.
+class Meeting {
+public:
+  explicit Meeting(WorkspacePool &pool) : pool(pool) {}
+  ~Meeting() {
+    if (states.memory)
+      pool.release(states);
+  }
+  Meeting(const Meeting &) = delete;
+  Meeting &operator=(const Meeting &) = delete;
+
+  Result<void> prepare(LaunchJob &job) {
+    job.args.split = {job.shape.keysPerPart, job.shape.parts, nullptr};
+    if (job.shape.parts <= 1 || job.shape.tiles() == 0)
+      return {};
+    Result<WorkspacePool::Buffer> buffer = pool.acquire(static_cast<std::size_t>(job.shape.units()) * job.shape.stateBytes);
+    if (!buffer)
+      return buffer.error();
+    states = *buffer;
+    job.args.split.states = states.memory;
+    partsLeft = std::vector<std::atomic<std::int64_t>>(static_cast<std::size_t>(job.shape.tiles()));
+    for (std::atomic<std::int64_t> &left : partsLeft)
+      left.store(job.shape.parts, std::memory_order_relaxed);
+    return {};
+  }
+
+  /// Computes units of `job`. Nobody waits for all parts: whoever returns from the last one of a tile has seen the states of the others and
+  /// merges them.
+  void run(const LaunchJob &job, std::int64_t begin, std::int64_t end, void *workspace) {
+    job.kernel(&job.args, begin, end, workspace);
+    const LaunchShape &shape = job.shape;
+    for (std::int64_t unit = begin; shape.parts > 1 && unit < end; ++unit) {
+      const std::int64_t tile = unit / (shape.parts * shape.tilesPerHead) * shape.tilesPerHead + unit % shape.tilesPerHead;
+      if (partsLeft[static_cast<std::size_t>(tile)].fetch_sub(1, std::memory_order_acq_rel) == 1)
+        job.kernel(&job.args, shape.units() + tile, shape.units() + tile + 1, workspace);
+    }
+  }
+
+private:
+  WorkspacePool &pool;
+  WorkspacePool::Buffer states{};
+  std::vector<std::atomic<std::int64_t>> partsLeft;
 };
 
 /// One buffer per worker, given back when the launch ends.
@@ -98,48 +151,64 @@ private:
   std::vector<WorkspacePool::Buffer> buffers;
 };
 
-int workersFor(double flops, std::int64_t tiles, int threads) {
+int workersFor(double flops, std::int64_t units, int threads) {
   const std::int64_t worth = static_cast<std::int64_t>(std::min(flops / kFlopsPerWorker, 1e6));
-  return static_cast<int>(std::clamp<std::int64_t>(std::min(worth, tiles), 1, std::max(1, threads)));
+  return static_cast<int>(std::clamp<std::int64_t>(std::min(worth, units), 1, std::max(1, threads)));
 }
+
+/// A part should stream for longer than it takes to start one (a few microseconds): with 512 keys of 128 columns in f32 it is 512 KiB, 20
+/// us or more.
+constexpr std::int64_t kLeastPartKeys = 512;
+/// Parts of a sequence, times its packed rows: enough parts for every core of a large machine, few enough that states are small beside K
+/// and V.
+constexpr std::int64_t kMostPartRows = 1024, kMostParts = 128, kFewestParts = 8;
 
 } // namespace
 
+std::int64_t keysPerPart(std::int64_t keys, std::int64_t rows, std::int64_t tileCols) {
+  const std::int64_t most = std::clamp(kMostPartRows / std::max<std::int64_t>(rows, 1), kFewestParts, kMostParts);
+  const std::int64_t least = std::max(kLeastPartKeys, keys / most + (keys % most != 0));
+  return (least + tileCols - 1) / tileCols * tileCols;
+}
+
 Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
-  std::int64_t tiles = 0;
+  std::int64_t units = 0;
   std::size_t workspaceBytes = 0;
   double flops = 0;
+  std::deque<Meeting> meetings;
   for (LaunchJob &job : jobs) {
     // Kernels lower the word atomically; it is read only after every worker has returned.
     job.status = kStatusOk;
     job.args.status = &job.status;
     job.args.functions = &functionTable();
-    tiles += job.shape.heads * job.shape.tilesPerHead;
+    if (Result<void> prepared = meetings.emplace_back(workspaces).prepare(job); !prepared)
+      return prepared.error();
+    units += job.shape.units();
     workspaceBytes = std::max(workspaceBytes, job.shape.workspaceBytes);
     flops += job.shape.flops;
   }
-  if (tiles == 0)
+  if (units == 0)
     return 1;
 
   Scratch scratch(workspaces);
-  Result<int> workers = scratch.acquire(workersFor(flops, tiles, threads), workspaceBytes);
+  Result<int> workers = scratch.acquire(workersFor(flops, units, threads), workspaceBytes);
   if (!workers)
     return workers.error();
 
   if (*workers == 1) {
     DefaultFloatEnvironment environment;
-    for (const LaunchJob &job : jobs)
-      if (const std::int64_t own = job.shape.heads * job.shape.tilesPerHead; own > 0)
-        job.kernel(&job.args, 0, own, scratch.of(0));
+    for (std::size_t job = 0; job < jobs.size(); ++job)
+      if (jobs[job].shape.units() > 0)
+        meetings[job].run(jobs[job], 0, jobs[job].shape.units(), scratch.of(0));
     return 1;
   }
 
-  TileQueue queue(jobs, tiles, *workers);
+  UnitQueue queue(jobs, units, *workers);
   Result<void> ran = parallelFor(parallelForHook, *workers, [&](int worker) {
     DefaultFloatEnvironment environment;
-    LaunchJob *job = nullptr;
+    std::size_t job = 0;
     for (std::int64_t begin, end; queue.next(job, begin, end);)
-      job->kernel(&job->args, begin, end, scratch.of(worker));
+      meetings[job].run(jobs[job], begin, end, scratch.of(worker));
   });
   if (!ran)
     return ran.error();

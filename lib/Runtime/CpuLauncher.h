@@ -12,13 +12,23 @@
 
 namespace attnjit::runtime {
 
-/// How a launch is cut up.
+/// How a launch is cut up (KernelAbi.h).
 struct LaunchShape {
-  std::int64_t heads = 0;        ///< B * Hq
-  std::int64_t tilesPerHead = 0; ///< ceil(M / tileRows)
+  std::int64_t heads = 0;        ///< B * Hq; with parts B * Hkv
+  std::int64_t tilesPerHead = 0; ///< ceil(M / tileRows); with parts rowTiles
   std::size_t workspaceBytes = 0;
   double flops = 0; ///< a guess of the whole work, used only to leave threads asleep
+
+  std::int64_t keysPerPart = 0;
+  std::int64_t parts = 1;     ///< per tile; 1 also for kernels whose units are tiles
+  std::size_t stateBytes = 0; ///< of one unit
+  std::int64_t tiles() const { return heads * tilesPerHead; }
+  std::int64_t units() const { return tiles() * parts; } ///< merges not counted
 };
+
+/// Keys per part of a problem with `keys` keys and `rows` packed rows per kv head, for an image with blocks of `tileCols` keys: at least
+/// one. Batch and heads do not count, so that a sequence gets the same bits whatever else is in its batch (A11); neither do threads.
+std::int64_t keysPerPart(std::int64_t keys, std::int64_t rows, std::int64_t tileCols);
 
 struct LaunchResult {
   std::int64_t status = kStatusOk; ///< as KernelArgs::status
@@ -38,9 +48,10 @@ class CpuLauncher {
 public:
   explicit CpuLauncher(const Hooks &hooks) : parallelForHook(hooks.parallelFor), workspaces(hooks.memory) {}
 
-  /// Computes every tile of every job in one parallel region; answers for the number of workers. `args.status` and `args.functions` are set
-  /// here; the rest is the caller's. At most `threads` workers. Results do not depend on the number of workers or on the other jobs: only
-  /// whole tiles are handed out, and a tile's result depends on nothing but its job and its index.
+  /// Computes every tile of every job in one parallel region; answers for the number of workers. `args.status`, `args.functions` and
+  /// `args.split` are set here; the rest is the caller's. At most `threads` workers. Results do not depend on the number of workers or on
+  /// the other jobs: only whole units are handed out, and a unit's result depends on nothing but its job and its index. With parts the
+  /// worker that returns from the last part of a tile merges the tile. Error: Unsupported when memory is out.
   Result<int> launch(std::span<LaunchJob> jobs, int threads);
 
   /// A group of one.
