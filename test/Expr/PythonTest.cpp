@@ -1,6 +1,6 @@
 // Formulas as PyTorch users write them: modules, factories, statements, views. Each is held against the same thing written out plainly: the
 // two must mean the same at every position, or even print the same canonical text.
-#include "ExprTestUtil.h"
+#include "RandomProgram.h"
 
 #include <filesystem>
 #include <fstream>
@@ -421,6 +421,32 @@ TEST_CASE("the last statement of a text with a def is the mod") {
   checkMask("offset = 2\ndef mod(b, h, q, k):\n    return q - k > offset", "q_idx - kv_idx > 2");
   checkMask("import torch as t\nfrom torch import maximum as mx\ndef mod(b, h, q, k):\n    return mx(q, k) > t.abs(q - 5)",
             "max(q_idx, kv_idx) > abs(q_idx - 5)");
+}
+
+TEST_CASE("random functions mean what Python's statements mean") {
+  Random random(17);
+  int accepted = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const RandomProgram program(random);
+    const std::string text = program.text();
+    const Result<Formula> formula = parseFormula({text, ""}, Captures::infos());
+    if (!formula) { // the only thing that may be wrong with it: a condition, a loop and a number of operations that grow together
+      CHECK_MESSAGE(formula.error().message.find("operations") != std::string::npos, text, formula.error().message);
+      continue;
+    }
+    ++accepted;
+    bool same = true;
+    std::string first;
+    walk(*formula, formula->score, [&](auto, std::int64_t h, std::int64_t q, std::int64_t kv, const Outcome &outcome) {
+      const auto expected = static_cast<double>(program.run(h, q, kv));
+      if (same && outcome.value.f != expected)
+        first = " at h " + std::to_string(h) + " q " + std::to_string(q) + " k " + std::to_string(kv) + ": " +
+                std::to_string(outcome.value.f) + ", Python says " + std::to_string(expected);
+      same &= outcome.value.f == expected;
+    });
+    CHECK_MESSAGE(same, text, first);
+  }
+  CHECK(accepted > 1400);
 }
 
 TEST_CASE("damaged modules end in a formula or an error, whatever was cut or put in") {
