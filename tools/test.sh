@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds attnjit (release) and runs every test.
 # Usage: tools/test.sh            set-up, g++ release build, all tests
-#        tools/test.sh --full     also: clang build, address+undefined and thread sanitizers, fuzzers for a minute, static bundle
+#        tools/test.sh --full     also: clang build, address+undefined and thread sanitizers, clang-tidy, fuzzers for a minute, static bundle
 #        tools/test.sh --only NAME   one step of --full: release | clang | asan | tsan | tidy | fuzz | static
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,10 +41,13 @@ sanitized() {
     ctest --test-dir "build/$1" -j "$jobs" -LE slow
 }
 
+# Changed since ATTNJIT_BASE, else since what origin has, else by the last commit.
 tidy() {
-  step "clang-tidy on what differs from the last landed commit"
-  base=$(git merge-base HEAD "${ATTNJIT_BASE:-HEAD~1}" 2>/dev/null || git rev-parse HEAD)
-  git diff --name-only --diff-filter=AM "$base" -- 'lib/*.cpp' 'tools/*.cpp' | xargs -r -n 4 -P "$jobs" clang-tidy-22 -p build/release --quiet
+  step "clang-tidy on changed files"
+  base=${ATTNJIT_BASE:-$(git merge-base HEAD origin/main 2>/dev/null || true)}
+  if [ -z "$base" ] || [ "$base" = "$(git rev-parse HEAD)" ]; then base=$(git rev-parse -q --verify HEAD~1 || git rev-parse HEAD); fi
+  git diff --name-only --diff-filter=AMR "$base" -- 'lib/*.cpp' 'tools/*.cpp' |
+    xargs -r -n 4 -P "$jobs" clang-tidy-22 -p build/release --quiet
 }
 
 fuzz() {
@@ -65,6 +68,7 @@ static() {
   cmake --preset static
   cmake --build --preset static -j "$jobs"
   (cd build/static && cpack)
+  test/Install/bundle.sh build/static/attnjit-*-static.tar.xz
 }
 
 case "${1:-}" in

@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct EngineOptions {
   int threads = 0;
   /// "native", "x86-64-v3", "x86-64-v4", "sm_80" ... Kernels for a GPU can be compiled and saved, not launched, in this version.
   std::string target = "native";
+  /// torch's WARN_FOR_UNFUSED_KERNELS: a line to the log hook for each fused backend that was allowed when MATH computes a call, with every
+  /// reason.
+  bool warnForUnfusedKernels = false;
   /// Path of the compiler library. Default: $ATTNJIT_COMPILER_LIBRARY, else libattnjit-compiler.so beside this library.
   std::string compilerLibrary;
   Hooks hooks;
@@ -87,6 +91,12 @@ public:
   /// compiler or for a GPU target; Internal.
   Result<ForwardReport> forward(const ForwardCall &call) const;
 
+  /// forward() of several calls, of any shapes and formulas, as one piece of work: ragged batches without padding. Each output has the bits
+  /// that forward() alone gives it, whatever else is in the group. Nothing is computed before every call is found in order. The report sums
+  /// up: times and blocks are totals, `pipeline` names all that took part, `source` is Compiled if any was, `backend` and the tile sizes
+  /// are the first call's. Errors: as forward(), with the number of the call; InvalidArgument when two calls write to the same memory.
+  Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls) const;
+
   /// The kernel that forward() would run, compiled if need be.
   Result<Kernel> prepare(const ForwardCall &call) const;
 
@@ -101,6 +111,20 @@ public:
   /// Adds a pipeline under SDPBackend::Overrideable; several are asked in the order of registration. Error: InvalidArgument for an empty or
   /// taken name or no builder.
   Result<void> registerPipeline(OverridePipeline pipeline) const;
+
+  /// Another implementation of FLASH_ATTENTION, by name; registering a name again replaces it. It does nothing before it is activated.
+  /// Error: InvalidArgument for a backend's own name, or an empty function.
+  Result<void> registerFlashAttentionImpl(std::string name, FlashImplProvider provide) const;
+  /// Puts a registered implementation in the place of the built-in one: FLASH_ATTENTION is then its predicates and its kernels, and what it
+  /// refuses goes to the next backend. The built-in one is restored first, and stays if this fails. Errors: InvalidArgument naming those
+  /// that are registered, or what the provider answered.
+  Result<void> activateFlashAttentionImpl(const std::string &name) const;
+  /// Registered names, sorted.
+  std::vector<std::string> listFlashAttentionImpls() const;
+  /// The active one; empty for the built-in.
+  std::optional<std::string> currentFlashAttentionImpl() const;
+  /// Back to the built-in one; a warning goes to the log hook when it was in place already.
+  void restoreFlashAttentionImpl() const;
 
   EngineCounters counters() const;
   /// Forgets the kernels in memory; running launches and Kernel values keep theirs.

@@ -4,9 +4,11 @@
 #include "attnjit/Result.h"
 #include "attnjit/Types.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace attnjit::inline v0 {
@@ -18,6 +20,16 @@ struct CaptureInfo {
   std::string name;
   DType dtype = DType::F32; ///< of the tensor; for a number F64 (float), I64 (int) or Bool
   int rank = kNumber;
+};
+
+/// The value of one capture: a tensor, or a number whose alternative has to fit the kind that the Mod declared (an int is accepted where a
+/// float is declared).
+using CaptureValue = std::variant<TensorRef, double, std::int64_t, bool>;
+
+/// A capture by name, or by position when `name` is empty. A call uses one way or the other for all of them.
+struct CaptureArgument {
+  std::string name;
+  CaptureValue value;
 };
 
 /// The texts of a Mod. score_mod and mask_mod may be written out, or name functions of `module`: "sliding_window(256)".
@@ -60,13 +72,33 @@ public:
   const std::string &canonicalText() const;
   /// False when the mask is the constant True.
   bool hasMask() const;
+  /// True when the score is returned untouched.
+  bool scoreIsIdentity() const;
+
+  /// The mask with the captures that it reads; the score becomes the identity.
+  Mod maskOnly() const;
+  /// The score with the captures that it reads; everything becomes visible.
+  Mod scoreOnly() const;
 
   /// For attnjit's own rooms.
+  explicit Mod(std::shared_ptr<const ModImpl> program);
   const ModImpl &impl() const { return *program; }
 
 private:
-  explicit Mod(std::shared_ptr<const ModImpl> program);
   std::shared_ptr<const ModImpl> program;
 };
+
+/// Masks combined: visible where all, any, an odd number, or where the one mask does not say True (torch's and_masks and or_masks, with the
+/// two that it lacks). The result is one plain formula, so blocks are skipped by what it means as a whole. Of no masks: and is True, or and
+/// xor are False. Captures of the same name are one capture, given once. Errors: InvalidArgument when a name is declared in two ways, or
+/// when a mod has a score_mod too (say mod.maskOnly()).
+Result<Mod> andMasks(const std::vector<Mod> &masks);
+Result<Mod> orMasks(const std::vector<Mod> &masks);
+Result<Mod> xorMasks(const std::vector<Mod> &masks);
+Result<Mod> notMask(const Mod &mask);
+
+/// One mod after another: each score_mod gets what the one before it returned, and a pair is visible where every mask says so. Captures as
+/// above.
+Result<Mod> chainMods(const std::vector<Mod> &mods);
 
 } // namespace attnjit::inline v0

@@ -50,4 +50,8 @@ struct OverridePipeline {
   std::function<Result<BuiltPipeline>(const Problem &problem, const PipelineContext &context)> build;
 };
 
+/// Makes an implementation of FLASH_ATTENTION when it is activated: the place to load a library. Its name is the one it was registered
+/// under.
+using FlashImplProvider = std::function<Result<OverridePipeline>()>;
+
 } // namespace attnjit::inline v0

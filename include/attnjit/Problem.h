@@ -15,28 +15,18 @@
 #pragma once
 
 #include "attnjit/Backend.h"
+#include "attnjit/BlockMask.h"
 #include "attnjit/Mod.h"
 #include "attnjit/Types.h"
 
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 namespace attnjit::inline v0 {
 
 /// The largest head dimension of q, k and v.
 inline constexpr std::int64_t kMaxHeadDim = 512;
-
-/// The value of one capture: a tensor, or a number whose alternative has to fit the kind that the Mod declared (an int is accepted where a
-/// float is declared).
-using CaptureValue = std::variant<TensorRef, double, std::int64_t, bool>;
-
-/// A capture by name, or by position when `name` is empty. A call uses one way or the other for all of them.
-struct CaptureArgument {
-  std::string name;
-  CaptureValue value;
-};
 
 /// Tile sizes to compile for; 0 = the schedule's own choice, which is right unless you are tuning. Part of the cache key.
 struct TileOptions {
@@ -52,6 +42,9 @@ struct ForwardCall {
   std::optional<TensorRef> lse, max;
   std::optional<double> scale; ///< default 1 / sqrt(D)
   std::vector<CaptureArgument> captures;
+  /// Which blocks of keys each block of queries sees. A block in none of its lists contributes nothing, a full one is not asked about the
+  /// mask_mod, a partial one is. Its mask_mod is used where `mod` has none; its lengths must be M and N, its batch and heads B and Hq or 1.
+  std::optional<BlockMask> blockMask;
   std::optional<BackendSet> backends; ///< default: SdpaKernelScope::current()
   int threads = 0;                    ///< at most this many workers; 0 = the engine's setting. Never changes the result.
   TileOptions tiles;
@@ -64,6 +57,7 @@ struct Problem {
   double scale = 1;
   bool contiguous = true; ///< the last strides of q, k and v are 1
   bool hasMask = false;
+  bool hasBlockMask = false;
   bool scoreIsIdentity = true;
   bool wantsLse = false, wantsMax = false;
   bool checkedIndices = false; ///< some captured index could not be proved in bounds (A10)

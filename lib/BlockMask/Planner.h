@@ -1,10 +1,9 @@
-// The host planner: turns mask_mod into runs of keys per query tile before a launch.
-//
-// It asks expr::classify about boxes, with range tables over captured tensors (documents, offsets, flags), splits what intervals cannot
-// decide, and evaluates elements only at the bottom. Tiles of equal plan are shared when the mask does not depend on b or h.
+// The host planner: the runs of keys that a launch hands to its kernel, from mask_mod or from a block mask of the caller's.
 #pragma once
 
-#include "Expr/Analysis.h"
+#include "BlockMask/BlockRows.h"
+#include "BlockMask/Decider.h"
+#include "attnjit/KernelAbi.h"
 
 #include <vector>
 
@@ -25,8 +24,12 @@ struct Plan {
   PlanArg arg() const { return {offsets.data(), runs.data(), batchStride, headStride}; }
 };
 
-/// Runs for every tile. Deterministic; sound for any mask: what is not proved stays partial. The mask's own captured indices may leave
-/// their tensors only where the kernel would report it too: a block is skipped only if they are proved in bounds there (A10).
+/// Runs for every tile. Deterministic; sound for any mask: what is not worth proving stays partial. The mask's own captured indices may
+/// leave their tensors only where the kernel would report it too: a block is skipped only if they are proved in bounds there (A10).
 Plan buildPlan(const expr::Formula &formula, const expr::Bindings &bindings, const PlanProblem &problem);
+
+/// The runs of a block mask in blocks of blockQ x blockKv, which need not be multiples of the tile. Where a tile of queries meets rows that
+/// disagree about a key, that key is partial: right if the mask_mod agrees with the blocks. `disagree` is set then.
+Plan planOf(const BlockRows &rows, std::int64_t blockQ, std::int64_t blockKv, const PlanProblem &problem, bool &disagree);
 
 } // namespace attnjit::plan

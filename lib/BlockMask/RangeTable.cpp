@@ -58,7 +58,7 @@ void RangeTable::Bounds::add(const Bounds &other) {
   nan |= other.nan;
 }
 
-RangeTable::RangeTable(const TensorRef &tensor) : tensor(tensor) {
+RangeTable::RangeTable(const TensorRef &tensor, bool withCells) : tensor(tensor) {
   kind = isFloat(tensor.dtype) ? Kind::Float : tensor.dtype == DType::Bool ? Kind::Bool : Kind::Int;
   if (tensor.rank >= 1) {
     cols = tensor.sizes[tensor.rank - 1];
@@ -70,7 +70,8 @@ RangeTable::RangeTable(const TensorRef &tensor) : tensor(tensor) {
   }
   for (int dim = 0; dim + 2 < tensor.rank; ++dim)
     planes *= tensor.sizes[dim];
-  if (planes <= 0 || rows <= 0 || cols <= 0)
+  isEmpty = planes <= 0 || rows <= 0 || cols <= 0;
+  if (isEmpty || !withCells)
     return;
   // Few rows are heads or batches: never worth mixing.
   rowBase = rows >= 64 ? kBase : 0;
@@ -88,17 +89,33 @@ RangeTable::RangeTable(const TensorRef &tensor) : tensor(tensor) {
     }
 }
 
-/// Tables are built anew for each launch and read every element once, so the element loop knows its type.
+namespace {
+
+template <typename T> struct RowBounds {
+  T lo, hi; ///< NaN when there is nothing else
+  bool nan = false;
+};
+
+/// `stride` is a constant 1 where the caller knows it: then this is one vector loop.
+template <typename T, typename Stride> RowBounds<T> scanRow(const T *at, std::int64_t count, Stride stride) {
+  RowBounds<T> bounds{*at, *at};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T x = at[i * stride];
+    bounds.lo = x < bounds.lo || bounds.lo != bounds.lo ? x : bounds.lo;
+    bounds.hi = x > bounds.hi || bounds.hi != bounds.hi ? x : bounds.hi;
+    bounds.nan |= x != x;
+  }
+  return bounds;
+}
+
+} // namespace
+
+/// Every element is read, so the element loop knows its type.
 template <typename T> void RangeTable::scanAs(std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
   for (std::int64_t row = rows.lo; row <= rows.hi; ++row) {
     const T *at = static_cast<const T *>(tensor.data) + offset + row * rowStride + cols.lo * colStride;
-    T lo = *at, hi = *at;
-    bool nan = false;
-    for (std::int64_t col = cols.lo; col <= cols.hi; ++col, at += colStride) {
-      lo = *at < lo || lo != lo ? *at : lo;
-      hi = *at > hi || hi != hi ? *at : hi;
-      nan |= *at != *at;
-    }
+    const auto [lo, hi, nan] =
+        colStride == 1 ? scanRow(at, cols.count(), std::integral_constant<std::int64_t, 1>()) : scanRow(at, cols.count(), colStride);
     Bounds ofRow;
     ofRow.nan = nan;
     if constexpr (std::is_floating_point_v<T>) {
@@ -207,6 +224,8 @@ void RangeTable::queryRow(std::int64_t row, std::int64_t offset, Extent cols, Bo
 }
 
 void RangeTable::queryPlane(std::int64_t plane, std::int64_t offset, Extent rows, Extent cols, Bounds &bounds) const {
+  if (levels.empty())
+    return scan(offset, rows, cols, bounds);
   if (rowBase == 0) {
     for (std::int64_t row = rows.lo; row <= rows.hi; ++row)
       queryRow(plane * this->rows + row, offset + row * rowStride, cols, bounds);
@@ -221,9 +240,9 @@ void RangeTable::queryPlane(std::int64_t plane, std::int64_t offset, Extent rows
       bounds.add(cells.cells[(plane * cells.rows + i) * cells.cols + j]);
 }
 
-Range RangeTable::query(std::span<const Range> indices) const {
+Range RangeTable::query(std::span<const Range> indices, std::int64_t scanLimit) const {
   Range range = unknown(kind);
-  if (levels.empty() || static_cast<int>(indices.size()) != tensor.rank)
+  if (isEmpty || static_cast<int>(indices.size()) != tensor.rank)
     return range;
   Extent extents[kMaxRank];
   std::int64_t planesMet = 1;
@@ -243,6 +262,8 @@ Range RangeTable::query(std::span<const Range> indices) const {
   Bounds bounds;
   const Extent colExtent = tensor.rank >= 1 ? extents[tensor.rank - 1] : Extent{0, 0};
   const Extent rowExtent = tensor.rank >= 2 ? extents[tensor.rank - 2] : Extent{0, 0};
+  if (levels.empty() && rowExtent.count() > scanLimit / colExtent.count() / planesMet)
+    return range;
   for (std::int64_t step = 0; step < planesMet; ++step) {
     std::int64_t rest = step, plane = 0, offset = 0, planeStride = 1;
     for (int dim = tensor.rank - 3; dim >= 0; --dim) {

@@ -15,12 +15,15 @@ namespace attnjit::plan {
 
 class RangeTable {
 public:
-  /// Reads every element of `tensor` once. The tensor must outlive the table.
-  explicit RangeTable(const TensorRef &tensor);
+  /// With cells every element of `tensor` is read once, here. Without, nothing is read here and a query reads its box: right for a tensor
+  /// that is about as large as the answer it serves, such as a mask given in full. The tensor must outlive the table.
+  explicit RangeTable(const TensorRef &tensor, bool withCells = true);
 
   /// Range of the elements at `indices` (one inclusive Int range per dimension; negative ones count from the end, one that leaves the
-  /// tensor or changes sign means all of it). Sound, not always tight.
-  expr::Range query(std::span<const expr::Range> indices) const;
+  /// tensor or changes sign means all of it). Sound, not always tight. A table without cells answers "anything" for boxes of more than
+  /// `scanLimit` elements.
+  expr::Range query(std::span<const expr::Range> indices, std::int64_t scanLimit) const;
+  bool hasCells() const { return !levels.empty(); }
 
 private:
   /// Bounds of Int, Bool or Float elements. Integers need all of 64 bits, so there are two pairs.
@@ -53,6 +56,7 @@ private:
   expr::Kind kind;
   std::int64_t planes = 1, rows = 1, cols = 1;
   std::int64_t rowStride = 0, colStride = 0;
+  bool isEmpty = false;
   int rowBase = 0, colBase = 0, rowLevels = 1, colLevels = 1;
   std::vector<Level> levels;
 };

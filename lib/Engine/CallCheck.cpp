@@ -1,8 +1,10 @@
 #include "Engine/CallCheck.h"
 
 #include "Engine/CaptureCheck.h"
+#include "Engine/MaskedCall.h"
 #include "Engine/TensorCheck.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
@@ -146,6 +148,7 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   auto lastIsOne = [](const TensorRef &tensor) { return tensor.strides[3] == 1 || tensor.sizes[3] == 1; };
   problem.contiguous = lastIsOne(q) && lastIsOne(k) && lastIsOne(v);
   problem.hasMask = mod.hasMask;
+  problem.hasBlockMask = call.blockMask.has_value();
   problem.scoreIsIdentity = mod.scoreIsIdentity;
   problem.wantsLse = call.lse.has_value();
   problem.wantsMax = call.max.has_value();
@@ -207,10 +210,51 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
   describe(call, mod, checked);
   if (Result<void> positions = checkPositions(checked.problem); !positions)
     return positions.error();
-  if (Result<void> captures = checkCaptures(call, mod, purpose, checked); !captures)
-    return captures.error();
+  if (call.blockMask)
+    if (Result<void> fits = checkBlockMask(*call.blockMask, checked.problem); !fits)
+      return fits.error();
+  Result<BoundCaptures> bound = bindCaptures(call.captures, mod, purpose);
+  if (!bound)
+    return bound.error();
+  checked.captures = std::move(bound->captures);
+  checked.scalars = std::move(bound->scalars);
   classifyIndices(mod, checked);
   return checked;
+}
+
+Result<void> checkGroupOutputs(std::span<const ForwardCall> calls) {
+  if (calls.size() < 2)
+    return {};
+  struct Written {
+    ByteRange bytes;
+    bool gapless;
+    std::size_t call;
+    std::string_view name;
+  };
+  std::vector<Written> outputs;
+  for (std::size_t i = 0; i < calls.size(); ++i)
+    for (auto [name, tensor] : {std::pair{"out", &calls[i].out},
+                                {"lse", calls[i].lse ? &*calls[i].lse : nullptr},
+                                {"max", calls[i].max ? &*calls[i].max : nullptr}}) {
+      // What is no view at all is found, and named better, when its call is checked.
+      if (!tensor || tensor->rank < 1 || tensor->rank > 4 || !checkView(name, *tensor, tensor->rank, true))
+        continue;
+      if (const ByteRange bytes = touchedBytes(*tensor); bytes.begin < bytes.end)
+        outputs.push_back({bytes, isGapless(*tensor), i, name});
+    }
+  std::sort(outputs.begin(), outputs.end(), [](const Written &a, const Written &b) { return a.bytes.begin < b.bytes.begin; });
+  for (std::size_t i = 1, widest = 0; i < outputs.size(); ++i) {
+    const Written &before = outputs[widest], &here = outputs[i];
+    const bool sameStart = before.bytes.begin == here.bytes.begin;
+    if (before.call != here.call && before.bytes.intersects(here.bytes) && (sameStart || before.gapless || here.gapless))
+      return Error{
+          ErrorCode::InvalidArgument,
+          fmt::format("call {}: its {} shares memory with {} of call {}; calls of a group run together, so give each memory of its own",
+                      here.call, here.name, before.name, before.call)};
+    if (here.bytes.end > before.bytes.end)
+      widest = i;
+  }
+  return {};
 }
 
 } // namespace attnjit::engine

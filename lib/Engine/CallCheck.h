@@ -6,6 +6,7 @@
 #include "attnjit/Problem.h"
 #include "attnjit/Result.h"
 
+#include <span>
 #include <vector>
 
 namespace attnjit::engine {
@@ -24,5 +25,8 @@ struct CheckedCall {
 
 /// Errors: InvalidArgument; each names the operand or capture, what was expected, what came, and the cure.
 Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, CheckFor purpose);
+
+/// That no two calls of a group surely write to the same memory. Error: InvalidArgument naming both.
+Result<void> checkGroupOutputs(std::span<const ForwardCall> calls);
 
 } // namespace attnjit::engine

@@ -37,19 +37,18 @@ Error invalidCapture(const CaptureInfo &info, std::string why) {
 }
 
 /// The arguments in the order of mod.captures, whichever way the call names them.
-Result<std::vector<const CaptureValue *>> arrange(const ForwardCall &call, const std::vector<CaptureInfo> &declared) {
+Result<std::vector<const CaptureValue *>> arrange(const std::vector<CaptureArgument> &arguments, const std::vector<CaptureInfo> &declared) {
   std::vector<const CaptureValue *> values(declared.size(), nullptr);
   const auto unnamed = [](const CaptureArgument &argument) { return argument.name.empty(); };
-  const bool positional = !call.captures.empty() && unnamed(call.captures.front());
-  if (!std::all_of(call.captures.begin(), call.captures.end(),
-                   [&](const CaptureArgument &argument) { return unnamed(argument) == positional; }))
+  const bool positional = !arguments.empty() && unnamed(arguments.front());
+  if (!std::all_of(arguments.begin(), arguments.end(), [&](const CaptureArgument &argument) { return unnamed(argument) == positional; }))
     return Error{ErrorCode::InvalidArgument, "captures: some have names and some have none; name all of them or none"};
 
-  if (positional && call.captures.size() > declared.size())
+  if (positional && arguments.size() > declared.size())
     return Error{ErrorCode::InvalidArgument, fmt::format("captures: {} values were given by position, the formula declares {} ({})",
-                                                         call.captures.size(), declared.size(), namesText(declared))};
-  for (std::size_t i = 0; i < call.captures.size(); ++i) {
-    const CaptureArgument &argument = call.captures[i];
+                                                         arguments.size(), declared.size(), namesText(declared))};
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const CaptureArgument &argument = arguments[i];
     std::size_t place = i;
     if (!positional) {
       const auto found =
@@ -99,14 +98,15 @@ Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
 
 } // namespace
 
-Result<void> checkCaptures(const ForwardCall &call, const ModImpl &mod, CheckFor purpose, CheckedCall &checked) {
-  checked.captures.resize(mod.formula.captures.size());
-  checked.scalars.resize(mod.formula.scalars.size());
-  if (mod.captures.empty() && call.captures.empty()) {
-    expr::bindOwnScalars(mod.formula, checked.captures, checked.scalars);
-    return {};
+Result<BoundCaptures> bindCaptures(const std::vector<CaptureArgument> &arguments, const ModImpl &mod, CheckFor purpose) {
+  BoundCaptures bound;
+  bound.captures.resize(mod.formula.captures.size());
+  bound.scalars.resize(mod.formula.scalars.size());
+  if (mod.captures.empty() && arguments.empty()) {
+    expr::bindOwnScalars(mod.formula, bound.captures, bound.scalars);
+    return bound;
   }
-  Result<std::vector<const CaptureValue *>> values = arrange(call, mod.captures);
+  Result<std::vector<const CaptureValue *>> values = arrange(arguments, mod.captures);
   if (!values)
     return values.error();
 
@@ -119,18 +119,63 @@ Result<void> checkCaptures(const ForwardCall &call, const ModImpl &mod, CheckFor
       if (!number)
         return number.error();
       if (slot.index >= 0)
-        checked.scalars[static_cast<std::size_t>(slot.index)] = *number;
+        bound.scalars[static_cast<std::size_t>(slot.index)] = *number;
       continue;
     }
     const auto *tensor = std::get_if<TensorRef>(&value);
     if (!tensor || tensor->dtype != info.dtype || tensor->rank != info.rank)
       return invalidCapture(info, fmt::format("the formula was parsed for {}, the call gives {}", declaredText(info), givenText(value)));
     if (Result<void> view = checkView(fmt::format("capture '{}'", info.name), *tensor, info.rank, purpose == CheckFor::Launch); !view)
-      return view;
+      return view.error();
     if (slot.index >= 0)
-      checked.captures[static_cast<std::size_t>(slot.index)] = *tensor;
+      bound.captures[static_cast<std::size_t>(slot.index)] = *tensor;
   }
-  expr::bindOwnScalars(mod.formula, checked.captures, checked.scalars);
+  expr::bindOwnScalars(mod.formula, bound.captures, bound.scalars);
+  return bound;
+}
+
+Result<std::vector<CaptureArgument>> namedCaptures(const std::vector<CaptureArgument> &arguments, const Mod &mod) {
+  std::vector<CaptureArgument> named;
+  if (mod.captures().empty() && arguments.empty())
+    return named;
+  Result<std::vector<const CaptureValue *>> values = arrange(arguments, mod.captures());
+  if (!values)
+    return values.error();
+  for (std::size_t i = 0; i < values->size(); ++i)
+    named.push_back({mod.captures()[i].name, *(*values)[i]});
+  return named;
+}
+
+namespace {
+
+bool isSame(const CaptureValue &x, const CaptureValue &y) {
+  if (x.index() != y.index())
+    return false;
+  const auto *a = std::get_if<TensorRef>(&x), *b = std::get_if<TensorRef>(&y);
+  if (const auto *number = std::get_if<double>(&x))
+    return *number == std::get<double>(y);
+  if (const auto *integer = std::get_if<std::int64_t>(&x))
+    return *integer == std::get<std::int64_t>(y);
+  if (const auto *boolean = std::get_if<bool>(&x))
+    return *boolean == std::get<bool>(y);
+  return a->data == b->data && a->dtype == b->dtype && a->rank == b->rank &&
+         std::equal(a->sizes.begin(), a->sizes.begin() + a->rank, b->sizes.begin()) &&
+         std::equal(a->strides.begin(), a->strides.begin() + a->rank, b->strides.begin());
+}
+
+} // namespace
+
+Result<void> joinCaptures(std::vector<CaptureArgument> &into, const std::vector<CaptureArgument> &more) {
+  for (const CaptureArgument &argument : more) {
+    const auto found = std::find_if(into.begin(), into.end(), [&](const CaptureArgument &other) { return other.name == argument.name; });
+    if (found == into.end())
+      into.push_back(argument);
+    else if (!isSame(found->value, argument.value))
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("capture '{}' has one value here and another in the block mask; give them different names, or leave it out "
+                               "here for the block mask's",
+                               argument.name)};
+  }
   return {};
 }
 

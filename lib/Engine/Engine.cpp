@@ -32,7 +32,7 @@ std::string ExplainReport::text() const {
   for (const BackendReport &report : backends) {
     const bool isChosen = !found && report.allowed && report.accepted;
     found |= isChosen;
-    const bool registered = report.backend == SDPBackend::Overrideable && report.pipeline != name(report.backend);
+    const bool registered = report.pipeline != name(report.backend);
     text +=
         fmt::format("{}{}: {}\n", name(report.backend), registered ? fmt::format(" '{}'", report.pipeline) : "", verdict(report, isChosen));
     for (const BackendReason &reason : report.reasons)
@@ -62,6 +62,10 @@ Result<ForwardReport> Engine::forward(const ForwardCall &call) const {
   return engine::guarded([&] { return engine->forward(call); });
 }
 
+Result<ForwardReport> Engine::forwardGrouped(std::span<const ForwardCall> calls) const {
+  return engine::guarded([&] { return engine->forwardGrouped(calls, {}); });
+}
+
 Result<Kernel> Engine::prepare(const ForwardCall &call) const {
   return engine::guarded([&] { return engine->prepare(call); });
 }
@@ -80,6 +84,26 @@ Result<Kernel> Engine::compileFrom(std::string_view stage, std::string_view text
 
 Result<void> Engine::registerPipeline(OverridePipeline pipeline) const {
   return engine::guarded([&] { return engine->registerPipeline(std::move(pipeline)); });
+}
+
+Result<void> Engine::registerFlashAttentionImpl(std::string name, FlashImplProvider provide) const {
+  return engine::guarded([&] { return engine->flashImpls.add(std::move(name), std::move(provide)); });
+}
+
+Result<void> Engine::activateFlashAttentionImpl(const std::string &name) const {
+  return engine::guarded([&] { return engine->flashImpls.activate(name); });
+}
+
+std::vector<std::string> Engine::listFlashAttentionImpls() const { return engine->flashImpls.names(); }
+
+std::optional<std::string> Engine::currentFlashAttentionImpl() const {
+  const engine::FlashImpls::Active active = engine->flashImpls.current();
+  return active.pipeline ? std::optional(active.pipeline->name) : std::nullopt;
+}
+
+void Engine::restoreFlashAttentionImpl() const {
+  if (!engine->flashImpls.restore())
+    engine->log(LogLevel::Warning, "restoreFlashAttentionImpl: no implementation was active; FLASH_ATTENTION is the built-in one");
 }
 
 EngineCounters Engine::counters() const { return engine->counters(); }

@@ -2,6 +2,7 @@
 
 #include "Engine/Guard.h"
 #include "Engine/Launch.h"
+#include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
 
 #include <algorithm>
@@ -20,17 +21,19 @@ struct CallClass {
   Hash128 formula;
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
+  std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
   std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, unused[2];
 };
-static_assert(sizeof(CallClass) == 64, "no padding: it is hashed as bytes");
+static_assert(sizeof(CallClass) == 72, "no padding: it is hashed as bytes");
 
-Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendSet &allowed) {
+Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendSet &allowed, std::uint64_t flash) {
   CallClass call{mod.textHash,
                  problem.D,
                  problem.Dv,
                  problem.tiles.rows,
                  problem.tiles.cols,
                  0,
+                 flash,
                  static_cast<std::uint8_t>(problem.qType),
                  static_cast<std::uint8_t>(problem.kvType),
                  static_cast<std::uint8_t>(problem.outType),
@@ -47,8 +50,9 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
 /// too.
 Hash128 keyOf(const compiler::KernelSpec &spec, const Candidate &candidate) {
   const std::string whole = compiler::print(spec);
-  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(),
-                                       candidate.report.pipeline, candidate.pipeline ? whole : compiler::withoutLiteralValues(whole));
+  const std::string name = candidate.serial ? fmt::format("{} {}", candidate.report.pipeline, candidate.serial) : candidate.report.pipeline;
+  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), name,
+                                       candidate.pipeline ? whole : compiler::withoutLiteralValues(whole));
   return hashBytes(text.data(), text.size());
 }
 
@@ -131,9 +135,9 @@ void EngineImpl::log(LogLevel level, std::string_view message) const {
   }
 }
 
-PipelineList EngineImpl::pipelines() const {
+Registered EngineImpl::registered() const {
   std::shared_lock lock(pipelinesMutex);
-  return registered;
+  return {overrides, flashImpls.current()};
 }
 
 Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
@@ -145,10 +149,10 @@ Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
   if (!pipeline.build)
     return refuse("it has no builder");
   std::unique_lock lock(pipelinesMutex);
-  for (const auto &other : registered)
+  for (const auto &other : overrides)
     if (other->name == pipeline.name)
       return refuse("a pipeline of that name is already registered");
-  registered.push_back(std::make_shared<const OverridePipeline>(std::move(pipeline)));
+  overrides.push_back(std::make_shared<const OverridePipeline>(std::move(pipeline)));
   return {};
 }
 
@@ -197,9 +201,10 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
 /// at lengths, which are no part of the class, so selection runs every time when there are any.
 Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked) {
   const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
-  const PipelineList known = allowed.contains(SDPBackend::Overrideable) ? pipelines() : PipelineList{};
-  const Hash128 fingerprint = fingerprintOf(checked.problem, call.mod.impl(), allowed);
-  if (known.empty())
+  const Registered known = registered();
+  const Hash128 fingerprint = fingerprintOf(checked.problem, call.mod.impl(), allowed, known.flash.serial);
+  const bool isDecidedByClass = !known.flash.pipeline && (known.overrides.empty() || !allowed.contains(SDPBackend::Overrideable));
+  if (isDecidedByClass)
     if (KernelPtr kernel = memory.find(fingerprint))
       return Obtained{std::move(kernel), KernelSource::Memory};
 
@@ -228,7 +233,7 @@ Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, 
     if (!candidate.pipeline)
       return makeImageKernel(spec, key, call.mod, how);
     how.source = KernelSource::Compiled;
-    return buildRegistered(*candidate.pipeline, spec, problem, call.mod);
+    return buildRegistered(candidate, spec, problem, call.mod);
   });
   if (!obtained.kernel)
     return obtained.kernel.error();
@@ -289,8 +294,9 @@ KernelPtr EngineImpl::loadFromDisk(const compiler::KernelSpec &spec, const Hash1
   return *kernel;
 }
 
-Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem,
+Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                               const Mod &mod) {
+  const OverridePipeline &pipeline = *candidate.pipeline;
   const PipelineContext context{mod, [&]() -> Result<std::string> {
                                   Result<compiler::CompilerInterface *> compiler = findCompiler();
                                   if (!compiler)
@@ -341,7 +347,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, 
     kernel->meta.checkedIndices = problem.checkedIndices;
     kernel->meta.problemText = compiler::print(spec);
   }
-  kernel->backend = SDPBackend::Overrideable;
+  kernel->backend = candidate.report.backend;
   kernel->pipeline = pipeline.name;
   kernel->mod = mod;
   kernel->launcher = site.launcher;
@@ -349,9 +355,43 @@ Result<KernelPtr> EngineImpl::buildRegistered(const OverridePipeline &pipeline, 
   return KernelPtr(std::move(kernel));
 }
 
-Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+void EngineImpl::warnOfUnfused(const Problem &problem, const BackendSet &allowed) const {
+  for (const Candidate &candidate : judge(problem, allowed, registered())) {
+    const BackendReport &report = candidate.report;
+    if (!report.allowed || report.backend == SDPBackend::Math)
+      continue;
+    std::string reasons;
+    for (const BackendReason &reason : report.reasons)
+      if (!reason.ok)
+        reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", reason.predicate, reason.detail);
+    if (reasons.empty())
+      reasons = "it comes later, or its schedule refused when it was compiled";
+    log(LogLevel::Warning, fmt::format("MATH computes a call op by op, {} does not, because: {}", report.pipeline, reasons));
+  }
+}
+
+/// The call that is computed: with the mask_mod of its block mask. Without one nothing is copied.
+struct EngineImpl::Resolved {
+  explicit Resolved(const ForwardCall &given) : given(given) {}
+  const ForwardCall &call() const { return masked ? *masked : given; }
+  Result<void> take(Result<ForwardCall> call) {
+    if (!call)
+      return call.error();
+    masked = std::make_unique<const ForwardCall>(std::move(*call));
+    return {};
+  }
+
+  const ForwardCall &given;
+  std::unique_ptr<const ForwardCall> masked;
+};
+
+Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   const Clock::time_point start = Clock::now();
-  Result<CheckedCall> checked = check(call, CheckFor::Launch);
+  Resolved resolved(given);
+  if (given.blockMask)
+    if (Result<void> taken = resolved.take(withBlockMask(given)); !taken)
+      return taken.error();
+  Result<CheckedCall> checked = check(resolved.call(), CheckFor::Launch);
   if (!checked)
     return checked.error();
   if (checked->problem.forGpu)
@@ -359,43 +399,112 @@ Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
         ErrorCode::Unsupported,
         fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them",
                     target.cpu)};
-  const bool noRows = checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0;
-  if (noRows)
-    return ForwardReport{};
+  ReadyCall ready;
+  if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
+    return ready;
 
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(resolved.call(), *checked);
   if (!obtained)
     return obtained.error();
+  if (options.warnForUnfusedKernels && obtained->kernel->backend == SDPBackend::Math)
+    warnOfUnfused(checked->problem, given.backends ? *given.backends : SdpaKernelScope::current());
+  const KernelImpl &kernel = *obtained->kernel;
+  if (given.blockMask && !kernel.host && needsStateTable(*given.blockMask, checked->problem, kernel.meta.tileRows, kernel.meta.tileCols)) {
+    // The blocks of lists cut the kernel's tiles: another kernel reads them from a table.
+    if (Result<void> taken = resolved.take(engine::withStateTable(resolved.call())); !taken)
+      return taken.error();
+    checked = check(resolved.call(), CheckFor::Launch);
+    if (!checked)
+      return checked.error();
+    const Obtained first = *obtained;
+    obtained = obtain(resolved.call(), *checked);
+    if (!obtained)
+      return obtained.error();
+    obtained->compileNs += first.compileNs;
+    obtained->loadNs += first.loadNs;
+  }
   const std::int64_t lookupNs = nanosecondsSince(start) - obtained->compileNs - obtained->loadNs;
+  const ForwardCall &call = resolved.call();
+  Result<PreparedCall> prepared = prepareLaunch(*obtained->kernel, call.mod.impl(), std::move(*checked), call);
+  if (!prepared)
+    return prepared.error();
+  ready.launch = std::move(*prepared);
+  ready.launch->ownCall = std::move(resolved.masked);
+  ready.launch->report.source = obtained->source;
+  ready.launch->report.lookupNs = lookupNs;
+  ready.launch->report.compileNs = obtained->compileNs;
+  ready.launch->report.loadNs = obtained->loadNs;
+  ready.kernel = std::move(obtained->kernel);
+  return ready;
+}
+
+Result<ForwardReport> EngineImpl::forward(const ForwardCall &call) {
+  Result<ReadyCall> ready = makeReady(call);
+  if (!ready)
+    return ready.error();
+  if (!ready->launch)
+    return ForwardReport{};
   launches.fetch_add(1, std::memory_order_relaxed);
-  Result<ForwardReport> report = launch(*obtained->kernel, call.mod.impl(), *checked, call);
+  std::size_t failed;
+  return launch({&*ready->launch, 1}, *site.launcher, call.threads > 0 ? call.threads : site.threads, failed);
+}
+
+Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names) {
+  auto inCall = [&](std::size_t i, const Error &error) {
+    return Error{error.code, fmt::format("{} {}: {}", names.noun, names.first + i, error.message)};
+  };
+  if (Result<void> disjoint = checkGroupOutputs(calls); !disjoint)
+    return disjoint.error();
+  std::vector<KernelPtr> kernels; // kept alive while they run
+  std::vector<PreparedCall> prepared;
+  std::vector<std::size_t> places;
+  int threads = 0;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    Result<ReadyCall> ready = makeReady(calls[i]);
+    if (!ready)
+      return inCall(i, ready.error());
+    threads = std::max(threads, calls[i].threads > 0 ? calls[i].threads : site.threads);
+    if (!ready->launch)
+      continue;
+    if (kernels.empty() || kernels.back() != ready->kernel)
+      kernels.push_back(std::move(ready->kernel));
+    prepared.push_back(std::move(*ready->launch));
+    places.push_back(i);
+  }
+  if (prepared.empty())
+    return ForwardReport{};
+  launches.fetch_add(prepared.size(), std::memory_order_relaxed);
+  std::size_t failed = 0;
+  Result<ForwardReport> report = launch(prepared, *site.launcher, threads, failed);
   if (!report)
-    return report;
-  report->source = obtained->source;
-  report->lookupNs = lookupNs;
-  report->compileNs = obtained->compileNs;
-  report->loadNs = obtained->loadNs;
+    return inCall(places[failed], report.error());
   return report;
 }
 
-Result<Kernel> EngineImpl::prepare(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  Result<Obtained> obtained = obtain(call, *checked);
+  Result<Obtained> obtained = obtain(*call, *checked);
   if (!obtained)
     return obtained.error();
-  return Kernel(withMod(obtained->kernel, call.mod), obtained->source);
+  return Kernel(withMod(obtained->kernel, call->mod), obtained->source);
 }
 
-Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
-  Result<CheckedCall> checked = check(call, CheckFor::Shapes);
+Result<ExplainReport> EngineImpl::explain(const ForwardCall &given) {
+  const Result<ForwardCall> call = withBlockMask(given);
+  if (!call)
+    return call.error();
+  Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
-  const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
+  const BackendSet &allowed = call->backends ? *call->backends : SdpaKernelScope::current();
   ExplainReport report;
   report.problem = checked->problem;
-  report.backends = reportsOf(judge(checked->problem, allowed, pipelines()));
+  report.backends = reportsOf(judge(checked->problem, allowed, registered()));
   for (const BackendReport &backend : report.backends) {
     if (!backend.allowed || !backend.accepted)
       continue;
@@ -406,10 +515,14 @@ Result<ExplainReport> EngineImpl::explain(const ForwardCall &call) {
   return report;
 }
 
-Result<Kernel> EngineImpl::compileStages(const ForwardCall &call, const StageOptions &stages) {
+Result<Kernel> EngineImpl::compileStages(const ForwardCall &given, const StageOptions &stages) {
   Result<compiler::CompileOptions> compileWith = compileOptions(stages);
   if (!compileWith)
     return compileWith.error();
+  const Result<ForwardCall> resolved = withBlockMask(given);
+  if (!resolved)
+    return resolved.error();
+  const ForwardCall &call = *resolved;
   Result<CheckedCall> checked = check(call, CheckFor::Shapes);
   if (!checked)
     return checked.error();

@@ -4,7 +4,9 @@
 #include "Engine/CallCheck.h"
 #include "Engine/CompilerLoader.h"
 #include "Engine/DiskCache.h"
+#include "Engine/FlashImpls.h"
 #include "Engine/KernelImpl.h"
+#include "Engine/Launch.h"
 #include "Engine/MemoryCache.h"
 #include "Engine/Selection.h"
 #include "Support/TargetDesc.h"
@@ -13,7 +15,10 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
+#include <span>
+#include <string_view>
 
 namespace attnjit::inline v0 {
 
@@ -21,20 +26,30 @@ struct EngineImpl {
   EngineImpl(EngineOptions options, TargetDesc target, engine::CompilerSource compiler);
 
   Result<ForwardReport> forward(const ForwardCall &call);
+  /// What errors call the calls of a group: "sequence 7" for the first one if that is how they are counted.
+  struct CallNames {
+    std::string_view noun = "call";
+    std::size_t first = 0;
+  };
+  Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names);
   Result<Kernel> prepare(const ForwardCall &call);
   Result<ExplainReport> explain(const ForwardCall &call);
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);
   Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &stages);
   Result<void> registerPipeline(OverridePipeline pipeline);
   EngineCounters counters() const;
+  void log(LogLevel level, std::string_view message) const;
 
   const EngineOptions options;
   const TargetDesc target;
   const engine::LaunchSite site;
   engine::MemoryCache memory;
   std::unique_ptr<engine::DiskCache> disk; ///< null: none
+  engine::FlashImpls flashImpls;
 
 private:
+  struct Resolved;
+
   /// A kernel with how it was come by.
   struct Obtained {
     engine::KernelPtr kernel;
@@ -42,21 +57,28 @@ private:
     std::int64_t compileNs = 0, loadNs = 0;
   };
 
+  /// A call that only has to be launched; without `launch` when it has no rows.
+  struct ReadyCall {
+    engine::KernelPtr kernel;
+    std::optional<engine::PreparedCall> launch;
+  };
+
+  Result<ReadyCall> makeReady(const ForwardCall &call);
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
   Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);
   Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem,
                               const engine::Hash128 &fingerprint);
   Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
-  Result<engine::KernelPtr> buildRegistered(const OverridePipeline &pipeline, const compiler::KernelSpec &spec, const Problem &problem,
+  Result<engine::KernelPtr> buildRegistered(const engine::Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                             const Mod &mod);
   compiler::KernelSpec specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const;
-  engine::PipelineList pipelines() const;
-  void log(LogLevel level, std::string_view message) const;
+  engine::Registered registered() const;
+  void warnOfUnfused(const Problem &problem, const BackendSet &allowed) const;
 
   const engine::CompilerSource findCompiler;
   mutable std::shared_mutex pipelinesMutex;
-  engine::PipelineList registered;
+  std::vector<std::shared_ptr<const OverridePipeline>> overrides;
   std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0};
 };
 

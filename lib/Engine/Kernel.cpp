@@ -5,6 +5,7 @@
 #include "Engine/Guard.h"
 #include "Engine/KernelImpl.h"
 #include "Engine/Launch.h"
+#include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
 #include "Support/TargetDesc.h"
 
@@ -50,7 +51,8 @@ namespace {
 
 constexpr std::string_view kFormulaMark = "formula:\n";
 
-/// Makes the kernel compute `mod`. Where the two formulas differ in numbers only, what the image says of itself follows, so that it can be saved.
+/// Makes the kernel compute `mod`. Where the two formulas differ in numbers only, what the image says of itself follows, so that it can be
+/// saved.
 void setMod(KernelImpl &kernel, const Mod &mod) {
   kernel.mod = mod;
   std::string &text = kernel.meta.problemText;
@@ -135,14 +137,33 @@ Kernel &Kernel::operator=(Kernel &&other) noexcept {
   return *this;
 }
 
-Result<ForwardReport> Kernel::forward(const ForwardCall &call) const {
+Result<ForwardReport> Kernel::forward(const ForwardCall &given) const {
   return engine::guarded([&]() -> Result<ForwardReport> {
+    std::optional<ForwardCall> masked;
+    if (given.blockMask) {
+      Result<ForwardCall> resolved = engine::withBlockMask(given, kernel->mod);
+      if (!resolved)
+        return resolved.error();
+      masked = std::move(*resolved);
+    }
+    const ForwardCall &call = masked ? *masked : given;
     Result<engine::CheckedCall> checked = engine::checkCall(call, kernel->mod.impl(), engine::CheckFor::Launch);
     if (!checked)
       return checked.error();
     if (Result<void> fits = engine::checkFits(*kernel, checked->problem); !fits)
       return fits.error();
-    Result<ForwardReport> report = engine::launch(*kernel, kernel->mod.impl(), *checked, call);
+    if (masked && !kernel->host && engine::needsStateTable(*call.blockMask, checked->problem, tileRows(), tileCols()))
+      return Error{
+          ErrorCode::InvalidArgument,
+          fmt::format("blockMask: rows of blocks of {} queries, which come from lists, cut the tiles of {} queries of this kernel; use a "
+                      "multiple of {}, or Engine::forward, which compiles for them",
+                      call.blockMask->blockQ(), tileRows(), tileRows())};
+    Result<engine::PreparedCall> prepared = engine::prepareLaunch(*kernel, kernel->mod.impl(), std::move(*checked), call);
+    if (!prepared)
+      return prepared.error();
+    std::size_t failed;
+    Result<ForwardReport> report =
+        engine::launch({&*prepared, 1}, *kernel->launcher, call.threads > 0 ? call.threads : kernel->threads, failed);
     if (report)
       report->source = kernel->host ? KernelSource::Host : from;
     return report;

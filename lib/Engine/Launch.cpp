@@ -1,7 +1,8 @@
 #include "Engine/Launch.h"
 
-#include "BlockMask/Planner.h"
+#include "Engine/MaskedCall.h"
 
+#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
 
@@ -40,21 +41,20 @@ bool planPays(const KernelImpl &kernel, const ModImpl &mod, const Problem &probl
   return mod.wantsHostPlan && kernel.meta.followsFormula() && problem.N > kernel.meta.tileCols;
 }
 
-Result<ForwardReport> runHostKernel(const KernelImpl &kernel, const ForwardCall &call, ForwardReport report) {
+Result<void> runHostKernel(PreparedCall &prepared) {
+  const KernelImpl &kernel = *prepared.kernel;
   const Clock::time_point start = Clock::now();
   Result<void> ran;
   try {
-    ran = kernel.host(call);
+    ran = kernel.host(*prepared.call);
   } catch (const std::exception &exception) {
     return Error{ErrorCode::Internal, fmt::format("pipeline '{}' threw an exception: {}", kernel.pipeline, exception.what())};
   } catch (...) {
     return Error{ErrorCode::Internal, fmt::format("pipeline '{}' threw an exception", kernel.pipeline)};
   }
-  if (!ran)
-    return ran.error();
-  report.runNs = nanosecondsSince(start);
-  report.workers = 1;
-  return report;
+  prepared.report.runNs = nanosecondsSince(start);
+  prepared.report.workers = 1;
+  return ran;
 }
 
 Result<void> checkLaunchable(const KernelImpl &kernel) {
@@ -69,6 +69,31 @@ Result<void> checkLaunchable(const KernelImpl &kernel) {
 }
 
 } // namespace
+
+void addReport(ForwardReport &total, const ForwardReport &one) {
+  if (one.pipeline.empty())
+    return;
+  if (total.pipeline.empty()) {
+    total = one;
+    return;
+  }
+  const bool isNamed = total.pipeline == one.pipeline || // the usual case, asked for every call of a large group
+                       fmt::format(", {},", total.pipeline).find(fmt::format(", {},", one.pipeline)) != std::string::npos;
+  if (!isNamed)
+    total.pipeline += ", " + one.pipeline;
+  total.source = std::min(total.source, one.source); // Compiled before Memory before Disk
+  total.lookupNs += one.lookupNs;
+  total.compileNs += one.compileNs;
+  total.loadNs += one.loadNs;
+  total.planNs += one.planNs;
+  total.runNs += one.runNs;
+  total.workers = std::max(total.workers, one.workers);
+  total.plan.hostPlan |= one.plan.hostPlan;
+  total.plan.visibleBlocks += one.plan.visibleBlocks;
+  total.plan.fullBlocks += one.plan.fullBlocks;
+  total.plan.totalBlocks += one.plan.totalBlocks;
+  total.plan.elementsEvaluated += one.plan.elementsEvaluated;
+}
 
 Result<void> checkHooks(const Hooks &hooks) {
   if (static_cast<bool>(hooks.memory.allocate) != static_cast<bool>(hooks.memory.free))
@@ -103,54 +128,87 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
   return {};
 }
 
-Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const CheckedCall &checked, const ForwardCall &call) {
+Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod, CheckedCall checked, const ForwardCall &call) {
   const Problem &problem = checked.problem;
-  ForwardReport report;
+  PreparedCall prepared{&kernel, &mod, &call, {}, std::move(checked.scalars), {}, true, {}, {}};
+  ForwardReport &report = prepared.report;
   report.backend = kernel.backend;
   report.pipeline = kernel.pipeline;
-  if (problem.B == 0 || problem.Hq == 0 || problem.M == 0)
-    return report;
-  if (kernel.host)
-    return runHostKernel(kernel, call, std::move(report));
+  prepared.hasRows = problem.B != 0 && problem.Hq != 0 && problem.M != 0;
+  if (!prepared.hasRows || kernel.host)
+    return prepared;
   if (Result<void> launchable = checkLaunchable(kernel); !launchable)
     return launchable.error();
   report.tileRows = kernel.meta.tileRows;
   report.tileCols = kernel.meta.tileCols;
 
-  KernelArgs args = checked.args;
-  std::vector<CaptureArg> captures;
-  captures.reserve(checked.captures.size());
+  runtime::LaunchJob &job = prepared.job;
+  job.kernel = kernel.mapping->entry();
+  job.args = checked.args;
+  prepared.captures.reserve(checked.captures.size());
   for (const TensorRef &tensor : checked.captures)
-    captures.push_back(captureArg(tensor));
-  args.captures = captures.data();
-  args.scalars = checked.scalars.data();
+    prepared.captures.push_back(captureArg(tensor));
+  job.args.captures = prepared.captures.data();
+  job.args.scalars = prepared.scalars.data();
 
   const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
-  plan::Plan plan;
-  if (planPays(kernel, mod, problem)) {
+  if (call.blockMask || planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
-    plan = plan::buildPlan(mod.formula, checked.bindings(),
-                           {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
-    args.plan = plan.arg();
+    plan::Plan &plan = prepared.plan;
+    plan = call.blockMask ? planOf(*call.blockMask, problem, kernel.meta.tileRows, kernel.meta.tileCols)
+                          : plan::buildPlan(mod.formula, {checked.captures, prepared.scalars},
+                                            {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
+    job.args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
     if (plan.totalBlocks > 0)
       pairs *= static_cast<double>(plan.visibleBlocks) / static_cast<double>(plan.totalBlocks);
   }
+  job.shape = {problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows, kernel.meta.workspaceBytes,
+               pairs * pairFlops};
+  return prepared;
+}
+
+Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher &launcher, int threads, std::size_t &failed) {
+  failed = 0;
+  std::vector<runtime::LaunchJob> jobs;
+  std::vector<std::size_t> callOfJob;
+  jobs.reserve(calls.size());
+  callOfJob.reserve(calls.size());
+  ForwardReport total;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    PreparedCall &prepared = calls[i];
+    if (!prepared.hasRows)
+      continue;
+    if (prepared.kernel->host) {
+      if (Result<void> ran = runHostKernel(prepared); !ran) {
+        failed = i;
+        return ran.error();
+      }
+    } else {
+      jobs.push_back(prepared.job);
+      callOfJob.push_back(i);
+    }
+    addReport(total, prepared.report);
+  }
+  if (jobs.empty())
+    return total;
 
   const Clock::time_point start = Clock::now();
-  const runtime::LaunchShape shape{problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows,
-                                   kernel.meta.workspaceBytes, pairs * pairFlops};
-  Result<runtime::LaunchResult> ran =
-      kernel.launcher->launch(kernel.mapping->entry(), args, shape, call.threads > 0 ? call.threads : kernel.threads);
-  if (!ran)
-    return ran.error();
-  report.runNs = nanosecondsSince(start);
-  report.workers = ran->workers;
-  if (ran->status != kStatusOk)
-    return outOfRangeError(ran->status, args, mod);
-  return report;
+  Result<int> workers = launcher.launch(jobs, threads);
+  if (!workers) {
+    failed = callOfJob.front();
+    return workers.error();
+  }
+  total.runNs += nanosecondsSince(start);
+  total.workers = std::max(total.workers, *workers);
+  for (std::size_t i = 0; i < jobs.size(); ++i)
+    if (jobs[i].status != kStatusOk) {
+      failed = callOfJob[i];
+      return outOfRangeError(jobs[i].status, jobs[i].args, *calls[failed].mod);
+    }
+  return total;
 }
 
 } // namespace attnjit::engine

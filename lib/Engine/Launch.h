@@ -1,19 +1,43 @@
 // The last step of a call: plan, launch, and what came of it.
 #pragma once
 
+#include "BlockMask/Planner.h"
 #include "Engine/CallCheck.h"
 #include "Engine/KernelImpl.h"
 
 #include <chrono>
+#include <memory>
+#include <span>
+#include <vector>
 
 namespace attnjit::engine {
 
 /// Whether a kernel was compiled for problems of this class. Error: InvalidArgument with the first difference.
 Result<void> checkFits(const KernelImpl &kernel, const Problem &problem);
 
-/// Builds the host plan if the mask wants one and computes the call. `mod` is the formula that the captures of `checked` are bound to.
-/// source and the times before the plan are left to the caller.
-Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const CheckedCall &checked, const ForwardCall &call);
+/// A call that is ready to run, with all that its kernel's arguments point to. Borrows the kernel, the mod and the call.
+struct PreparedCall {
+  const KernelImpl *kernel = nullptr;
+  const ModImpl *mod = nullptr;
+  const ForwardCall *call = nullptr;
+  std::vector<CaptureArg> captures;
+  std::vector<ScalarArg> scalars;
+  plan::Plan plan;
+  bool hasRows = true;
+  runtime::LaunchJob job;                               ///< of a kernel with code and rows
+  ForwardReport report;                                 ///< source and the times before the plan are left to the caller
+  std::unique_ptr<const ForwardCall> ownCall = nullptr; ///< what `call` points to when it is not the user's
+};
+
+/// Builds the host plan if the mask wants one. `mod` is the formula that the captures of `checked` are bound to.
+Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod, CheckedCall checked, const ForwardCall &call);
+
+/// Computes the calls, all kernels in one parallel region of `threads` workers. Answers for all of them together: times and blocks are
+/// sums. Error: of the first call that failed, which `failed` names.
+Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher &launcher, int threads, std::size_t &failed);
+
+/// Adds the report of one more group to that of several: sums, and the names of the pipelines that took part.
+void addReport(ForwardReport &total, const ForwardReport &one);
 
 /// Both functions of the memory hook or neither.
 Result<void> checkHooks(const Hooks &hooks);

@@ -5,6 +5,7 @@
 #include "Engine/ModImpl.h"
 #include "Expr/Analysis.h"
 #include "Expr/Frontend.h"
+#include "Expr/Rewrite.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -52,6 +53,8 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<Ca
   impl->canonicalText = expr::print(formula);
   const std::string compiledIn = expr::withoutLiteralValues(impl->canonicalText);
   impl->textHash = engine::hashBytes(compiledIn.data(), compiledIn.size());
+  const std::string mask = expr::print(expr::maskOnly(formula));
+  impl->maskHash = engine::hashBytes(mask.data(), mask.size());
   impl->hasMask = !formula.maskIsTrue();
   impl->scoreIsIdentity = formula.scoreIsIdentity();
   impl->hasLoads = readsCaptures(formula.score) || readsCaptures(formula.mask);
@@ -63,6 +66,16 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<Ca
   impl->captures = std::move(captures);
   impl->formula = std::move(formula);
   return impl;
+}
+
+std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula) {
+  std::vector<CaptureInfo> captures;
+  for (const expr::CaptureDecl &capture : formula.captures)
+    captures.push_back({capture.name, capture.dtype, capture.rank});
+  for (const expr::ScalarDecl &scalar : formula.scalars)
+    if (scalar.source == expr::ScalarDecl::Source::Caller)
+      captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
+  return makeModImpl(std::move(formula), std::move(captures));
 }
 
 bool ModImpl::indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std::int64_t N, const expr::Bindings &bindings) const {
@@ -129,20 +142,16 @@ Result<Mod> Mod::parseCanonical(std::string_view text) {
     Result<expr::Formula> formula = expr::parseCanonical(text);
     if (!formula)
       return formula.error();
-    std::vector<CaptureInfo> captures;
-    for (const expr::CaptureDecl &capture : formula->captures)
-      captures.push_back({capture.name, capture.dtype, capture.rank});
-    for (const expr::ScalarDecl &scalar : formula->scalars)
-      if (scalar.source == expr::ScalarDecl::Source::Caller)
-        captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
-    if (Result<void> checked = checkCaptures(captures); !checked)
+    std::shared_ptr<const ModImpl> impl = makeModImpl(std::move(*formula));
+    if (Result<void> checked = checkCaptures(impl->captures); !checked)
       return checked.error();
-    return Mod(makeModImpl(std::move(*formula), std::move(captures)));
+    return Mod(std::move(impl));
   });
 }
 
 const std::vector<CaptureInfo> &Mod::captures() const { return program->captures; }
 const std::string &Mod::canonicalText() const { return program->canonicalText; }
 bool Mod::hasMask() const { return program->hasMask; }
+bool Mod::scoreIsIdentity() const { return program->scoreIsIdentity; }
 
 } // namespace attnjit::inline v0

@@ -25,6 +25,7 @@ struct ModImpl {
   std::vector<Slot> slots;
   std::string canonicalText;
   expr::Hash128 textHash; ///< of canonicalText, names of captures included, values of literals left out
+  expr::Hash128 maskHash; ///< of the mask with the captures that it reads, names and literals included: equal for equal mask_mods
   bool hasMask = false;
   bool scoreIsIdentity = true;
   bool hasLoads = false;      ///< some captured tensor is read
@@ -41,7 +42,9 @@ private:
   mutable bool hasLastProof = false;
 };
 
-/// A Mod of an already checked formula; captures are its tables in order.
+/// A Mod of an already checked formula; `captures` name its tables, in the order of positional arguments.
 std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<CaptureInfo> captures);
+/// The same with the captures in the order of the formula's tables: tensors, then numbers.
+std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula);
 
 } // namespace attnjit::inline v0

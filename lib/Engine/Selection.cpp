@@ -79,10 +79,10 @@ std::string askGuarded(const PipelinePredicate &predicate, const Problem &proble
   }
 }
 
-Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipeline, const Problem &problem) {
+Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipeline, SDPBackend backend, const Problem &problem) {
   Candidate candidate;
   candidate.pipeline = pipeline;
-  candidate.report.backend = SDPBackend::Overrideable;
+  candidate.report.backend = backend;
   candidate.report.pipeline = pipeline->name;
   candidate.report.reasons.push_back(
       {"direction", pipeline->directions.forward, pipeline->directions.forward ? "" : "it does not offer the forward direction"});
@@ -94,19 +94,24 @@ Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipelin
   return candidate;
 }
 
-void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, const PipelineList &pipelines,
+void judgeBackend(SDPBackend backend, bool allowed, const Problem &problem, const Registered &registered,
                   std::vector<Candidate> &candidates) {
   const std::size_t first = candidates.size();
-  for (const BackendRow &row : kBackends)
-    if (row.backend == backend)
-      candidates.push_back(judgeBuiltIn(row, problem));
+  if (backend == SDPBackend::FlashAttention && registered.flash.pipeline) {
+    candidates.push_back(judgeRegistered(registered.flash.pipeline, backend, problem));
+    candidates.back().serial = registered.flash.serial;
+  } else {
+    for (const BackendRow &row : kBackends)
+      if (row.backend == backend)
+        candidates.push_back(judgeBuiltIn(row, problem));
+  }
   if (backend == SDPBackend::Overrideable) {
-    for (const auto &pipeline : pipelines)
-      candidates.push_back(judgeRegistered(pipeline, problem));
-    if (pipelines.empty()) {
+    for (const auto &pipeline : registered.overrides)
+      candidates.push_back(judgeRegistered(pipeline, backend, problem));
+    if (registered.overrides.empty()) {
       BackendReport none{
           SDPBackend::Overrideable, "OVERRIDEABLE", allowed, false, {{"registered", false, "no pipeline is registered with this engine"}}};
-      candidates.push_back({std::move(none), nullptr});
+      candidates.push_back({std::move(none), nullptr, 0});
     }
   }
   for (std::size_t i = first; i < candidates.size(); ++i)
@@ -120,13 +125,13 @@ std::string title(const BackendReport &report) {
 
 } // namespace
 
-std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines) {
+std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const Registered &registered) {
   std::vector<Candidate> candidates;
   for (SDPBackend backend : allowed.inOrder())
-    judgeBackend(backend, true, problem, pipelines, candidates);
+    judgeBackend(backend, true, problem, registered, candidates);
   for (SDPBackend backend : BackendSet().inOrder())
     if (!allowed.contains(backend))
-      judgeBackend(backend, false, problem, pipelines, candidates);
+      judgeBackend(backend, false, problem, registered, candidates);
   return candidates;
 }
 

@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include "Engine/FlashImpls.h"
 #include "attnjit/Backend.h"
 #include "attnjit/Pipeline.h"
 #include "attnjit/Problem.h"
@@ -13,17 +14,21 @@
 
 namespace attnjit::engine {
 
-/// The pipelines that an embedder registered, in order.
-using PipelineList = std::vector<std::shared_ptr<const OverridePipeline>>;
+/// What an embedder registered.
+struct Registered {
+  std::vector<std::shared_ptr<const OverridePipeline>> overrides; ///< in order
+  FlashImpls::Active flash;
+};
 
 /// A backend (or one registered pipeline) with its verdict.
 struct Candidate {
   BackendReport report;
-  std::shared_ptr<const OverridePipeline> pipeline; ///< OVERRIDEABLE only
+  std::shared_ptr<const OverridePipeline> pipeline; ///< null: a built-in one
+  std::uint64_t serial = 0;                         ///< FlashImpls::Active::serial
 };
 
 /// Every allowed backend in the order in which it is asked, then those that are not allowed. All predicates of all of them are asked.
-std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines);
+std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const Registered &registered);
 
 /// "FLASH_ATTENTION  refused: ..." per candidate, one line each reason.
 std::string describe(const std::vector<Candidate> &candidates);

@@ -30,7 +30,8 @@ class SymbolicDomain {
 public:
   using Endpoint = SymbolicEnd;
   using Bool = ValueId;
-  using I = Interval<SymbolicEnd, ValueId>;
+  using Fact = Range;
+  using I = Interval<SymbolicEnd, ValueId, Range>;
 
   Builder builder;
   std::vector<ValueId> guards;

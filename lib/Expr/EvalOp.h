@@ -34,6 +34,11 @@ inline I floorMod(I x, I y) {
   const I rest = x % y;
   return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
 }
+inline double floorDiv(double x, double y) {
+  // x / y may round up to an integer; then the remainder is of the wrong sign.
+  const double quotient = std::floor(x / y), rest = std::fma(-quotient, y, x);
+  return (rest < 0 && y > 0) || (rest > 0 && y < 0) ? quotient - 1 : quotient;
+}
 inline double floorMod(double x, double y) {
   const double rest = std::fmod(x, y);
   return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;

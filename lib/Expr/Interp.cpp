@@ -64,6 +64,24 @@ Value loadElement(const void *data, DType dtype, std::int64_t offset) {
   return value;
 }
 
+Value loadAt(const TensorRef &tensor, std::span<const std::int64_t> indices, bool &outOfRange) {
+  std::int64_t offset = 0;
+  bool isEmpty = false;
+  for (std::size_t dim = 0; dim < indices.size(); ++dim) {
+    const std::int64_t size = tensor.sizes[dim];
+    std::int64_t index = indices[dim];
+    if (index < 0)
+      index += size;
+    if (index < 0 || index >= size) {
+      outOfRange = true;
+      index = 0;
+      isEmpty |= size <= 0;
+    }
+    offset += index * tensor.strides[dim];
+  }
+  return isEmpty ? Value{} : loadElement(tensor.data, tensor.dtype, offset);
+}
+
 Interp::Interp(const Formula &, const Function &function, const Bindings &bindings)
     : function(function), bindings(bindings), values(function.nodes.size()) {
   const std::vector<std::uint8_t> depends = dependences(function);
@@ -124,9 +142,13 @@ void Interp::run(Stage stage, double score, const Position &position) {
     case Op::Const:
       (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i);
       break;
-    case Op::Load:
-      result = load(node, outOfRange);
+    case Op::Load: {
+      std::int64_t indices[kMaxRank];
+      for (std::size_t dim = 0; dim < node.operands.size(); ++dim)
+        indices[dim] = values[node.operands[dim]].i;
+      result = loadAt(bindings.captures[node.imm.i], {indices, node.operands.size()}, outOfRange);
       break;
+    }
     default: {
       const Value none, &a = values[node.operands[0]];
       result = evalOp(node.op, step.operandKind, a, node.operands.size() > 1 ? values[node.operands[1]] : none,
@@ -135,25 +157,6 @@ void Interp::run(Stage stage, double score, const Position &position) {
     }
   }
   stageOutOfRange[stage] = outOfRange;
-}
-
-Value Interp::load(const Node &node, bool &outOfRange) const {
-  const TensorRef &tensor = bindings.captures[node.imm.i];
-  std::int64_t offset = 0;
-  bool isEmpty = false;
-  for (std::size_t dim = 0; dim < node.operands.size(); ++dim) {
-    const std::int64_t size = tensor.sizes[dim];
-    std::int64_t index = values[node.operands[dim]].i;
-    if (index < 0)
-      index += size;
-    if (index < 0 || index >= size) {
-      outOfRange = true;
-      index = 0;
-      isEmpty |= size <= 0;
-    }
-    offset += index * tensor.strides[dim];
-  }
-  return isEmpty ? Value{} : loadElement(tensor.data, tensor.dtype, offset);
 }
 
 } // namespace attnjit::expr

@@ -45,7 +45,6 @@ private:
   };
 
   void run(Stage stage, double score, const Position &position);
-  Value load(const Node &node, bool &outOfRange) const;
 
   const Function &function;
   Bindings bindings;
@@ -58,5 +57,9 @@ private:
 
 /// Reads element `offset` (in elements, signed) of a captured tensor as Value of its kind.
 Value loadElement(const void *data, DType dtype, std::int64_t offset);
+
+/// Reads the element at `indices` (one per dimension, negative ones count from the end). An index outside sets `outOfRange` and reads
+/// element 0 of that dimension, or 0 for an empty tensor.
+Value loadAt(const TensorRef &tensor, std::span<const std::int64_t> indices, bool &outOfRange);
 
 } // namespace attnjit::expr

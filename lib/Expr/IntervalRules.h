@@ -6,7 +6,7 @@
 // asks the domain for a select, or asks what is proved of an interval.
 //
 // A domain D provides
-//   Endpoint, Bool
+//   Endpoint, Bool, Fact
 //   Endpoint apply(Op, Endpoint, Endpoint)      an op of the table on end points
 //   Endpoint select(Bool, Endpoint, Endpoint)
 //   Bool     compare(Op, Endpoint, Endpoint)    Eq, Ne, Lt, Le
@@ -27,19 +27,19 @@
 namespace attnjit::expr {
 
 /// Values of one node. Int and Float: lo, hi. Bool: whether each truth value can occur.
-template <typename Endpoint, typename Bool> struct Interval {
+template <typename Endpoint, typename Bool, typename Fact> struct Interval {
   Kind kind = Kind::Int;
   Endpoint lo{}, hi{};
   Bool mayBeTrue{}, mayBeFalse{};
-  bool maybeNan = false; ///< Float
-  Range fact;            ///< symbolic domain: what is known at compile time
+  bool maybeNan = false;           ///< Float
+  [[no_unique_address]] Fact fact; ///< what the domain knows besides; the symbolic one: the range at compile time
 };
 
 template <typename D> class IntervalRules {
 public:
   using E = typename D::Endpoint;
   using B = typename D::Bool;
-  using I = Interval<E, B>;
+  using I = Interval<E, B, typename D::Fact>;
 
   IntervalRules(D &domain, const Function &function, std::vector<I> &known) : d(domain), function(function), known(known) {}
 

@@ -2,6 +2,7 @@
 
 #include "Expr/Builder.h"
 #include "Expr/Ops.h"
+#include "Expr/Rewrite.h"
 
 #include <fmt/format.h>
 
@@ -95,33 +96,6 @@ std::string withoutLiteralValues(std::string_view text) {
 
 namespace {
 
-Function simplified(const Function &function) {
-  Builder builder;
-  std::vector<ValueId> renamed(function.nodes.size());
-  for (std::size_t i = 0; i < function.nodes.size(); ++i) {
-    const Node &node = function.nodes[i];
-    std::vector<ValueId> operands(node.operands);
-    for (ValueId &operand : operands)
-      operand = renamed[operand];
-    switch (node.op) {
-    case Op::Const:
-      renamed[i] = node.kind == Kind::Float ? builder.constantFloat(node.imm.f, node.range)
-                                            : builder.leaf(Op::Const, node.kind, node.imm.i, node.range);
-      break;
-    case Op::Param:
-    case Op::Scalar:
-      renamed[i] = builder.leaf(node.op, node.kind, node.imm.i, node.range);
-      break;
-    case Op::Load:
-      renamed[i] = builder.load(static_cast<int>(node.imm.i), node.kind, operands, node.range);
-      break;
-    default:
-      renamed[i] = builder.op(node.op, operands, node.range);
-    }
-  }
-  return builder.finish(renamed[function.result]);
-}
-
 Error invalid(std::string_view function, std::size_t id, std::string_view what) {
   return {ErrorCode::InvalidFormula, fmt::format("invalid IR: {} node {}: {}", function, id, what)};
 }
@@ -196,8 +170,11 @@ Result<void> verify(const Formula &formula) {
 }
 
 void simplify(Formula &formula) {
-  formula.score = simplified(formula.score);
-  formula.mask = simplified(formula.mask);
+  // Building anew is simplifying: the builder folds.
+  for (Function *function : {&formula.score, &formula.mask}) {
+    Builder builder;
+    *function = builder.finish(inlineInto(builder, *function, Renaming::none(formula)));
+  }
 }
 
 } // namespace attnjit::expr

@@ -30,23 +30,27 @@ private:
   unsigned saved;
 };
 
-/// Hands out runs of tiles: head after head (a head's keys and values stay in the cache), within a head from the last query tile to the
-/// first. Under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small pieces that even out the
-/// finish.
+/// Hands out runs of tiles: job after job, head after head (a head's keys and values stay in the cache), within a head from the last query
+/// tile to the first. Under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small pieces that
+/// even out the finish.
 class TileQueue {
 public:
-  TileQueue(const LaunchShape &shape, int workers) : tilesPerHead(shape.tilesPerHead) {
-    const std::int64_t total = shape.heads * shape.tilesPerHead;
-    grain = std::clamp<std::int64_t>(total / (kPiecesPerWorker * workers), 1, tilesPerHead);
-    piecesPerHead = (tilesPerHead + grain - 1) / grain;
-    pieces = shape.heads * piecesPerHead;
+  TileQueue(std::span<LaunchJob> jobs, std::int64_t tiles, int workers)
+      : jobs(jobs), grain(std::max<std::int64_t>(1, tiles / (kPiecesPerWorker * workers))) {
+    pieceEnds.reserve(jobs.size());
+    for (const LaunchJob &job : jobs)
+      pieceEnds.push_back((pieceEnds.empty() ? 0 : pieceEnds.back()) + job.shape.heads * piecesPerHead(job.shape));
   }
 
-  bool next(std::int64_t &begin, std::int64_t &end) {
-    const std::int64_t piece = taken.fetch_add(1, std::memory_order_relaxed);
-    if (piece >= pieces)
+  bool next(LaunchJob *&job, std::int64_t &begin, std::int64_t &end) {
+    std::int64_t piece = taken.fetch_add(1, std::memory_order_relaxed);
+    if (piece >= pieceEnds.back())
       return false;
-    const std::int64_t head = piece / piecesPerHead, fromLast = piece % piecesPerHead;
+    const auto place = std::upper_bound(pieceEnds.begin(), pieceEnds.end(), piece) - pieceEnds.begin();
+    job = &jobs[static_cast<std::size_t>(place)];
+    piece -= place == 0 ? 0 : pieceEnds[static_cast<std::size_t>(place - 1)];
+    const std::int64_t perHead = piecesPerHead(job->shape), tilesPerHead = job->shape.tilesPerHead;
+    const std::int64_t head = piece / perHead, fromLast = piece % perHead;
     end = tilesPerHead - fromLast * grain;
     begin = std::max<std::int64_t>(0, end - grain);
     begin += head * tilesPerHead;
@@ -55,7 +59,11 @@ public:
   }
 
 private:
-  std::int64_t tilesPerHead, grain, piecesPerHead, pieces;
+  std::int64_t piecesPerHead(const LaunchShape &shape) const { return (shape.tilesPerHead + grain - 1) / grain; }
+
+  std::span<LaunchJob> jobs;
+  const std::int64_t grain;
+  std::vector<std::int64_t> pieceEnds; ///< one past the last piece of each job
   std::atomic<std::int64_t> taken{0};
 };
 
@@ -90,43 +98,60 @@ private:
   std::vector<WorkspacePool::Buffer> buffers;
 };
 
-int workersFor(const LaunchShape &shape, std::int64_t tiles, int threads) {
-  const std::int64_t worth = static_cast<std::int64_t>(std::min(shape.flops / kFlopsPerWorker, 1e6));
+int workersFor(double flops, std::int64_t tiles, int threads) {
+  const std::int64_t worth = static_cast<std::int64_t>(std::min(flops / kFlopsPerWorker, 1e6));
   return static_cast<int>(std::clamp<std::int64_t>(std::min(worth, tiles), 1, std::max(1, threads)));
 }
 
 } // namespace
 
-Result<LaunchResult> CpuLauncher::launch(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, int threads) {
-  const std::int64_t tiles = shape.heads * shape.tilesPerHead;
+Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
+  std::int64_t tiles = 0;
+  std::size_t workspaceBytes = 0;
+  double flops = 0;
+  for (LaunchJob &job : jobs) {
+    // Kernels lower the word atomically; it is read only after every worker has returned.
+    job.status = kStatusOk;
+    job.args.status = &job.status;
+    job.args.functions = &functionTable();
+    tiles += job.shape.heads * job.shape.tilesPerHead;
+    workspaceBytes = std::max(workspaceBytes, job.shape.workspaceBytes);
+    flops += job.shape.flops;
+  }
   if (tiles == 0)
-    return LaunchResult{};
-
-  // Kernels lower the word atomically; it is read here only after every worker has returned.
-  alignas(64) std::int64_t status = kStatusOk;
-  args.status = &status;
-  args.functions = &functionTable();
+    return 1;
 
   Scratch scratch(workspaces);
-  Result<int> workers = scratch.acquire(workersFor(shape, tiles, threads), shape.workspaceBytes);
+  Result<int> workers = scratch.acquire(workersFor(flops, tiles, threads), workspaceBytes);
   if (!workers)
     return workers.error();
 
   if (*workers == 1) {
     DefaultFloatEnvironment environment;
-    kernel(&args, 0, tiles, scratch.of(0));
-    return LaunchResult{status, 1};
+    for (const LaunchJob &job : jobs)
+      if (const std::int64_t own = job.shape.heads * job.shape.tilesPerHead; own > 0)
+        job.kernel(&job.args, 0, own, scratch.of(0));
+    return 1;
   }
 
-  TileQueue queue(shape, *workers);
+  TileQueue queue(jobs, tiles, *workers);
   Result<void> ran = parallelFor(parallelForHook, *workers, [&](int worker) {
     DefaultFloatEnvironment environment;
-    for (std::int64_t begin, end; queue.next(begin, end);)
-      kernel(&args, begin, end, scratch.of(worker));
+    LaunchJob *job = nullptr;
+    for (std::int64_t begin, end; queue.next(job, begin, end);)
+      job->kernel(&job->args, begin, end, scratch.of(worker));
   });
   if (!ran)
     return ran.error();
-  return LaunchResult{status, *workers};
+  return *workers;
+}
+
+Result<LaunchResult> CpuLauncher::launch(CpuKernelFn kernel, const KernelArgs &args, const LaunchShape &shape, int threads) {
+  LaunchJob job{kernel, args, shape};
+  Result<int> workers = launch({&job, 1}, threads);
+  if (!workers)
+    return workers.error();
+  return LaunchResult{job.status, *workers};
 }
 
 StatusPosition decodeStatus(std::int64_t status, const KernelArgs &args) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace attnjit::runtime {
 
@@ -24,14 +25,26 @@ struct LaunchResult {
   int workers = 1;
 };
 
+/// One kernel with its arguments; several make a group. `status` is set by the launch, as KernelArgs::status.
+struct LaunchJob {
+  CpuKernelFn kernel = nullptr;
+  KernelArgs args{};
+  LaunchShape shape;
+  std::int64_t status = kStatusOk;
+};
+
 /// Hooks and scratch memory of an engine. Thread safe.
 class CpuLauncher {
 public:
   explicit CpuLauncher(const Hooks &hooks) : parallelForHook(hooks.parallelFor), workspaces(hooks.memory) {}
 
-  /// Computes every tile. `args.status` and `args.functions` are set here; the rest is the caller's. At most `threads` workers. Results do
-  /// not depend on the number of workers: only whole tiles are handed out, and a tile's result depends on nothing but its index.
-  Result<LaunchResult> launch(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, int threads);
+  /// Computes every tile of every job in one parallel region; answers for the number of workers. `args.status` and `args.functions` are set
+  /// here; the rest is the caller's. At most `threads` workers. Results do not depend on the number of workers or on the other jobs: only
+  /// whole tiles are handed out, and a tile's result depends on nothing but its job and its index.
+  Result<int> launch(std::span<LaunchJob> jobs, int threads);
+
+  /// A group of one.
+  Result<LaunchResult> launch(CpuKernelFn kernel, const KernelArgs &args, const LaunchShape &shape, int threads);
 
 private:
   ParallelForHook parallelForHook;

@@ -15,10 +15,48 @@ struct BadCall {
   std::vector<std::string> named; ///< parts of the message
 };
 
+/// The mask may read a captured int w, which is 5.
+BlockMask blocksOf(std::string_view mask, std::int64_t B, std::int64_t H, std::int64_t M, std::int64_t N) {
+  Result<BlockMask> made = createBlockMask(parseMod("", mask, {{"w", DType::I64}}), {{"w", std::int64_t{5}}}, B, H, M, N);
+  if (!made)
+    std::abort();
+  return *made;
+}
+
 constexpr std::int64_t kHuge = std::int64_t{1} << 62;
 
 const std::vector<BadCall> &badCalls() {
   static const std::vector<BadCall> table = {
+      {"block mask of other lengths",
+       [](Operands &o) { o.call.blockMask = blocksOf("", 1, 1, 30, 60); },
+       {"blockMask:", "[1, 1, 30, 60]", "M = 20", "adjust(20, 40)"}},
+      {"block mask too short", [](Operands &o) { o.call.blockMask = blocksOf("", 1, 1, 20, 39); }, {"blockMask:", "N = 40", "grow(20, 40"}},
+      {"block mask of other batches",
+       [](Operands &o) { o.call.blockMask = blocksOf("", 3, 1, 20, 40); },
+       {"blockMask:", "batch is 3", "the call has 2", "or, if it serves all, for 1"}},
+      {"block mask of other heads",
+       [](Operands &o) { o.call.blockMask = blocksOf("", 1, 2, 20, 40); },
+       {"blockMask:", "query heads is 2", "the call has 4"}},
+      {"another mask_mod than the block mask's",
+       [](Operands &o) {
+         o.call.mod = parseMod("", "q_idx > kv_idx");
+         o.call.blockMask = blocksOf("q_idx >= kv_idx", 1, 1, 20, 40);
+       },
+       {"blockMask:", "another mask_mod", "leave it out"}},
+      {"a name for two captures",
+       [](Operands &o) {
+         o.call.mod = parseMod("score * w", "", {{"w", DType::F64}});
+         o.call.captures = {{"w", 2.0}};
+         o.call.blockMask = blocksOf("q_idx - kv_idx < w", 1, 1, 20, 40);
+       },
+       {"blockMask:", "capture 'w' is a number (float) in one formula and a number (int) in another", "rename one of them"}},
+      {"two values of a capture",
+       [](Operands &o) {
+         o.call.mod = parseMod("score * w", "", {{"w", DType::I64}});
+         o.call.captures = {{"w", std::int64_t{2}}};
+         o.call.blockMask = blocksOf("q_idx - kv_idx < w", 1, 1, 20, 40);
+       },
+       {"capture 'w' has one value here and another in the block mask"}},
       {"q of rank 3", [](Operands &o) { o.call.q.rank = 3; }, {"q:", "4 dimensions", "3"}},
       {"rank beyond the array", [](Operands &o) { o.call.k.rank = 99; }, {"k:", "4 dimensions", "99"}},
       {"negative rank", [](Operands &o) { o.call.k.rank = -1; }, {"k:", "4 dimensions", "-1"}},

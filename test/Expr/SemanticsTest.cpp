@@ -254,6 +254,7 @@ TEST_CASE("functions of torch and math, free, prefixed and as methods") {
       {"torch.pow(score, 3) + math.pow(q_idx, 2)", [](const At &a) { return a.s * a.s * a.s + double(a.q * a.q); }},
       {"torch.div(q_idx - kv_idx, 3, rounding_mode='trunc')", [](const At &a) { return double((a.q - a.k) / 3); }},
       {"torch.div(q_idx - kv_idx, 3, rounding_mode='floor')", [](const At &a) { return double(pyDiv(a.q - a.k, 3)); }},
+      {"(q_idx + 1.0) // 0.1", [](const At &a) { return 10 * double(a.q) + 9; }}, // 0.1 is more than a tenth, though 1 / 0.1 rounds to 10
       {"torch.div(q_idx - kv_idx, 4)", [](const At &a) { return double(a.q - a.k) / 4; }},
       {"torch.floor_divide(q_idx - kv_idx, 3) + torch.true_divide(q_idx, 4)", [](const At &a) { return double(pyDiv(a.q - a.k, 3)) + double(a.q) / 4; }},
       {"torch.logaddexp(score, 1)",

@@ -207,6 +207,31 @@ TEST_CASE("a long document mask costs far less than its pairs") {
   CHECK(planned.plan.visibleBlocks < planned.plan.totalBlocks / 50);
 }
 
+TEST_CASE("block masks become runs of tiles whose size is another") {
+  // Blocks of 10 queries x 8 keys; row 0 sees keys 0..15 in full, row 1 keys 0..7 in part and 16..20 in full.
+  plan::BlockRows rows;
+  rows.rows = 2, rows.cols = 3;
+  rows.offsets = {0, 1, 3};
+  rows.runs.resize(3);
+  rows.runs[0].begin = 0, rows.runs[0].end = 2, rows.runs[0].full = 1;
+  rows.runs[1].begin = 0, rows.runs[1].end = 1, rows.runs[1].full = 0;
+  rows.runs[2].begin = 2, rows.runs[2].end = 3, rows.runs[2].full = 1;
+  bool disagree = false;
+  const plan::Plan fine = plan::planOf(rows, 10, 8, {2, 3, 17, 21, 5, 4}, disagree);
+  CHECK_FALSE(disagree); // no tile of 5 queries meets both rows
+  CHECK(fine.offsets == std::vector<std::int64_t>{0, 1, 2, 4, 6});
+  CHECK(fine.runs[5].kvBegin == 16);
+  CHECK(fine.runs[5].kvEnd == 21);
+  CHECK(fine.totalBlocks == 6 * 4 * 6);
+  CHECK(fine.visibleBlocks == 6 * (4 + 4 + 4 + 4));
+  const plan::Plan coarse = plan::planOf(rows, 10, 8, {2, 3, 17, 21, 16, 64}, disagree);
+  CHECK(disagree);
+  REQUIRE(coarse.offsets == std::vector<std::int64_t>{0, 1, 2 + 1});
+  CHECK(coarse.runs[0].kvBegin == 0); // [0, 16) and [16, 21) are partial in the first tile: one run
+  CHECK(coarse.runs[0].kvEnd == 21);
+  CHECK(coarse.runs[0].full == 0);
+}
+
 TEST_CASE("range tables: every answer contains the elements, one-dimensional ones are exact") {
   std::mt19937 random(7);
   const auto checkTensor = [&](std::vector<std::int64_t> sizes, bool exact) {
@@ -242,7 +267,7 @@ TEST_CASE("range tables: every answer contains the elements, one-dimensional one
           hi = std::max<std::int64_t>(hi, data[at]);
         }
       }
-      const expr::Range answer = table.query(box);
+      const expr::Range answer = table.query(box, 0);
       CHECK(answer.lo <= lo);
       CHECK(answer.hi >= hi);
       if (exact) {
@@ -260,11 +285,24 @@ TEST_CASE("range tables: every answer contains the elements, one-dimensional one
   checkTensor({2, 70, 33}, false);
 }
 
+TEST_CASE("range tables without cells read the boxes that they are asked about, up to a limit") {
+  std::vector<std::uint8_t> keep(70 * 90, 1);
+  keep[33 * 90 + 40] = 0;
+  const plan::RangeTable table(TensorRef::dense(keep.data(), DType::Bool, {70, 90}), false);
+  expr::Range box[2];
+  box[0].lo = 0, box[0].hi = 31, box[1].lo = 0, box[1].hi = 89;
+  CHECK(table.query(box, 32 * 90).lo == 1);
+  CHECK(table.query(box, 32 * 90 - 1).lo == 0); // too large to read: anything
+  box[0].lo = 32, box[0].hi = 63, box[1].hi = 63;
+  CHECK(table.query(box, 32 * 64).lo == 0);
+  CHECK(table.query(box, 32 * 64).hi == 1);
+}
+
 TEST_CASE("range tables read every element type") {
   const auto rangeOf = [](const void *data, DType dtype) {
     expr::Range index;
     index.lo = 0, index.hi = 2;
-    return plan::RangeTable(TensorRef::dense(const_cast<void *>(data), dtype, {3})).query(std::span(&index, 1));
+    return plan::RangeTable(TensorRef::dense(const_cast<void *>(data), dtype, {3})).query(std::span(&index, 1), 0);
   };
   const std::int8_t i8[] = {-3, 5, 1};
   const std::uint8_t u8[] = {200, 5, 1}, bools[] = {0, 7, 1}, truths[] = {2, 1, 255};
@@ -294,18 +332,18 @@ TEST_CASE("range tables: NaN, floats and empty tensors") {
   const plan::RangeTable table(TensorRef::dense(data.data(), DType::F32, {100}));
   expr::Range index;
   index.lo = 50, index.hi = 99;
-  expr::Range answer = table.query(std::span(&index, 1));
+  expr::Range answer = table.query(std::span(&index, 1), 0);
   CHECK(answer.flo == -3);
   CHECK(answer.fhi == 1);
   CHECK_FALSE(answer.maybeNan);
   index.lo = 30;
-  CHECK(table.query(std::span(&index, 1)).maybeNan);
+  CHECK(table.query(std::span(&index, 1), 0).maybeNan);
   data.assign(100, std::numeric_limits<float>::quiet_NaN());
-  answer = plan::RangeTable(TensorRef::dense(data.data(), DType::F32, {100})).query(std::span(&index, 1));
+  answer = plan::RangeTable(TensorRef::dense(data.data(), DType::F32, {100})).query(std::span(&index, 1), 0);
   CHECK(answer.maybeNan);
   CHECK(answer.fhi == std::numeric_limits<double>::infinity());
   const plan::RangeTable empty(TensorRef::dense(nullptr, DType::I32, {0}));
-  answer = empty.query(std::span(&index, 1));
+  answer = empty.query(std::span(&index, 1), 0);
   CHECK(answer.lo == INT64_MIN);
   CHECK(answer.hi == INT64_MAX);
 }

@@ -21,4 +21,7 @@ Result<nlohmann::json> measureLatency(int formulas);
 /// Runs one problem in this process and answers the largest resident size so far, in bytes.
 Result<nlohmann::json> measurePeakMemory(const Engine &engine, const ProblemOptions &options);
 
+/// createBlockMask on the families of masks that are in use, in blocks of 128 x 128, one thread, in its processor time.
+Result<nlohmann::json> measureBlockMasks(const std::vector<std::int64_t> &lengths, int passes);
+
 } // namespace attnjit::tools

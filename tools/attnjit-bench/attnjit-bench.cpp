@@ -28,13 +28,15 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-bench --latency
   Does a second thread help?
     attnjit-bench --scaling --shape H=8,S=4096,D=64
+  How long does a block mask take, and how much memory?
+    attnjit-bench --block-masks
   How much memory does a long sequence take?
     attnjit-bench --memory --shape S=65536,D=64
 Percentages are of fused multiply-adds on registers, probed right before and after every work item. Quote p10, median and p90 together.)";
 
 struct BenchOptions {
   ProblemOptions problem;
-  bool all = false, latency = false, scaling = false, memory = false, json = false;
+  bool all = false, latency = false, scaling = false, memory = false, blockMasks = false, json = false;
   std::string target = "native";
   int passes = 5, formulas = 20;
 };
@@ -154,6 +156,20 @@ Result<json> memory(const char *argv0, const BenchOptions &options) {
   return result;
 }
 
+Result<json> blockMasks(const BenchOptions &options) {
+  Result<json> rows = measureBlockMasks({16384, 131072, 1048576}, options.passes);
+  if (rows && !options.json)
+    for (const json &row : *rows)
+      std::fputs(fmt::format("{:<24} {:>8} x {:<8} ms {}   {}   {:.3f} % by analysis, {} pairs evaluated, {:.1f} % skipped\n",
+                             row["name"].get<std::string>(), row["shape"][2].get<std::int64_t>(), row["shape"][3].get<std::int64_t>(),
+                             show(row["ms"], 2), formatBytes(row["bytes"].get<double>()),
+                             100.0 * row["byAnalysis"].get<double>() / row["blocks"].get<double>(),
+                             row["pairsEvaluated"].get<std::int64_t>(), row["sparsity"].get<double>())
+                     .c_str(),
+                 stdout);
+  return rows;
+}
+
 int memoryHere(const Engine &engine, const BenchOptions &options) {
   const Result<json> result = measurePeakMemory(engine, options.problem);
   if (!result)
@@ -173,11 +189,12 @@ int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
                            engine.target(), peakProbeIsa(), report["peakGflopsOneThread"].get<double>())
                    .c_str(),
                stdout);
-  const bool onlyThroughput = !options.latency && !options.scaling && !options.memory;
+  const bool onlyThroughput = !options.latency && !options.scaling && !options.memory && !options.blockMasks;
   const std::tuple<const char *, bool, std::function<Result<json>()>> parts[] = {
       {"throughput", options.all || onlyThroughput, [&] { return throughput(engine, options); }},
       {"latency", options.all || options.latency, [&] { return latency(options); }},
       {"scaling", options.all || options.scaling, [&] { return scaling(engine, options); }},
+      {"blockMasks", options.all || options.blockMasks, [&] { return blockMasks(options); }},
       {"memory", options.all || options.memory, [&] { return memory(argv0, options); }},
   };
   for (const auto &[name, isWanted, measure] : parts) {
@@ -206,6 +223,7 @@ int main(int argc, char **argv) {
   app.add_flag("--latency", options.latency, "cold compiles, hits in memory and on disk")->group(what);
   app.add_flag("--scaling", options.scaling, "the problem on 1, 2, 4 ... threads")->group(what);
   app.add_flag("--memory", options.memory, "peak resident memory of the problem, in a process of its own")->group(what);
+  app.add_flag("--block-masks", options.blockMasks, "making block masks of the families in use")->group(what);
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);

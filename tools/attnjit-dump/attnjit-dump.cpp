@@ -25,6 +25,8 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-dump --shape S=1024,D=64 --mask-mod '(q_idx >= kv_idx) & (q_idx - kv_idx < 200)' --emit mask
   ... as a picture for a document:
     attnjit-dump --shape S=1024,D=64 --mask-mod 'doc[q_idx] == doc[kv_idx]' --capture doc=docs:1024:6 --emit mask -o mask.svg
+  ... and in blocks, full and partial, as a kernel skips them:
+    attnjit-dump --shape S=1024,D=64 --mask-mod '(q_idx >= kv_idx) & (q_idx - kv_idx < 200)' --block-mask 32x32 --emit mask
   The tile program and the assembly of a kernel:
     attnjit-dump --shape S=1024,D=64 --mask-mod 'q_idx >= kv_idx' --emit tile
     attnjit-dump --shape S=1024,D=64 --mask-mod 'q_idx >= kv_idx' --emit asm --target x86-64-v3
@@ -199,11 +201,16 @@ Result<void> emitMask(const DumpOptions &options, const LoadedProblem &problem, 
   const std::string name = sink.pictureName();
   const bool isPng = name.ends_with(".png"), isSvg = name.ends_with(".svg");
   const int side = isPng ? 512 : isSvg ? 128 : 64;
-  const MaskGrid grid = sampleMask(problem.formula, problem.bindings(), dims.M, dims.N, options.batch, options.head, side, side);
+  const MaskGrid grid = problem.call.blockMask
+                            ? gridOf(*problem.call.blockMask, options.batch, options.head, side, side)
+                            : sampleMask(problem.formula, problem.bindings(), dims.M, dims.N, options.batch, options.head, side, side);
   if (isPng)
     return sink.put(rowOf("mask"), drawPng(grid, std::max(1, 512 / std::max(grid.cols, 1))));
   if (isSvg)
     return sink.put(rowOf("mask"), drawSvg(grid));
+  if (problem.call.blockMask)
+    return sink.put(rowOf("mask"), fmt::format("batch {}, head {}: {}\n{}", options.batch, options.head, describe(*problem.call.blockMask),
+                                               drawTerminal(grid)));
   return sink.put(rowOf("mask"), fmt::format("mask_mod of batch {}, head {}: {} query rows downwards, {} keys to the right\n{}",
                                              options.batch, options.head, dims.M, dims.N, drawTerminal(grid)));
 }

@@ -151,6 +151,8 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
     text += fmt::format("from the disk cache in {:.2f} ms\n", ms(first.loadNs));
   else
     text += fmt::format("{}\n", name(first.source));
+  if (problem.call.blockMask)
+    text += fmt::format("blocks    {}\n", describe(*problem.call.blockMask));
   if (first.plan.hostPlan)
     text += fmt::format("plan      {} of {} blocks visible, {} of them full, in {:.2f} ms\n", first.plan.visibleBlocks,
                         first.plan.totalBlocks, first.plan.fullBlocks, ms(first.planNs));
@@ -191,6 +193,8 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
   if (options.json) {
     nlohmann::json json{{"problem", toJson(problem)},     {"call", toJson(*first)}, {"visiblePairs", pairs},
                         {"medianRunMs", medianNs * 1e-6}, {"gflops", gflops},       {"peakGflops", peak}};
+    if (problem.call.blockMask)
+      json["blockMask"] = toJson(*problem.call.blockMask);
     if (runner.engine)
       json["counters"] = toJson(runner.engine->counters());
     if (check)

@@ -32,12 +32,16 @@ if(ATTNJIT_LINK STREQUAL "dylib")
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
   install(FILES ${PROJECT_BINARY_DIR}/attnjitConfig.cmake ${PROJECT_BINARY_DIR}/attnjitConfigVersion.cmake DESTINATION ${ATTNJIT_PACKAGE_DIR})
 else()
-  # The bundle: tools, the compiler with LLVM inside, and every library but glibc's own, so that it runs wherever glibc 2.36 does.
+  # The bundle: tools, the compiler with LLVM inside, fmt (which Debian has no archive of) and g++'s own libraries. The rest is glibc's, so it runs
+  # wherever glibc 2.36 does.
   set_target_properties(attnjit-compiler ${ATTNJIT_TOOLS} PROPERTIES INSTALL_RPATH_USE_LINK_PATH OFF)
-  install(TARGETS attnjit-compiler RUNTIME_DEPENDENCY_SET bundle LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(RUNTIME_DEPENDENCY_SET bundle
-    PRE_EXCLUDE_REGEXES "^(libc|libm|libdl|libpthread|librt)\\.so" "^ld-linux"
-    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS attnjit-compiler LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(IMPORTED_RUNTIME_ARTIFACTS fmt::fmt LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  foreach(LIBRARY libstdc++.so.6 libgcc_s.so.1)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=${LIBRARY} OUTPUT_VARIABLE FILE OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+    get_filename_component(FILE ${FILE} REALPATH)
+    install(FILES ${FILE} DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME ${LIBRARY})
+  endforeach()
 endif()
 
 foreach(FILE LICENSE README.md)

@@ -103,6 +103,36 @@ MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings
   return grid;
 }
 
+MaskGrid gridOf(const BlockMask &mask, std::int64_t b, std::int64_t h, int maxRows, int maxCols) {
+  MaskGrid grid;
+  const Result<BlockMask> slice = mask.slice(IndexRange::one(b), IndexRange::one(h));
+  const Result<BlockTensors> lists = slice ? slice->tensors(false) : Result<BlockTensors>(slice.error());
+  if (!lists)
+    return grid;
+  grid.rows = static_cast<int>(std::min<std::int64_t>(mask.rows(), maxRows));
+  grid.cols = static_cast<int>(std::min<std::int64_t>(mask.cols(), maxCols));
+  grid.visible.assign(static_cast<std::size_t>(grid.rows) * grid.cols, 0);
+  const auto patchOf = [](std::int64_t index, std::int64_t count, int patches) {
+    return static_cast<int>(((index + 1) * patches - 1) / count);
+  };
+  std::vector<float> blocks(grid.visible.size());
+  for (std::int64_t row = 0; row < mask.rows(); ++row)
+    for (std::int64_t col = 0; col < mask.cols(); ++col)
+      blocks[static_cast<std::size_t>(patchOf(row, mask.rows(), grid.rows)) * grid.cols + patchOf(col, mask.cols(), grid.cols)] += 1;
+  const auto add = [&](const IndexTensor &counts, const IndexTensor &indices, float weight) {
+    for (std::int64_t row = 0; row < mask.rows(); ++row)
+      for (std::int64_t i = 0; i < counts.data[row]; ++i)
+        grid.visible[static_cast<std::size_t>(patchOf(row, mask.rows(), grid.rows)) * grid.cols +
+                     patchOf(indices.data[row * mask.cols() + i], mask.cols(), grid.cols)] += weight;
+  };
+  add(lists->kvNumBlocks, lists->kvIndices, 0.5f);
+  if (lists->fullKvIndices)
+    add(*lists->fullKvNumBlocks, *lists->fullKvIndices, 1);
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    grid.visible[i] /= blocks[i];
+  return grid;
+}
+
 std::string drawTerminal(const MaskGrid &grid) {
   std::string bar;
   for (int col = 0; col < grid.cols; ++col)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "Expr/Interp.h"
+#include "attnjit/BlockMask.h"
 
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct MaskGrid {
 /// Samples mask_mod for one batch and head on at most maxRows x maxCols patches (each of at least one pair).
 MaskGrid sampleMask(const expr::Formula &formula, const expr::Bindings &bindings, std::int64_t M, std::int64_t N, std::int64_t b,
                     std::int64_t h, int maxRows, int maxCols);
+
+/// The blocks of one batch and head, or patches of blocks if there are more: 1 for a full block, 0.5 for a partial one.
+MaskGrid gridOf(const BlockMask &mask, std::int64_t b, std::int64_t h, int maxRows, int maxCols);
 
 /// Two patches per character, one above the other; partly visible ones in shades.
 std::string drawTerminal(const MaskGrid &grid);

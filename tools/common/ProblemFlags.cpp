@@ -282,6 +282,9 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--q", options.qFile, "read q [B,Hq,M,D] from a .npy file (its dtype replaces --dtype)")->group(problem);
   app.add_option("--k", options.kFile, "read k [B or 1,Hkv,N,D]")->group(problem);
   app.add_option("--v", options.vFile, "read v [B or 1,Hkv,N,Dv]")->group(problem);
+  app.add_option("--block-mask", options.blockMask,
+                 "QUERIESxKEYS, e.g. 128x128: make a block mask of --mask-mod in such blocks first and hand it to the call")
+      ->group(problem);
   app.add_option("--scale", options.scale, "factor of the dot products (default 1/sqrt(D))")->group(problem);
 
   const std::string choice = "Pipeline";
@@ -418,6 +421,9 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
     problem.call.backends = *backends;
   }
   bindCaptures(problem);
+  if (!options.blockMask.empty())
+    if (Result<void> added = addBlockMask(options.blockMask, problem); !added)
+      return added.error();
   return problem;
 }
 

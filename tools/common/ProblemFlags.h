@@ -30,6 +30,7 @@ struct ProblemOptions {
   std::string layout = "bhmd", placement = "heap", values = "random";
   std::vector<std::string> plants;
   std::int64_t tileRows = 0, tileCols = 0;
+  std::string blockMask; ///< "128" or "128x64": blocks of queries x keys
   int threads = 0;
   bool wantsLse = false, wantsMax = false;
 };
@@ -71,6 +72,9 @@ struct LoadedProblem {
   std::vector<ScalarArg> boundScalars;
   expr::Bindings bindings() const { return {boundTensors, boundScalars}; }
 };
+
+/// Makes the block mask that --block-mask asks for from the problem's mask_mod and captures, and gives it to the call.
+Result<void> addBlockMask(std::string_view blocks, LoadedProblem &problem);
 
 /// Parses, reads, generates. With `withData` false q, k, v and out have shapes but no memory (enough to compile and to explain).
 Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData = true);

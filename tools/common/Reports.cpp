@@ -41,6 +41,29 @@ json toJson(const LoadedProblem &problem) {
           {"formula", problem.mod.canonicalText()}};
 }
 
+std::string describe(const BlockMask &mask) {
+  const BlockMaskReport &report = mask.report();
+  const double share = report.blocks > 0 ? 100.0 * static_cast<double>(report.byAnalysis) / static_cast<double>(report.blocks) : 100;
+  return fmt::format("{} x {} of {} x {}, {:.1f} % skipped; {:.2f} % decided by analysis, {} pairs evaluated, in {:.2f} ms", mask.rows(),
+                     mask.cols(), mask.blockQ(), mask.blockKv(), mask.sparsity(), share, report.pairsEvaluated,
+                     milliseconds(report.timeNs));
+}
+
+json toJson(const BlockMask &mask) {
+  const BlockMaskReport &report = mask.report();
+  return {{"shape", mask.shape()},
+          {"block", {mask.blockQ(), mask.blockKv()}},
+          {"sparsity", mask.sparsity()},
+          {"bytes", mask.bytes()},
+          {"blocks", report.blocks},
+          {"byAnalysis", report.byAnalysis},
+          {"bySamples", report.bySamples},
+          {"byEvaluation", report.byEvaluation},
+          {"pairsEvaluated", report.pairsEvaluated},
+          {"valuesTabulated", report.valuesTabulated},
+          {"ms", milliseconds(report.timeNs)}};
+}
+
 json toJson(const ForwardReport &report) {
   return {{"backend", name(report.backend)},
           {"pipeline", report.pipeline},

@@ -16,6 +16,9 @@ inline int exitStatus(const Error &error) { return error.isUserError() ? 1 : 2; 
 int fail(std::string_view tool, const Error &error);
 
 nlohmann::json toJson(const LoadedProblem &problem);
+/// One line: size, share that is skipped, how it was decided.
+std::string describe(const BlockMask &mask);
+nlohmann::json toJson(const BlockMask &mask);
 nlohmann::json toJson(const ForwardReport &report);
 nlohmann::json toJson(const EngineCounters &counters);
 nlohmann::json toJson(const ExplainReport &report);

@@ -40,6 +40,11 @@ const std::vector<Row> &rows() {
       {"functions", "sm_80", DType::BF16, 32, 32,
        "score + log(1.0 + abs(score)) * 0.5 - exp(-abs(score)) + sqrt(abs(score)) + exp2(-abs(score)) + (kv_idx % 7) * 0.01"
        " + (q_idx // 3 - kv_idx // 5) % 4", "", {}},
+      {"trigonometry", "sm_80", DType::BF16, 32, 32,
+       "sin(score * 30) + cos(score * 1e7) + 0.1 * atan2(score, 0.5 - score) + tanh(score) + 0.1 * erf(score)", "", {}},
+      {"powers", "sm_80", DType::BF16, 32, 32,
+       "pow(abs(score), 1.5) + 0.1 * erfc(score) + log1p(abs(score)) + 0.1 * sinh(score) + asinh(score) + fmod(score, 0.3)"
+       " + score % 0.7 + (score // 0.25) * 0.125", "", {}},
       {"bias-checked", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx, kv_idx]", kCausal, {{"bias", DType::BF16, 2}}, true, true},
       // Row q_idx + 1 of the last query does not exist: reported at a position, clamped in memory (A10).
       {"out-of-range", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx + edge]", "flag[kv_idx + edge] | (kv_idx <= q_idx)",

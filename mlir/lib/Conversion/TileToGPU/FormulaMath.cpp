@@ -1,6 +1,7 @@
 #include "FormulaMath.h"
 
 #include "Fragments.h"
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 
 #include <cmath>
@@ -9,38 +10,16 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-//===------------------------------------------------------------------------------------------------------------------===//
-// What has no inline form
-//===------------------------------------------------------------------------------------------------------------------===//
-
-/// The math ops that the shared emitters or the recipes below expand inline in f32; the others are calls on the CPU.
-static bool isInline(Operation &op) {
-  return isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp, math::IPowIOp,
-             math::IsFiniteOp, math::IsInfOp, math::IsNaNOp, math::LogOp, math::Log2Op, math::RoundEvenOp, math::RsqrtOp, math::SqrtOp,
-             math::TanhOp, math::TruncOp>(op);
-}
-
+/// The user's name of an op that the shared emitters have no inline form for.
 static std::optional<std::string> missingFunction(Operation &op) {
-  auto isFloat = [&] { return isa<FloatType>(op.getOperand(0).getType()); };
-  if (auto pointwise = dyn_cast<attn::PointwiseOp>(op)) {
-    switch (pointwise.getKind()) {
-    case attn::PointwiseKind::Rem:
-    case attn::PointwiseKind::FloorMod:
-    case attn::PointwiseKind::Pow:
-    case attn::PointwiseKind::Hypot:
-      if (isFloat())
-        return stringifyPointwiseKind(pointwise.getKind()).str() + " of floats";
-      return std::nullopt;
-    default:
-      return std::nullopt;
-    }
-  }
-  if (isa<attn::LoadOp>(op))
-    return std::nullopt;
-  if (isa<math::MathDialect>(op.getDialect()))
-    return isInline(op) ? std::nullopt : std::optional(op.getName().stripDialect().str());
-  if (isa<arith::RemFOp, arith::CeilDivUIOp>(op))
-    return op.getName().stripDialect().str();
+  auto pointwise = dyn_cast<attn::PointwiseOp>(op);
+  std::string name = pointwise ? stringifyPointwiseKind(pointwise.getKind()).str() : op.getName().stripDialect().str();
+  if (!isa<attn::LoadOp>(op) && !isEmittable(op))
+    return name;
+  // f64 goes through the function table of the CPU.
+  bool isFunction = pointwise || isa<math::MathDialect>(op.getDialect()) || isa<arith::RemFOp>(op);
+  if (isFunction && llvm::any_of(op.getOperandTypes(), [](Type type) { return type.isF64(); }))
+    return name + " in f64";
   return std::nullopt;
 }
 

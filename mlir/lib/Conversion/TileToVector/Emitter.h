@@ -173,6 +173,18 @@ struct Emitter {
   void loop(int64_t begin, int64_t end, int64_t step, llvm::function_ref<void(Value i)> body) const {
     loop(index(begin), index(end), index(step), body);
   }
+  /// while (condition(values)) values = body(values).
+  Values loopWhile(mlir::ValueRange initial, llvm::function_ref<Value(mlir::ValueRange)> condition,
+                   llvm::function_ref<Values(mlir::ValueRange)> body) const {
+    auto op = make<mlir::scf::WhileOp>(mlir::TypeRange(initial), initial);
+    mlir::OpBuilder::InsertionGuard guard(builder);
+    llvm::SmallVector<mlir::Location> locations(initial.size(), loc);
+    mlir::Block *before = builder.createBlock(&op.getBefore(), {}, mlir::TypeRange(initial), locations);
+    make<mlir::scf::ConditionOp>(condition(before->getArguments()), before->getArguments());
+    mlir::Block *after = builder.createBlock(&op.getAfter(), {}, mlir::TypeRange(initial), locations);
+    make<mlir::scf::YieldOp>(body(after->getArguments()));
+    return Values(op.getResults());
+  }
   void ifThen(Value condition, llvm::function_ref<void()> then) const {
     auto op = make<mlir::scf::IfOp>(condition, /*withElseRegion=*/false);
     mlir::OpBuilder::InsertionGuard guard(builder);

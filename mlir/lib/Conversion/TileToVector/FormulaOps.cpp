@@ -1,8 +1,10 @@
-#include "FormulaOps.h"
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
 
+#include "MathRecipes.h"
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "attnjit/KernelAbi.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 
@@ -19,24 +21,56 @@ namespace {
 struct Division {
   Value quotient;  ///< toward zero; 0 for a divisor of 0
   Value remainder; ///< dividend - quotient * divisor, sign of the dividend
-  Value byZero;
+  Value byZero;    ///< null: never
+  /// `value`, but 0 for a divisor of 0.
+  Value orZero(const Emitter &emit, Value value) const {
+    return byZero ? emit.select(byZero, emit.constInt(value.getType(), 0), value) : value;
+  }
 };
 } // namespace
 
-/// a / b for a divisor that is neither 0 nor -1.
+/// The value of a constant scalar or splat.
+static std::optional<int64_t> constantOf(Value value) {
+  APInt constant;
+  if (!matchPattern(value, m_ConstantInt(&constant)))
+    return std::nullopt;
+  return constant.getSExtValue();
+}
+
+/// Vectors of i32, by f64: the reciprocal is made a little too large, so that where the quotient is an integer n the product is at least n;
+/// it stays below n + 1 where it is not, as quotients of 32 bits keep at least 2^-32 of themselves away from the next integer. A reciprocal
+/// of what all rounds of a loop share is computed before the loop.
+static Value divideByReciprocal(const Emitter &emit, Value a, Value b) {
+  Type type = a.getType(), wide = likeShape(type, emit.f64());
+  Value reciprocal = emit.divF(emit.constFloat(wide, 1.0), emit.make<arith::SIToFPOp>(wide, b));
+  reciprocal = emit.mulF(reciprocal, emit.constFloat(wide, 1 + 0x1p-51));
+  return emit.make<arith::FPToSIOp>(type, emit.mulF(emit.make<arith::SIToFPOp>(wide, a), reciprocal));
+}
+
+/// a / b for a divisor that is neither 0 nor -1. x86 has no vector division of integers.
 static Value divideSafely(const Emitter &emit, Value a, Value b) {
   Type type = a.getType();
-  if (!isVector(a) || !elementTypeOf(type).isInteger(32))
+  if (!isVector(a))
     return emit.make<arith::DivSIOp>(a, b);
-  // x86 has no vector division of integers. An i32 quotient is exact in f64: neighbouring quotients differ by more than 2^-52.
-  Type wide = likeShape(type, emit.f64());
-  Value quotient = emit.divF(emit.make<arith::SIToFPOp>(wide, a), emit.make<arith::SIToFPOp>(wide, b));
-  return emit.make<arith::FPToSIOp>(type, quotient);
+  if (elementTypeOf(type).isInteger(32))
+    return constantOf(b) ? Value(emit.make<arith::DivSIOp>(a, b))
+                         : divideByReciprocal(emit, a, b); // LLVM multiplies by a constant's inverse
+  // i64 seldom holds more than i32 could; lanes that do are divided one by one.
+  Value narrowA = emit.toInt(emit.i32(), a), narrowB = emit.toInt(emit.i32(), b);
+  auto isWide = [&](Value value, Value narrow) { return emit.cmp(CmpI::ne, value, emit.toInt(emit.i64(), narrow)); };
+  Value anyWide = emit.any(emit.bitOr(isWide(a, narrowA), isWide(b, narrowB)));
+  return emit.ifElse(
+      SmallVector<Type>{type}, anyWide, [&]() -> Emitter::Values { return {emit.make<arith::DivSIOp>(a, b)}; },
+      [&]() -> Emitter::Values { return {emit.toInt(emit.i64(), divideByReciprocal(emit, narrowA, narrowB))}; })[0];
 }
 
 static Division divide(const Emitter &emit, Value a, Value b) {
   Type type = a.getType();
   Value zero = emit.constInt(type, 0);
+  if (std::optional<int64_t> divisor = constantOf(b); divisor && *divisor != 0 && *divisor != -1) {
+    Value quotient = divideSafely(emit, a, b);
+    return {quotient, emit.sub(a, emit.mul(quotient, b)), nullptr};
+  }
   Value byZero = emit.cmp(CmpI::eq, b, zero), byMinusOne = emit.cmp(CmpI::eq, b, emit.constInt(type, -1));
   Value safe = emit.select(emit.bitOr(byZero, byMinusOne), emit.constInt(type, 1), b);
   Value quotient = divideSafely(emit, a, safe);
@@ -51,21 +85,33 @@ static Value floorsDown(const Emitter &emit, Value remainder, Value divisor) {
   return emit.bitAnd(emit.cmp(CmpI::ne, remainder, zero), emit.cmp(CmpI::slt, emit.bitXor(remainder, divisor), zero));
 }
 
+/// log2 of a constant power of two.
+static std::optional<int64_t> log2OfConstant(Value b) {
+  std::optional<int64_t> constant = constantOf(b);
+  if (!constant || *constant <= 0 || !llvm::isPowerOf2_64(*constant))
+    return std::nullopt;
+  return llvm::Log2_64(*constant);
+}
+
 static Value emitIntFloorDiv(const Emitter &emit, Value a, Value b) {
+  if (std::optional<int64_t> log2 = log2OfConstant(b))
+    return emit.shrS(a, *log2);
   Division d = divide(emit, a, b);
   Value floor = emit.select(floorsDown(emit, d.remainder, b), emit.sub(d.quotient, 1), d.quotient);
-  return emit.select(d.byZero, emit.constInt(a.getType(), 0), floor);
+  return d.orZero(emit, floor);
 }
 
 static Value emitIntFloorMod(const Emitter &emit, Value a, Value b) {
+  if (log2OfConstant(b))
+    return emit.bitAnd(a, emit.sub(b, 1));
   Division d = divide(emit, a, b);
   Value mod = emit.select(floorsDown(emit, d.remainder, b), emit.add(d.remainder, b), d.remainder);
-  return emit.select(d.byZero, emit.constInt(a.getType(), 0), mod);
+  return d.orZero(emit, mod);
 }
 
 static Value emitIntRem(const Emitter &emit, Value a, Value b) {
   Division d = divide(emit, a, b);
-  return emit.select(d.byZero, emit.constInt(a.getType(), 0), d.remainder);
+  return d.orZero(emit, d.remainder);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -75,11 +121,13 @@ static Value emitIntRem(const Emitter &emit, Value a, Value b) {
 Value emitIntPow(const Emitter &emit, Value a, Value b) {
   Type type = a.getType();
   Value zero = emit.constInt(type, 0), one = emit.constInt(type, 1), minusOne = emit.constInt(type, -1);
-  int64_t width = elementTypeOf(type).getIntOrFloatBitWidth();
-  Emitter::Values power =
-      emit.loop(emit.index(0), emit.index(width - 1), emit.index(1), {one, a, b}, [&](Value, ValueRange carried) -> Emitter::Values {
+  auto hasBits = [&](Value exponent) { return emit.any(emit.cmp(CmpI::ne, exponent, zero)); };
+  Emitter::Values power = emit.loopWhile(
+      {one, a, b}, [&](ValueRange carried) { return hasBits(carried[2]); },
+      [&](ValueRange carried) -> Emitter::Values {
         Value isOdd = emit.cmp(CmpI::ne, emit.bitAnd(carried[2], one), zero);
-        return {emit.select(isOdd, emit.mul(carried[0], carried[1]), carried[0]), emit.mul(carried[1], carried[1]), emit.shrU(carried[2], 1)};
+        return {emit.select(isOdd, emit.mul(carried[0], carried[1]), carried[0]), emit.mul(carried[1], carried[1]),
+                emit.shrU(carried[2], 1)};
       });
   Value isUnit = emit.bitOr(emit.cmp(CmpI::eq, a, one), emit.cmp(CmpI::eq, a, minusOne));
   Value isNegative = emit.cmp(CmpI::slt, b, zero);
@@ -100,8 +148,8 @@ static Value emitSign(const Emitter &emit, Value a) {
   Type type = a.getType();
   if (isa<FloatType>(elementTypeOf(type))) {
     Value zero = emit.constFloat(type, 0.0);
-    Value orSelf = emit.select(emit.cmp(CmpF::OLT, a, zero), emit.constFloat(type, -1.0), a); // NaN and 0 stay
-    return emit.select(emit.cmp(CmpF::OGT, a, zero), emit.constFloat(type, 1.0), orSelf);
+    Value orZero = emit.select(emit.cmp(CmpF::OLT, a, zero), emit.constFloat(type, -1.0), zero); // of NaN too
+    return emit.select(emit.cmp(CmpF::OGT, a, zero), emit.constFloat(type, 1.0), orZero);
   }
   return emit.minS(emit.maxS(a, emit.constInt(type, -1)), emit.constInt(type, 1));
 }
@@ -123,12 +171,16 @@ static Value emitToInt(const Emitter &emit, Value a, Type element) {
 // Floats
 //===------------------------------------------------------------------------------------------------------------------===//
 
-static Value callBinary(const Emitter &emit, AbiAccess &abi, uint64_t f32Offset, uint64_t f64Offset, Value a, Value b) {
-  return emitFunctionCall(emit.builder, emit.loc, abi, elementTypeOf(a.getType()).isF64() ? f64Offset : f32Offset, {a, b});
+/// A function of two floats: inline in f32, through the function table in f64.
+static Value emitBinary(const Emitter &emit, AbiAccess &abi, Value (*recipe)(const Emitter &, Value, Value), uint64_t f64Offset, Value a,
+                        Value b) {
+  if (elementTypeOf(a.getType()).isF64())
+    return emitFunctionCall(emit.builder, emit.loc, abi, f64Offset, {a, b});
+  return recipe(emit, a, b);
 }
 
 static Value emitFmod(const Emitter &emit, AbiAccess &abi, Value a, Value b) {
-  return callBinary(emit, abi, offsetof(FunctionTable, fmodF32), offsetof(FunctionTable, fmodF64), a, b);
+  return emitBinary(emit, abi, emitFmodSingle, offsetof(FunctionTable, fmodF64), a, b);
 }
 
 /// The exact remainder with the divisor's sign.
@@ -139,8 +191,16 @@ static Value emitFloatFloorMod(const Emitter &emit, AbiAccess &abi, Value a, Val
   return emit.select(adjust, emit.addF(rem, b), rem);
 }
 
-static Value emitFloatFloor(const Emitter &emit, Value a) {
-  return emit.make<LLVM::FFloorOp>(a.getType(), a, LLVM::FastmathFlagsAttr());
+/// The exact floor, where a / b may round up to an integer: then the remainder is of the wrong sign.
+static Value emitFloatFloorDiv(const Emitter &emit, Value a, Value b) {
+  Type type = a.getType();
+  Value quotient = emit.make<LLVM::FFloorOp>(type, emit.divF(a, b), LLVM::FastmathFlagsAttr());
+  Value remainder = emit.fma(emit.negF(quotient), b, a), zero = emit.constFloat(type, 0.0);
+  auto have = [&](CmpF ofRemainder, CmpF ofDivisor) {
+    return emit.bitAnd(emit.cmp(ofRemainder, remainder, zero), emit.cmp(ofDivisor, b, zero));
+  };
+  Value isTooHigh = emit.bitOr(have(CmpF::OLT, CmpF::OGT), have(CmpF::OGT, CmpF::OLT));
+  return emit.select(isTooHigh, emit.subF(quotient, emit.constFloat(type, 1.0)), quotient);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -151,23 +211,32 @@ static Value emitPointwise(const Emitter &emit, AbiAccess &abi, attn::PointwiseO
   Value a = operands[0], b = operands.size() > 1 ? operands[1] : Value();
   bool isFloat = isa<FloatType>(elementTypeOf(a.getType()));
   switch (op.getKind()) {
-  case attn::PointwiseKind::FloorDiv: return isFloat ? emitFloatFloor(emit, emit.divF(a, b)) : emitIntFloorDiv(emit, a, b);
-  case attn::PointwiseKind::FloorMod: return isFloat ? emitFloatFloorMod(emit, abi, a, b) : emitIntFloorMod(emit, a, b);
-  case attn::PointwiseKind::Rem: return isFloat ? emitFmod(emit, abi, a, b) : emitIntRem(emit, a, b);
+  case attn::PointwiseKind::FloorDiv:
+    return isFloat ? emitFloatFloorDiv(emit, a, b) : emitIntFloorDiv(emit, a, b);
+  case attn::PointwiseKind::FloorMod:
+    return isFloat ? emitFloatFloorMod(emit, abi, a, b) : emitIntFloorMod(emit, a, b);
+  case attn::PointwiseKind::Rem:
+    return isFloat ? emitFmod(emit, abi, a, b) : emitIntRem(emit, a, b);
   case attn::PointwiseKind::Pow:
     if (isFloat)
-      return callBinary(emit, abi, offsetof(FunctionTable, powF32), offsetof(FunctionTable, powF64), a, b);
+      return emitBinary(emit, abi, emitPow, offsetof(FunctionTable, powF64), a, b);
     return emitIntPow(emit, a, b);
-  case attn::PointwiseKind::Sign: return emitSign(emit, a);
-  case attn::PointwiseKind::Shl: return emitShift(emit, a, b, /*left=*/true);
-  case attn::PointwiseKind::Shr: return emitShift(emit, a, b, /*left=*/false);
-  case attn::PointwiseKind::Hypot: return callBinary(emit, abi, offsetof(FunctionTable, hypotF32), offsetof(FunctionTable, hypotF64), a, b);
-  case attn::PointwiseKind::ToInt: return emitToInt(emit, a, op.getResult().getType());
+  case attn::PointwiseKind::Sign:
+    return emitSign(emit, a);
+  case attn::PointwiseKind::Shl:
+    return emitShift(emit, a, b, /*left=*/true);
+  case attn::PointwiseKind::Shr:
+    return emitShift(emit, a, b, /*left=*/false);
+  case attn::PointwiseKind::Hypot:
+    return emitBinary(emit, abi, emitHypot, offsetof(FunctionTable, hypotF64), a, b);
+  case attn::PointwiseKind::ToInt:
+    return emitToInt(emit, a, op.getResult().getType());
   }
   llvm_unreachable("all kinds are listed");
 }
 
-SmallVector<Value> emitFormulaOp(const Emitter &emit, AbiAccess &abi, Operation &op, ArrayRef<Value> operands) {
+SmallVector<Value> emitFormulaOp(OpBuilder &builder, Location loc, AbiAccess &abi, Operation &op, ArrayRef<Value> operands) {
+  Emitter emit(builder, loc);
   if (auto pointwise = dyn_cast<attn::PointwiseOp>(op))
     return {emitPointwise(emit, abi, pointwise, operands)};
   if (isa<math::MathDialect>(op.getDialect()))

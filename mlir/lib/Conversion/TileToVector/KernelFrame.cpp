@@ -1,7 +1,7 @@
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 
 #include "Emitter.h"
-#include "FormulaOps.h"
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
 #include "attnjit/KernelAbi.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -154,7 +154,7 @@ std::pair<Value, Value> emitClassify(OpBuilder &builder, Location loc, const Til
     mapping.map(block.getArgument(position++), abi.scalar(scalar.index, scalar.type));
   for (Operation &op : block.without_terminator()) {
     SmallVector<Value> operands = llvm::map_to_vector(op.getOperands(), [&](Value operand) { return mapping.lookup(operand); });
-    mapping.map(op.getResults(), emitFormulaOp(emit, abi, op, operands));
+    mapping.map(op.getResults(), emitFormulaOp(builder, emit.loc, abi, op, operands));
   }
   Operation *yield = block.getTerminator();
   return {mapping.lookup(yield->getOperand(0)), mapping.lookup(yield->getOperand(1))};

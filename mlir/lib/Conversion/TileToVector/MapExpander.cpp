@@ -1,7 +1,7 @@
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 
 #include "Elements.h"
-#include "FormulaOps.h"
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 
 using namespace mlir;
@@ -154,7 +154,7 @@ void MapExpander::emitLevel(Level level) {
       define(level, op.getResult(0), emitLoad(level, op, operands));
       continue;
     }
-    SmallVector<Value> results = emitFormulaOp(emit, abi, op, operands);
+    SmallVector<Value> results = emitFormulaOp(builder, emit.loc, abi, op, operands);
     for (auto [bodyResult, result] : llvm::zip_equal(op.getResults(), results))
       define(level, bodyResult, result);
   }

@@ -1,0 +1,65 @@
+// Evaluates a Function at many positions at once: the same meaning as Interp, an order of magnitude faster.
+//
+// The lanes run along one of the two sequence axes. A node that depends on that axis is computed for all lanes in one loop per op; all
+// others are computed once and copied to the lanes, anew only when what they depend on changes. Worked example, lanes along kv of
+// `docs[q_idx] == docs[kv_idx]`: docs[q_idx] is loaded once per query, docs[kv_idx] and the comparison run over the lanes.
+#pragma once
+
+#include "Expr/Interp.h"
+
+#include <array>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace attnjit::expr {
+
+class LaneInterp {
+public:
+  static constexpr int kLanes = 128;
+
+  /// Computes `roots` of `function` and what they need. `axis` is Param::Q or Param::Kv. `function` and what `bindings` refers to must
+  /// outlive this. A score counts as 0. One thread at a time.
+  LaneInterp(const Function &function, const Bindings &bindings, std::span<const ValueId> roots, Param axis);
+
+  /// Lane i of [0, count), count <= kLanes, is `first` with its axis coordinate advanced by i * step. True when a captured index left its
+  /// tensor in some lane; such a load reads as in Interp::evaluate.
+  bool run(const Position &first, std::int64_t step, int count);
+
+  /// The lanes of a root after run(): Ints and Bools, or Floats.
+  const std::int64_t *ints(ValueId root) const { return lanesOf(root).i; }
+  const double *floats(ValueId root) const { return lanesOf(root).f; }
+
+private:
+  union alignas(64) Lanes {
+    std::int64_t i[kLanes];
+    double f[kLanes];
+  };
+  /// When a node has to be computed anew: never, for a new (b, h), for a new place on the other axis, for every run.
+  enum Stage { Uniform, PerHead, PerOther, PerLane, StageCount };
+  struct Step {
+    const Node *node;
+    ValueId id;
+    Kind operandKind;
+    bool spread; ///< not of the lanes, but read by one that is
+  };
+
+  const Lanes &lanesOf(ValueId id) const { return lanes[slots[id]]; }
+  void runScalars(Stage stage, const Position &at);
+  bool loadLanes(const Step &step, int count);
+  void applyLanes(const Step &step, int count);
+
+  const Function &function;
+  Bindings bindings;
+  Param axis;
+  std::vector<Step> steps[StageCount];
+  std::vector<bool> isLane;
+  std::vector<Value> scalars; ///< of nodes that are not of the lanes
+  std::vector<int> slots;     ///< place in `lanes`, -1 for none
+  std::unique_ptr<Lanes[]> lanes;
+  bool stageOutOfRange[StageCount] = {};
+  Position last;
+  bool hasLast = false;
+};
+
+} // namespace attnjit::expr

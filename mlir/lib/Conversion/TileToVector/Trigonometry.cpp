@@ -1,0 +1,228 @@
+// Circular functions and their inverses.
+#include "MathCoefficients.h"
+#include "MathRecipes.h"
+
+#include <numbers>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+using CmpI = Emitter::CmpI;
+using CmpF = Emitter::CmpF;
+using namespace coefficients;
+
+namespace {
+/// x = quadrant * pi/2 + r with |r| <= pi/4 (a hair more), r good to about an ulp; of `quadrant` (i32) only the low two bits mean anything.
+struct Angle {
+  Value r, quadrant;
+};
+
+/// Up to here three products make r good; beyond, see reduceHuge.
+constexpr double kLargestSimpleAngle = 0x1p17;
+
+// pi/2 and pi as sums of floats, all positive: their products with 0 then leave -0 what it is.
+constexpr double kHalfPi[] = {0x1.921fb4p+0, 0x1.4442d0p-24, 0x1.846988p-48};
+constexpr double kPi[] = {2 * kHalfPi[0], 2 * kHalfPi[1]};
+} // namespace
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Reduction of the argument
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// Cody and Waite: n products with parts of pi/2, the first of which is exact: x - n pi/2 is a multiple of an ulp of pi/2, or x small.
+static Angle reduceSimple(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  Value rounder = emit.constFloat(type, Format::of(emit, emit.f32()).rounder);
+  Value rounded = emit.fma(x, emit.constFloat(type, std::numbers::inv_pi * 2), rounder), n = emit.subF(rounded, rounder);
+  Value r = x;
+  for (double part : kHalfPi)
+    r = emit.fma(n, emit.constFloat(type, -part), r);
+  return {r, emit.bitcast(emit.i32(), rounded)};
+}
+
+/// Payne and Hanek ("Radian reduction for trigonometric functions", 1983), for |x| from 2^17 on: of x * 2/pi only the bits from 2^1 down to
+/// 2^-62 matter, which 96 bits of 2/pi make, chosen by the exponent of x. All arithmetic is modulo 2^64 in units of 2^-62 quadrants.
+static Angle reduceHuge(const Emitter &emit, Value x) {
+  Type type = x.getType(), intType = likeShape(type, emit.i32()), longType = likeShape(type, emit.i64());
+  auto number = [&](int64_t value) { return emit.constInt(intType, value); };
+  auto widen = [&](Value value) -> Value { return emit.make<arith::ExtUIOp>(longType, value); };
+  Value bits = emit.bitcast(emit.i32(), x);
+  Value significand = emit.bitOr(emit.bitAnd(bits, number(0x7fffff)), number(0x800000));
+  // x = significand 2^(exponent - 150). Bit i of 2/pi (from 1) then weighs 2^(exponent - 88 - i) units: the window starts at i = exponent -
+  // 151, at bit exponent - 128 (from 0) of the table, which begins with 24 zeros.
+  Value start = emit.sub(emit.bitAnd(emit.shrS(bits, 23), number(0xff)), 128), shift = emit.bitAnd(start, number(31));
+  Value bySecond = emit.cmp(CmpI::ne, emit.bitAnd(start, number(64)), number(0)),
+        byFirst = emit.cmp(CmpI::ne, emit.bitAnd(start, number(32)), number(0));
+  Value words[5];
+  for (int i = 0; i < 5; ++i)
+    words[i] = emit.select(bySecond, number(int32_t(kTwoOverPi[i + 2])), number(int32_t(kTwoOverPi[i])));
+  for (int i = 0; i < 4; ++i)
+    words[i] = emit.select(byFirst, words[i + 1], words[i]);
+  Value product, wide = widen(significand);
+  for (int i = 0; i < 3; ++i) {
+    Value term = emit.mul(wide, widen(emit.make<LLVM::FshlOp>(intType, words[i], words[i + 1], shift)));
+    if (i == 0)
+      product = emit.shl(term, 32);
+    else
+      product = emit.add(product, i == 1 ? term : emit.shrU(term, 32));
+  }
+  // The nearest quadrant, and what is left, signed.
+  Value nearest = emit.add(product, emit.constInt(longType, int64_t(1) << 61));
+  Value quadrant = emit.toInt(emit.i32(), emit.shrU(nearest, 62));
+  Value left = emit.sub(emit.bitAnd(nearest, emit.constInt(longType, (int64_t(1) << 62) - 1)), int64_t(1) << 61);
+  // To f64 by 32-bit halves: few machines convert vectors of i64.
+  Type doubleType = likeShape(type, emit.f64());
+  auto toDouble = [&](Value half) -> Value { return emit.make<arith::SIToFPOp>(doubleType, half); };
+  Value high = toDouble(emit.toInt(emit.i32(), emit.shrS(left, 32))), low = toDouble(emit.shrU(emit.toInt(emit.i32(), left), 1));
+  Value angle =
+      emit.fma(high, emit.constFloat(doubleType, 0x1p-30 * M_PI_2), emit.mulF(low, emit.constFloat(doubleType, 0x1p-61 * M_PI_2)));
+  Value r = emit.make<arith::TruncFOp>(type, angle);
+
+  Value isNegative = emit.cmp(CmpI::slt, bits, number(0));
+  return {emit.select(isNegative, emit.negF(r), r), emit.select(isNegative, emit.sub(number(0), quadrant), quadrant)};
+}
+
+static Angle reduce(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  Angle simple = reduceSimple(emit, x); // infinities and NaN give NaN
+  Value size = absolute(emit, x);
+  Value isHuge = emit.bitAnd(emit.cmp(CmpF::OGT, size, emit.constFloat(type, kLargestSimpleAngle)),
+                             emit.cmp(CmpF::OLT, size, emit.constFloat(type, HUGE_VAL)));
+  Emitter::Values chosen = emit.ifElse(
+      SmallVector<Type>{type, simple.quadrant.getType()}, emit.any(isHuge),
+      [&]() -> Emitter::Values {
+        Angle huge = reduceHuge(emit, x);
+        return {emit.select(isHuge, huge.r, simple.r), emit.select(isHuge, huge.quadrant, simple.quadrant)};
+      },
+      [&]() -> Emitter::Values { return {simple.r, simple.quadrant}; });
+  return {chosen[0], chosen[1]};
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Circular functions
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// sin(r), as a product, so that -0 stays -0.
+static Value sineNearZero(const Emitter &emit, Value r) {
+  Value square = emit.mulF(r, r), one = emit.constFloat(r.getType(), 1.0);
+  return emit.mulF(r, emit.fma(square, horner(emit, square, kSin), one));
+}
+
+static Value cosineNearZero(const Emitter &emit, Value r) {
+  Type type = r.getType();
+  Value square = emit.mulF(r, r);
+  Value tail = emit.fma(square, horner(emit, square, kCos), emit.constFloat(type, -0.5));
+  return emit.fma(square, tail, emit.constFloat(type, 1.0));
+}
+
+static Value isOdd(const Emitter &emit, Value quadrant) {
+  Type type = quadrant.getType();
+  return emit.cmp(CmpI::ne, emit.bitAnd(quadrant, emit.constInt(type, 1)), emit.constInt(type, 0));
+}
+
+/// x, negated where bit 1 of `quadrant` is set.
+static Value negatedInLowerHalf(const Emitter &emit, Value x, Value quadrant) {
+  Value sign = emit.shl(emit.bitAnd(quadrant, emit.constInt(quadrant.getType(), 2)), 30);
+  return emit.bitcast(emit.f32(), emit.bitXor(emit.bitcast(emit.i32(), x), sign));
+}
+
+static Value sineOf(const Emitter &emit, const Angle &angle) {
+  Value value = emit.select(isOdd(emit, angle.quadrant), cosineNearZero(emit, angle.r), sineNearZero(emit, angle.r));
+  return negatedInLowerHalf(emit, value, angle.quadrant);
+}
+
+Value emitSin(const Emitter &emit, Value x) { return sineOf(emit, reduce(emit, x)); }
+
+Value emitCos(const Emitter &emit, Value x) {
+  Angle angle = reduce(emit, x);
+  angle.quadrant = emit.add(angle.quadrant, 1); // cos(x) = sin(x + pi/2)
+  return sineOf(emit, angle);
+}
+
+Value emitTan(const Emitter &emit, Value x) {
+  Angle angle = reduce(emit, x);
+  Value sine = sineNearZero(emit, angle.r), cosine = cosineNearZero(emit, angle.r);
+  Value odd = isOdd(emit, angle.quadrant); // there tan(x) = -cos(r) / sin(r)
+  return emit.divF(emit.select(odd, cosine, sine), emit.select(odd, emit.negF(sine), cosine));
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Their inverses
+//===------------------------------------------------------------------------------------------------------------------===//
+
+namespace {
+/// asin(a), or where a > 1/2 half of acos(a) = 2 asin(sqrt((1 - a) / 2)), for a = |x|.
+struct Arcsine {
+  Value isFar, value;
+};
+} // namespace
+
+static Arcsine arcsineOf(const Emitter &emit, Value a) {
+  Type type = a.getType();
+  Value half = emit.constFloat(type, 0.5);
+  Value isFar = emit.cmp(CmpF::OGT, a, half);
+  Value square = emit.select(isFar, emit.fma(a, emit.constFloat(type, -0.5), half), emit.mulF(a, a));
+  Value root = emit.select(isFar, squareRoot(emit, square), a); // NaN for a > 1
+  return {isFar, emit.fma(emit.mulF(root, square), horner(emit, square, kAsin), root)};
+}
+
+Value emitAsin(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  Arcsine arcsine = arcsineOf(emit, absolute(emit, x));
+  Value far = emit.fma(arcsine.value, emit.constFloat(type, -2.0), emit.constFloat(type, kHalfPi[1]));
+  far = emit.addF(far, emit.constFloat(type, kHalfPi[0]));
+  return withSignOf(emit, emit.select(arcsine.isFar, far, arcsine.value), x);
+}
+
+Value emitAcos(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  auto number = [&](double value) { return emit.constFloat(type, value); };
+  Arcsine arcsine = arcsineOf(emit, absolute(emit, x));
+  // Near 0: pi/2 - asin(x). Else 2 value, or pi - 2 value for a negative x.
+  Value isNegative = emit.cmp(CmpF::OLT, x, number(0.0));
+  Value twice = emit.addF(arcsine.value, arcsine.value);
+  Value term = emit.select(arcsine.isFar, withSignOf(emit, twice, x), withSignOf(emit, arcsine.value, emit.negF(x)));
+  Value far0 = emit.select(isNegative, number(kPi[0]), number(0.0)), far1 = emit.select(isNegative, number(kPi[1]), number(0.0));
+  Value base0 = emit.select(arcsine.isFar, far0, number(kHalfPi[0])), base1 = emit.select(arcsine.isFar, far1, number(kHalfPi[1]));
+  return emit.addF(base0, emit.addF(base1, term));
+}
+
+/// atan(t) for t from 0 to 1.
+static Value arctangentUpToOne(const Emitter &emit, Value t) {
+  Value square = emit.mulF(t, t);
+  return emit.fma(emit.mulF(t, square), horner(emit, square, kAtan), t);
+}
+
+/// base - x, where base (in two parts) is a multiple of pi/2.
+static Value subtractFrom(const Emitter &emit, const double (&base)[2], Value x) {
+  return emit.addF(emit.constFloat(x.getType(), base[0]), emit.subF(emit.constFloat(x.getType(), base[1]), x));
+}
+
+Value emitAtan(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  Value a = absolute(emit, x), one = emit.constFloat(type, 1.0);
+  Value isSteep = emit.cmp(CmpF::OGT, a, one);
+  Value angle = arctangentUpToOne(emit, emit.divF(emit.select(isSteep, one, a), emit.select(isSteep, a, one)));
+  angle = emit.select(isSteep, subtractFrom(emit, {kHalfPi[0], kHalfPi[1]}, angle), angle);
+  return withSignOf(emit, angle, x);
+}
+
+Value emitAtan2(const Emitter &emit, Value y, Value x) {
+  Type type = x.getType();
+  Value ax = absolute(emit, x), ay = absolute(emit, y), zero = emit.constFloat(type, 0.0);
+  Value isSteep = emit.cmp(CmpF::OGT, ay, ax);
+  Value smaller = emit.select(isSteep, ax, ay), larger = emit.select(isSteep, ay, ax); // a NaN is in one of them
+  Value quotient = emit.divF(smaller, larger);
+  // 0 / 0 counts as 0, inf / inf as 1.
+  Value isDiagonal = emit.cmp(CmpF::OEQ, smaller, larger), isZero = emit.cmp(CmpF::OEQ, larger, zero);
+  quotient = emit.select(isDiagonal, emit.select(isZero, zero, emit.constFloat(type, 1.0)), quotient);
+  Value angle = arctangentUpToOne(emit, quotient);
+  angle = emit.select(isSteep, subtractFrom(emit, {kHalfPi[0], kHalfPi[1]}, angle), angle);
+  Value bits = emit.bitcast(emit.i32(), x);
+  Value isLeft = emit.cmp(CmpI::slt, bits, emit.constInt(bits.getType(), 0)); // of -0 too
+  angle = emit.select(isLeft, subtractFrom(emit, kPi, angle), angle);
+  return withSignOf(emit, angle, y);
+}
+
+} // namespace attnjit::tile

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The bundle needs nothing of the machine but glibc: unpacks the archive, looks at what its programs ask the loader for, and runs one problem from it.
+# Usage: bundle.sh ARCHIVE.tar.xz
+set -euo pipefail
+archive=$(realpath "$1")
+limitBytes=$((30 * 1024 * 1024))
+size=$(stat -c %s "$archive")
+[ "$size" -le $limitBytes ] || { echo "$archive: $size bytes, at most $limitBytes are wanted" >&2; exit 1; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tar xJf "$archive" -C "$work" --strip-components=1
+for object in "$work"/bin/* "$work/lib/libattnjit-compiler.so"; do
+  # "name => path (address)": every path lies in the bundle, or is one of glibc's own.
+  foreign=$(ldd "$object" | awk -v root="$work/" '$2 == "=>" && index($3, root) != 1 && $1 !~ /^(libc|libm|libdl|libpthread|librt)\.so/ { print $0 }')
+  [ -z "$foreign" ] || { echo "$object needs what the bundle does not hold:"$'\n'"$foreign" >&2; exit 1; }
+done
+
+run() { env -i HOME="$work" "$work/bin/attnjit-run" "$@"; }
+run --shape Hq=4,Hkv=2,M=300,N=333,D=64 --score-mod "score + slope[h] * (kv_idx - q_idx)" --capture slope=alibi:4 --mask-mod "q_idx >= kv_idx" --check
+env -i HOME="$work" "$work/bin/attnjit-dump" --shape H=2,S=256,D=128 --dtype bf16 --mask-mod "q_idx >= kv_idx" --target sm_80 --emit ptx | grep '^\.target sm_80' >/dev/null
+echo "bundle of $size bytes: ok"
