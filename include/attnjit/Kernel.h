@@ -78,6 +78,8 @@ public:
 
   SDPBackend backend() const;
   const std::string &pipeline() const;
+  /// The formula that forward() computes, with its own numbers.
+  const Mod &mod() const;
   KernelSource source() const;
   /// Canonical formula and problem: what was compiled in. After compileFrom of an edited stage below attn it begins with "edited = STAGE".
   const std::string &problemText() const;

@@ -32,6 +32,14 @@ struct CaptureArgument {
   CaptureValue value;
 };
 
+/// The texts of a Mod. score_mod and mask_mod may be written out, or name functions of `module`: "sliding_window(256)".
+struct ModText {
+  std::string_view scoreMod = {};       ///< empty: the score untouched
+  std::string_view maskMod = {};        ///< empty: everything visible
+  std::string_view module = {};         ///< Python text: functions, factories, constants (docs/language.md)
+  std::string_view moduleName = "mods"; ///< what messages call it, e.g. its file
+};
+
 struct ModImpl;
 
 /// A score_mod and a mask_mod over one table of captures. A cheap value: copies share the parsed program, which never changes.
@@ -50,13 +58,17 @@ public:
   /// Errors: InvalidFormula with line, column, the user's own text, a caret and what would be accepted; InvalidArgument for an
   /// impossible `captures` entry (empty or repeated name, a rank above kMaxRank).
   static Result<Mod> parse(std::string_view scoreMod, std::string_view maskMod, std::vector<CaptureInfo> captures = {});
+  /// The same with a module of text behind both. A number written in an expression that names a mod (the 256 above) is an argument of the
+  /// kernel, as a captured number is: another one is another Mod, but no new compilation.
+  static Result<Mod> parse(const ModText &text, std::vector<CaptureInfo> captures = {});
 
   /// The inverse of canonicalText().
   static Result<Mod> parseCanonical(std::string_view text);
 
   /// The captures in the order in which positional arguments are matched.
   const std::vector<CaptureInfo> &captures() const;
-  /// Canonical text of the simplified formula; equal meaning of structure = equal text.
+  /// Canonical text of the simplified formula; equal meaning of structure = equal text, but for the values of numbers in mod-naming
+  /// expressions.
   const std::string &canonicalText() const;
   /// False when the mask is the constant True.
   bool hasMask() const;

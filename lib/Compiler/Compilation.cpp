@@ -374,12 +374,30 @@ Result<void> Compilation::readFormula() {
     for (std::size_t i = 0; i < listed.scalars.size(); i++)
       written->scalars[i].name = listed.scalars[i].name;
   }
+  // Names tell which scalars are literals and sizes; the values of literals stand in the header alone.
+  const auto restoreScalars = [&](expr::Formula &formula) -> Result<void> {
+    for (expr::ScalarDecl &scalar : formula.scalars) {
+      std::optional<expr::ScalarDecl> named = expr::ScalarDecl::named(scalar.name, scalar.kind, formula.captures);
+      if (!named)
+        return Error{ErrorCode::InvalidArgument, fmt::format("'{}' is the size of no captured tensor of the attn.forward", scalar.name)};
+      for (const expr::ScalarDecl &known : listed.scalars)
+        if (known.name == scalar.name && known.kind == scalar.kind)
+          named->value = known.value;
+      scalar = *named;
+    }
+    return {};
+  };
+  if (Result<void> restored = restoreScalars(*written); !restored)
+    return restored;
   // The way through MLIR may spell a number otherwise (an f32 has fewer digits), so the carried formula goes the same way before the two are compared;
   // unless they differ the header stays as it is, to the letter.
   OwningOpRef<ModuleOp> carried = importSpec();
   FailureOr<expr::Formula> expected = llvm::failure();
   if (carried)
     expected = attn::exportFormula(forwardOf(*carried));
+  if (succeeded(expected))
+    if (Result<void> restored = restoreScalars(*expected); !restored)
+      return restored;
   if (failed(expected) || expr::print(*written) != expr::print(*expected))
     header.spec.formula = std::move(*written);
   return {};

@@ -35,8 +35,11 @@ struct KernelSpec {
   TargetDesc target;
 };
 
-/// Canonical text of a spec: formula, problem, target. Equal specs = equal text; it is the cache key before hashing.
+/// Canonical text of a spec: formula, problem, target. Equal specs = equal text; without its literal values it is the cache key before hashing.
 std::string print(const KernelSpec &spec);
+
+/// Such a text without the values of number literals that the kernel gets as arguments: what is compiled in.
+std::string withoutLiteralValues(std::string_view text);
 
 /// Identifies version and sources of everything that can change a kernel; known without a compiler, because it is part of every cache key.
 std::string_view buildId();

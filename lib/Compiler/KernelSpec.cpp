@@ -40,6 +40,14 @@ std::string print(const KernelSpec &spec) {
                      spec.config.tileRows, spec.config.tileCols, expr::print(spec.formula));
 }
 
+std::string withoutLiteralValues(std::string_view text) {
+  constexpr std::string_view mark = "formula:\n";
+  const std::size_t at = text.find(mark);
+  if (at == std::string_view::npos)
+    return std::string(text);
+  return std::string(text.substr(0, at + mark.size())) + expr::withoutLiteralValues(text.substr(at + mark.size()));
+}
+
 std::string_view name(Stage stage) { return kStageNames[static_cast<std::size_t>(stage)]; }
 
 std::optional<Stage> parseStage(std::string_view text) {

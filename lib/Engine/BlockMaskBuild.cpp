@@ -1,11 +1,11 @@
 // Block masks from formulas, from lists and from each other.
 #include "BlockMask/Decider.h"
 #include "Engine/BlockMaskImpl.h"
-#include "Expr/Rewrite.h"
 #include "Engine/CaptureCheck.h"
 #include "Engine/Guard.h"
 #include "Engine/TensorCheck.h"
 #include "Expr/LaneInterp.h"
+#include "Expr/Rewrite.h"
 #include "Runtime/ThreadPool.h"
 
 #include <algorithm>

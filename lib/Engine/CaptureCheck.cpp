@@ -100,14 +100,16 @@ Result<ScalarArg> numberOf(const CaptureInfo &info, const CaptureValue &value) {
 
 Result<BoundCaptures> bindCaptures(const std::vector<CaptureArgument> &arguments, const ModImpl &mod, CheckFor purpose) {
   BoundCaptures bound;
-  if (mod.captures.empty() && arguments.empty())
+  bound.captures.resize(mod.formula.captures.size());
+  bound.scalars.resize(mod.formula.scalars.size());
+  if (mod.captures.empty() && arguments.empty()) {
+    expr::bindOwnScalars(mod.formula, bound.captures, bound.scalars);
     return bound;
+  }
   Result<std::vector<const CaptureValue *>> values = arrange(arguments, mod.captures);
   if (!values)
     return values.error();
 
-  bound.captures.resize(mod.formula.captures.size());
-  bound.scalars.resize(mod.formula.scalars.size());
   for (std::size_t i = 0; i < mod.captures.size(); ++i) {
     const CaptureInfo &info = mod.captures[i];
     const CaptureValue &value = *(*values)[i];
@@ -128,6 +130,7 @@ Result<BoundCaptures> bindCaptures(const std::vector<CaptureArgument> &arguments
     if (slot.index >= 0)
       bound.captures[static_cast<std::size_t>(slot.index)] = *tensor;
   }
+  expr::bindOwnScalars(mod.formula, bound.captures, bound.scalars);
   return bound;
 }
 

@@ -46,10 +46,13 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
   return hashBytes(&call, sizeof call);
 }
 
-/// The cache key: everything that is compiled in, and by what.
-Hash128 keyOf(const compiler::KernelSpec &spec, std::string_view pipeline) {
-  const std::string text =
-      fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), pipeline, compiler::print(spec));
+/// The cache key: everything that is compiled in, and by what. What a registered pipeline builds may look at the numbers of the formula
+/// too.
+Hash128 keyOf(const compiler::KernelSpec &spec, const Candidate &candidate) {
+  const std::string whole = compiler::print(spec);
+  const std::string name = candidate.serial ? fmt::format("{} {}", candidate.report.pipeline, candidate.serial) : candidate.report.pipeline;
+  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), name,
+                                       candidate.pipeline ? whole : compiler::withoutLiteralValues(whole));
   return hashBytes(text.data(), text.size());
 }
 
@@ -61,7 +64,7 @@ bool imageIsOf(const ImageMetadata &meta, compiler::KernelSpec spec) {
     spec.config.tileRows = meta.tileRows;
   if (spec.config.tileCols == 0)
     spec.config.tileCols = meta.tileCols;
-  return meta.problemText == compiler::print(spec);
+  return compiler::withoutLiteralValues(meta.problemText) == compiler::withoutLiteralValues(compiler::print(spec));
 }
 
 std::vector<BackendReport> reportsOf(const std::vector<Candidate> &candidates) {
@@ -224,8 +227,7 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
 Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem,
                                                     const Hash128 &fingerprint) {
   const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, call.mod);
-  const Hash128 key =
-      keyOf(spec, candidate.serial ? fmt::format("{} {}", candidate.report.pipeline, candidate.serial) : candidate.report.pipeline);
+  const Hash128 key = keyOf(spec, candidate);
   Obtained how;
   MemoryCache::Obtained obtained = memory.obtain(key, fingerprint, [&]() -> Result<KernelPtr> {
     if (!candidate.pipeline)
@@ -489,7 +491,7 @@ Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
   Result<Obtained> obtained = obtain(*call, *checked);
   if (!obtained)
     return obtained.error();
-  return Kernel(std::move(obtained->kernel), obtained->source);
+  return Kernel(withMod(obtained->kernel, call->mod), obtained->source);
 }
 
 Result<ExplainReport> EngineImpl::explain(const ForwardCall &given) {

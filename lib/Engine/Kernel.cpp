@@ -47,8 +47,37 @@ Result<void> checkCpu(const ImageMetadata &meta) {
   return {};
 }
 
+namespace {
+
+constexpr std::string_view kFormulaMark = "formula:\n";
+
+/// Makes the kernel compute `mod`. Where the two formulas differ in numbers only, what the image says of itself follows, so that it can be
+/// saved.
+void setMod(KernelImpl &kernel, const Mod &mod) {
+  kernel.mod = mod;
+  std::string &text = kernel.meta.problemText;
+  const std::size_t mark = text.find(kFormulaMark);
+  if (mark == std::string::npos)
+    return;
+  const std::size_t at = mark + kFormulaMark.size();
+  const std::string_view own = std::string_view(text).substr(at), wanted = mod.canonicalText();
+  if (own != wanted && expr::withoutLiteralValues(own) == expr::withoutLiteralValues(wanted))
+    text.replace(at, std::string::npos, wanted);
+}
+
+} // namespace
+
+std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod) {
+  const std::string &own = kernel->mod.canonicalText(), &wanted = mod.canonicalText();
+  if (own == wanted || expr::withoutLiteralValues(own) != expr::withoutLiteralValues(wanted))
+    return kernel;
+  auto copy = std::make_shared<KernelImpl>(*kernel);
+  setMod(*copy, mod);
+  return copy;
+}
+
 Result<Mod> modOf(const ImageMetadata &meta) {
-  constexpr std::string_view mark = "formula:\n";
+  constexpr std::string_view mark = kFormulaMark;
   const std::size_t at = meta.problemText.find(mark);
   if (at == std::string::npos)
     return Error{ErrorCode::Io, "not a usable kernel image: it does not say which formula it computes"};
@@ -82,7 +111,7 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
   kernel->backend = parseSDPBackend(image.meta.pipeline).value_or(SDPBackend::Overrideable);
   kernel->pipeline = image.meta.pipeline;
   kernel->meta = std::move(image.meta);
-  kernel->mod = mod;
+  setMod(*kernel, mod);
   kernel->launcher = site.launcher;
   kernel->threads = site.threads;
   return std::shared_ptr<const KernelImpl>(std::move(kernel));
@@ -189,6 +218,7 @@ Result<Kernel> Kernel::load(const std::string &path, Hooks hooks) {
 SDPBackend Kernel::backend() const { return kernel->backend; }
 const std::string &Kernel::pipeline() const { return kernel->pipeline; }
 KernelSource Kernel::source() const { return from; }
+const Mod &Kernel::mod() const { return kernel->mod; }
 const std::string &Kernel::problemText() const { return kernel->meta.problemText; }
 const std::string &Kernel::buildId() const { return kernel->meta.buildId; }
 std::string_view Kernel::ptx() const {

@@ -41,6 +41,10 @@ struct LaunchSite {
 /// for metadata that make no sense, Unsupported when the system gives no executable memory.
 Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site);
 
+/// The same kernel with the numbers of `mod`, which has its formula. A cached kernel serves all mods that differ in numbers only; one that
+/// leaves the engine has to keep those it was asked for.
+std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod);
+
 /// Error: Unsupported, naming both CPUs.
 Result<void> checkCpu(const ImageMetadata &meta);
 

@@ -51,7 +51,8 @@ DType numberType(expr::Kind kind) { return kind == expr::Kind::Float ? DType::F6
 std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<CaptureInfo> captures) {
   auto impl = std::make_shared<ModImpl>();
   impl->canonicalText = expr::print(formula);
-  impl->textHash = engine::hashBytes(impl->canonicalText.data(), impl->canonicalText.size());
+  const std::string compiledIn = expr::withoutLiteralValues(impl->canonicalText);
+  impl->textHash = engine::hashBytes(compiledIn.data(), compiledIn.size());
   const std::string mask = expr::print(expr::maskOnly(formula));
   impl->maskHash = engine::hashBytes(mask.data(), mask.size());
   impl->hasMask = !formula.maskIsTrue();
@@ -72,7 +73,8 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula) {
   for (const expr::CaptureDecl &capture : formula.captures)
     captures.push_back({capture.name, capture.dtype, capture.rank});
   for (const expr::ScalarDecl &scalar : formula.scalars)
-    captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
+    if (scalar.source == expr::ScalarDecl::Source::Caller)
+      captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});
   return makeModImpl(std::move(formula), std::move(captures));
 }
 
@@ -118,13 +120,17 @@ Mod &Mod::operator=(Mod &&other) noexcept {
 }
 
 Result<Mod> Mod::parse(std::string_view scoreMod, std::string_view maskMod, std::vector<CaptureInfo> captures) {
+  return parse(ModText{.scoreMod = scoreMod, .maskMod = maskMod}, std::move(captures));
+}
+
+Result<Mod> Mod::parse(const ModText &text, std::vector<CaptureInfo> captures) {
   return engine::guarded([&]() -> Result<Mod> {
     if (Result<void> checked = checkCaptures(captures); !checked)
       return checked.error();
     std::vector<expr::CaptureInfo> infos;
     for (const CaptureInfo &capture : captures)
       infos.push_back({capture.name, capture.dtype, capture.rank});
-    Result<expr::Formula> formula = expr::parseFormula({scoreMod, maskMod}, infos);
+    Result<expr::Formula> formula = expr::parseFormula({text.scoreMod, text.maskMod, text.module, text.moduleName}, infos);
     if (!formula)
       return formula.error();
     return Mod(makeModImpl(std::move(*formula), std::move(captures)));

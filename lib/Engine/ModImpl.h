@@ -24,8 +24,8 @@ struct ModImpl {
   std::vector<CaptureInfo> captures;
   std::vector<Slot> slots;
   std::string canonicalText;
-  expr::Hash128 textHash; ///< of canonicalText, names of captures included
-  expr::Hash128 maskHash; ///< of the mask with the captures that it reads, names included: equal for equal mask_mods
+  expr::Hash128 textHash; ///< of canonicalText, names of captures included, values of literals left out
+  expr::Hash128 maskHash; ///< of the mask with the captures that it reads, names and literals included: equal for equal mask_mods
   bool hasMask = false;
   bool scoreIsIdentity = true;
   bool hasLoads = false;      ///< some captured tensor is read

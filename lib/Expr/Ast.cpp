@@ -9,104 +9,119 @@ namespace attnjit::expr {
 namespace {
 
 std::string_view name(AstKind kind) {
-  switch (kind) {
-  case AstKind::Name:
-    return "Name";
-  case AstKind::Int:
-    return "Int";
-  case AstKind::Float:
-    return "Float";
-  case AstKind::Bool:
-    return "Bool";
-  case AstKind::None:
-    return "None";
-  case AstKind::String:
-    return "String";
-  case AstKind::Unary:
-    return "Unary";
-  case AstKind::Binary:
-    return "Binary";
-  case AstKind::Compare:
-    return "Compare";
-  case AstKind::And:
-    return "And";
-  case AstKind::Or:
-    return "Or";
-  case AstKind::Conditional:
-    return "Conditional";
-  case AstKind::Call:
-    return "Call";
-  case AstKind::Subscript:
-    return "Subscript";
-  case AstKind::Attribute:
-    return "Attribute";
-  }
-  return "?";
+  static constexpr std::string_view kNames[] = {
+      "Name", "Int",         "Float", "Bool",    "None",      "Ellipsis", "String",    "FString", "Unary", "Binary", "Compare",      "And",
+      "Or",   "Conditional", "Call",  "Starred", "Subscript", "Slice",    "Attribute", "Lambda",  "Tuple", "List",   "Comprehension"};
+  return kNames[static_cast<std::size_t>(kind)];
 }
 
-std::string detail(const AstNode &node) {
-  switch (node.kind) {
-  case AstKind::Int:
-    return fmt::format(" {}", node.intValue);
-  case AstKind::Float: {
-    char buffer[40];
-    return fmt::format(" {}", std::string_view(buffer, std::to_chars(buffer, buffer + sizeof buffer, node.floatValue).ptr - buffer));
+class Dumper {
+public:
+  explicit Dumper(const Ast &ast) : ast(ast) {}
+
+  std::string run() {
+    if (ast.expression != kNoNode)
+      dumpTree(ast.expression, 1);
+    dumpBlock(ast.body, 1);
+    return std::move(out);
   }
-  case AstKind::Bool:
-    return node.intValue ? " True" : " False";
-  case AstKind::String:
-    return fmt::format(" \"{}\"", node.text);
-  case AstKind::Compare: {
+
+private:
+  void line(int indent, std::string_view text) {
+    out.append(2 * static_cast<std::size_t>(indent), ' ');
+    out.append(text).append("\n");
+  }
+
+  std::string detail(const AstNode &node) const {
+    switch (node.kind) {
+    case AstKind::Int:
+      return fmt::format(" {}", node.intValue);
+    case AstKind::Float: {
+      char buffer[40];
+      return fmt::format(" {}", std::string_view(buffer, std::to_chars(buffer, buffer + sizeof buffer, node.floatValue).ptr - buffer));
+    }
+    case AstKind::Bool:
+      return node.intValue ? " True" : " False";
+    case AstKind::String:
+      return fmt::format(" \"{}\"", node.text);
+    case AstKind::Lambda:
+      return fmt::format(" ({})", parameters(ast.functions[static_cast<std::size_t>(node.intValue)]));
+    case AstKind::Compare: {
+      std::string text;
+      for (std::string_view spelling : node.operators)
+        text += fmt::format(" {}", spelling);
+      return text;
+    }
+    default:
+      return node.text.empty() ? "" : fmt::format(" {}", node.text);
+    }
+  }
+
+  static std::string parameters(const AstFunction &function) {
     std::string text;
-    for (std::string_view spelling : node.operators)
-      text += fmt::format(" {}", spelling);
+    for (const AstParameter &parameter : function.parameters)
+      text += fmt::format("{}{}{}{}", text.empty() ? "" : ", ", parameter.isStarred ? "*" : "", parameter.name,
+                          parameter.defaultValue != kNoNode ? "=" : "");
     return text;
   }
-  default:
-    return node.text.empty() ? "" : fmt::format(" {}", node.text);
-  }
-}
 
-} // namespace
-
-std::string dump(const Ast &ast) {
-  std::string out;
-  struct Line {
-    AstId id;
-    int indent;
-    std::string_view label;
-  };
-  std::vector<Line> stack; // explicit, since operator chains may be long
-  const auto dumpTree = [&](AstId root, int indent) {
-    stack.push_back({root, indent, {}});
+  void dumpTree(AstId root, int indent) {
+    struct Line {
+      AstId id;
+      int indent;
+      std::string_view label;
+    };
+    std::vector<Line> stack{{root, indent, {}}}; // explicit, since operator chains may be long
     while (!stack.empty()) {
-      const Line line = stack.back();
+      const Line here = stack.back();
       stack.pop_back();
-      const AstNode &node = ast[line.id];
-      const std::string label = line.label.empty() ? "" : fmt::format("{}=", line.label);
+      const AstNode &node = ast[here.id];
+      const std::string label = here.label.empty() ? "" : fmt::format("{}=", here.label);
       // Long operator chains lean left; their depth is shown as a number past 40 levels, to keep the text readable and of linear size.
       const std::string lead =
-          line.indent <= 40 ? std::string(2 * line.indent, ' ') : fmt::format("{}({}) ", std::string(80, ' '), line.indent);
+          here.indent <= 40 ? std::string(2 * here.indent, ' ') : fmt::format("{}({}) ", std::string(80, ' '), here.indent);
       out += fmt::format("{}{}{}{} [{}, {})\n", lead, label, name(node.kind), detail(node), node.range.begin, node.range.end);
       for (std::size_t i = node.children.size(); i-- > 0;) {
         const bool isKeyword = node.kind == AstKind::Call && i > 0 && !node.keywords[i - 1].empty();
-        stack.push_back({node.children[i], line.indent + 1, isKeyword ? node.keywords[i - 1] : std::string_view()});
+        stack.push_back({node.children[i], here.indent + 1, isKeyword ? node.keywords[i - 1] : std::string_view()});
       }
     }
-  };
-  for (const AstFunction &function : ast.functions) {
-    static constexpr std::string_view kForms[] = {"Bare", "Lambda", "Def"};
-    out += fmt::format("  {}{}{}(", kForms[static_cast<int>(function.form)], function.form == AstFunction::Form::Def ? " " : "",
-                       function.form == AstFunction::Form::Def ? function.name : "");
-    for (std::size_t i = 0; i < function.parameters.size(); ++i)
-      out += fmt::format("{}{}", i ? ", " : "", function.parameters[i].name);
-    out += ")\n";
-    for (const AstStatement &statement : function.body) {
-      out += statement.isReturn ? "    Return\n" : fmt::format("    Assign {}\n", statement.target);
-      dumpTree(statement.value, 3);
+  }
+
+  void dumpBlock(const std::vector<StatementId> &block, int indent) {
+    for (StatementId id : block)
+      dumpStatement(ast.statements[id], indent);
+  }
+
+  void dumpStatement(const AstStatement &statement, int indent) {
+    static constexpr std::string_view kNames[] = {"Expression", "Assign", "Return", "If",    "For",      "While",  "Def",
+                                                  "Assert",     "Raise",  "Pass",   "Break", "Continue", "Import", "Refused"};
+    const std::string_view kind = kNames[static_cast<std::size_t>(statement.kind)];
+    if (statement.kind == AstStatementKind::Def) {
+      const AstFunction &function = ast.functions[statement.function];
+      line(indent, fmt::format("Def {}({})", function.name, parameters(function)));
+      dumpBlock(function.body, indent + 1);
+      return;
+    }
+    line(indent, statement.name.empty() ? std::string(kind) : fmt::format("{} {}", kind, statement.name));
+    for (AstId target : statement.targets)
+      dumpTree(target, indent + 1);
+    for (AstId value : {statement.value, statement.message})
+      if (value != kNoNode)
+        dumpTree(value, indent + 1);
+    dumpBlock(statement.body, indent + 1);
+    if (!statement.orElse.empty()) {
+      line(indent, "Else");
+      dumpBlock(statement.orElse, indent + 1);
     }
   }
-  return out;
-}
+
+  const Ast &ast;
+  std::string out;
+};
+
+} // namespace
+
+std::string dump(const Ast &ast) { return Dumper(ast).run(); }
 
 } // namespace attnjit::expr

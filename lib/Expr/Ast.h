@@ -13,19 +13,28 @@ enum class AstKind : std::uint8_t {
   Float, ///< floatValue
   Bool,  ///< intValue
   None,
-  String,      ///< text: what stands between the quotes
-  Unary,       ///< text is -, +, ~ or not; one child
-  Binary,      ///< text is the operator; two children
-  Compare,     ///< a chain: children x0 .. xn, operators[i] between xi and xi+1
-  And,         ///< two children
-  Or,          ///< two children
-  Conditional, ///< children: value if true, condition, value if false
-  Call,        ///< children: callee, arguments; keywords[i] names argument i (empty = positional)
-  Subscript,   ///< children: base, indices
-  Attribute,   ///< one child, text is the name
+  Ellipsis,      ///< ...
+  String,        ///< text: what stands between the quotes
+  FString,       ///< children: String pieces and expressions; keywords[i] is the format after ':' of child i
+  Unary,         ///< text is -, +, ~ or not; one child
+  Binary,        ///< text is the operator; two children
+  Compare,       ///< a chain: children x0 .. xn, operators[i] between xi and xi+1
+  And,           ///< two children
+  Or,            ///< two children
+  Conditional,   ///< children: value if true, condition, value if false
+  Call,          ///< children: callee, arguments; keywords[i] names argument i (empty = positional)
+  Starred,       ///< *x as an argument; one child
+  Subscript,     ///< children: base, indices
+  Slice,         ///< children: start, stop, step; a part left out is a None
+  Attribute,     ///< one child, text is the name
+  Lambda,        ///< intValue: index into Ast::functions; one child, the value
+  Tuple,         ///< children: the elements
+  List,          ///< children: the elements
+  Comprehension, ///< children: element, target, iterable, conditions
 };
 
 using AstId = std::uint32_t;
+inline constexpr AstId kNoNode = ~AstId{0};
 
 struct AstNode {
   AstKind kind = AstKind::None;
@@ -34,38 +43,70 @@ struct AstNode {
   std::string_view text;
   std::vector<AstId> children;
   std::vector<std::string_view> operators; ///< of a Compare
-  std::vector<std::string_view> keywords;  ///< of a Call
+  std::vector<std::string_view> keywords;  ///< of a Call or FString
   std::int64_t intValue = 0;
   double floatValue = 0;
   int depth = 1; ///< levels of recursion that walking this tree needs
 };
 
-/// `target op= value` is stored as target = target op value. A Return has no target.
+enum class AstStatementKind : std::uint8_t {
+  Expression, ///< value
+  Assign,     ///< targets: names, attributes, or tuples of them; value. `target op= value` is stored as target = target op value
+  Return,     ///< value, or kNoNode
+  If,         ///< value: the condition; body, orElse (an elif is an If in orElse)
+  For,        ///< targets[0], value: what is walked; body, orElse
+  While,      ///< value: the condition; body, orElse
+  Def,        ///< function
+  Assert,     ///< value, message
+  Raise,      ///< value, or kNoNode
+  Pass,
+  Break,
+  Continue,
+  Import,  ///< imports
+  Refused, ///< a statement of a module that formulas do not have: name is what it would have bound, detail what it is
+};
+
+using StatementId = std::uint32_t;
+
+/// `import path as alias`, `from path import member as alias`.
+struct AstImport {
+  std::string_view path, member, alias;
+};
+
 struct AstStatement {
-  std::string_view target;
-  TextRange targetRange;
-  AstId value = 0;
-  bool isReturn = false;
+  AstStatementKind kind = AstStatementKind::Pass;
+  TextRange range; ///< what to point at
+  std::vector<AstId> targets;
+  AstId value = kNoNode, message = kNoNode;
+  std::vector<StatementId> body, orElse;
+  std::size_t function = 0;
+  std::vector<AstImport> imports;
+  std::string_view name, detail;
 };
 
 struct AstParameter {
   std::string_view name;
   TextRange range;
+  AstId defaultValue = kNoNode;
+  bool isStarred = false;     ///< *args
+  bool isKeywordOnly = false; ///< stands after *
 };
 
-/// A mod. A bare expression has no parameters and one Return.
 struct AstFunction {
-  enum class Form : std::uint8_t { Bare, Lambda, Def } form = Form::Bare;
+  bool isLambda = false;
   std::string_view name;
   TextRange head; ///< what to point at when the whole is wrong
   std::vector<AstParameter> parameters;
-  std::vector<AstStatement> body;
+  std::vector<StatementId> body; ///< of a lambda: one Return
 };
 
-/// A parsed text. Its string views borrow from the text.
+/// A parsed text: one expression, or statements. Its string views borrow from the text.
 struct Ast {
   std::vector<AstNode> nodes;
-  std::vector<AstFunction> functions; ///< helpers first; the last one is the mod
+  std::vector<AstStatement> statements;
+  std::vector<AstFunction> functions;
+  AstId expression = kNoNode;
+  std::vector<StatementId> body; ///< without an expression
   const AstNode &operator[](AstId id) const { return nodes[id]; }
 };
 

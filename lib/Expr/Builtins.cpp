@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <unordered_map>
 
 namespace attnjit::expr {
 
@@ -54,7 +55,9 @@ ValueId roundTo(Lower &l, Op op, const Call &c) {
   if (l.kind(c[0]) != Kind::Float)
     return l.toInt(c[0]);
   const ValueId rounded = l.op(op, {c[0]});
-  return c.space == Namespace::Math ? l.toInt(rounded) : rounded;
+  // Python's own round() of a number that is known gives an int too.
+  const bool isPython = c.space == Namespace::Math || (c.space == Namespace::None && op == Op::Round && l.builder.isConst(c[0]));
+  return isPython ? l.toInt(rounded) : rounded;
 }
 
 ValueId clamp(Lower &l, ValueId x, const Call &c, std::size_t low, std::size_t high) {
@@ -154,11 +157,71 @@ ValueId floatOf(Lower &l, const Call &c) {
 }
 
 ValueId castTo(Lower &l, const Call &c, std::size_t dtype) {
-  if (c.arguments[dtype].tag == Argument::Tag::Missing)
-    return c[0];
-  if (c.arguments[dtype].tag != Argument::Tag::Dtype)
-    return l.fail("expected a dtype", "dtypes are torch.float32, torch.float64, torch.int32, torch.int64 and torch.bool");
-  return l.convert(c[0], c.arguments[dtype].dtype);
+  ValueId x = c[0];
+  for (std::size_t i = dtype; i < c.arguments.size(); ++i) { // x.to(device, dtype): a device means nothing
+    const Argument &argument = c.arguments[i];
+    if (argument.tag == Argument::Tag::Value && !l.builder.isConst(argument.value))
+      x = l.convert(x, l.kind(argument.value)); // x.to(other)
+    else if (argument.tag == Argument::Tag::Value)
+      return l.fail("expected a dtype", "dtypes are torch.float32, torch.float64, torch.int32, torch.int64 and torch.bool");
+    else if (argument.tag == Argument::Tag::Dtype)
+      x = l.convert(x, argument.dtype);
+  }
+  return x;
+}
+
+constexpr double kSeluAlpha = 1.6732632423543772848170429916717, kSeluScale = 1.0507009873554804934193349852946;
+
+ValueId selu(Lower &l, ValueId x) {
+  const ValueId negative = l.op(Op::Mul, {l.op(Op::Expm1, {x}), l.number(kSeluAlpha * kSeluScale)});
+  return l.select(l.op(Op::Lt, {l.number(0), x}), l.op(Op::Mul, {x, l.number(kSeluScale)}), negative);
+}
+
+/// -0.0 and NaN aside, x < 0; 1 / x tells -0.0 from 0.0. A NaN has no sign here.
+ValueId signbit(Lower &l, ValueId x) {
+  if (l.kind(x) == Kind::Bool)
+    return l.boolean(false);
+  if (l.kind(x) == Kind::Int)
+    return l.op(Op::Lt, {x, l.integer(0)});
+  const ValueId negativeZero =
+      l.op(Op::LogicalAnd, {l.op(Op::Eq, {x, l.number(0)}), l.op(Op::Lt, {l.op(Op::Div, {l.number(1), x}), l.number(0)})});
+  return l.op(Op::LogicalOr, {l.op(Op::Lt, {x, l.number(0)}), negativeZero});
+}
+
+ValueId addProduct(Lower &l, const Call &c, Op op) {
+  const ValueId product = op == Op::Mul ? l.binary("*", c[1], c[2]) : l.binary("/", c[1], c[2]);
+  return l.binary("+", c[0], c.has(3) ? l.binary("*", product, c[3]) : product);
+}
+
+/// log(x / (1 - x)), x kept within [eps, 1 - eps] if asked for.
+ValueId logit(Lower &l, const Call &c) {
+  ValueId x = l.toFloat(c[0]);
+  if (c.has(1)) {
+    const ValueId eps = l.toFloat(c[1]);
+    x = l.op(Op::Min, {l.op(Op::Max, {x, eps}), l.op(Op::Sub, {l.number(1), eps})});
+  }
+  return l.op(Op::Log, {l.op(Op::Div, {x, l.op(Op::Sub, {l.number(1), x})})});
+}
+
+ValueId sinc(Lower &l, ValueId x) {
+  const ValueId angle = l.op(Op::Mul, {x, l.number(std::numbers::pi)});
+  return l.select(l.op(Op::Eq, {x, l.number(0)}), l.number(1), l.op(Op::Div, {l.op(Op::Sin, {angle}), angle}));
+}
+
+/// x log y, 0 where x is 0 whatever y is (NaN aside).
+ValueId xTimesLog(Lower &l, const Call &c, Op log) {
+  const ValueId x = l.toFloat(c[0]), y = l.toFloat(c[1]);
+  const ValueId product = l.op(Op::Mul, {x, l.op(log, {y})});
+  const ValueId zero = l.select(l.op(Op::Eq, {x, l.number(0)}), l.number(0), product);
+  return l.select(l.op(Op::IsNan, {y}), y, zero);
+}
+
+/// -x log x; 0 at 0 and -inf below.
+ValueId entropy(Lower &l, ValueId x) {
+  const ValueId inside = l.op(Op::Neg, {l.op(Op::Mul, {x, l.op(Op::Log, {x})})});
+  const ValueId rest =
+      l.select(l.op(Op::Eq, {x, l.number(0)}), l.number(0), l.select(l.op(Op::Lt, {x, l.number(0)}), l.number(-kInf), inside));
+  return rest;
 }
 
 ValueId refuseHalf(Lower &l, const Call &) {
@@ -194,6 +257,16 @@ constexpr Builtin kBuiltins[] = {
     ROW("positive", "input", return c[0];),
     ROW("abs absolute fabs", "input", return l.kind(c[0]) == Kind::Bool ? c[0] : l.op(Op::Abs, {c[0]});),
     ROW("sign sgn", "input", return l.kind(c[0]) == Kind::Bool ? c[0] : l.op(Op::Sign, {c[0]});),
+    ROW("signbit", "input", return signbit(l, c[0]);),
+    ROW("copysign", "input other", const ValueId magnitude = l.op(Op::Abs, {l.toFloat(c[0])});
+        return l.select(signbit(l, c[1]), l.op(Op::Neg, {magnitude}), magnitude);),
+    ROW("heaviside", "input values", ValueId x = c[0], at0 = c[1]; l.promote(x, at0, Kind::Int);
+        const ValueId step = l.convert(l.op(Op::Lt, {l.convert(l.integer(0), l.kind(x)), x}), l.kind(x));
+        const ValueId found = l.select(l.op(Op::Eq, {x, l.convert(l.integer(0), l.kind(x))}), at0, step);
+        return l.kind(x) == Kind::Float ? l.select(l.op(Op::IsNan, {x}), x, found) : found;),
+    ROW("rsub", "input other", return l.binary("-", c[1], c[0]);),
+    ROW("addcmul", "input tensor1 tensor2 value=", return addProduct(l, c, Op::Mul);),
+    ROW("addcdiv", "input tensor1 tensor2 value=", return addProduct(l, c, Op::Div);),
     ROW("square", "input", return l.binary("*", c[0], c[0]);),
     ROW("reciprocal", "input", return l.op(Op::Div, {l.number(1), l.toFloat(c[0])});),
     ROW("maximum max", "input other ...", return fold(l, Op::Max, c);),
@@ -241,6 +314,11 @@ constexpr Builtin kBuiltins[] = {
     ROW("deg2rad radians", "input", return l.op(Op::Mul, {l.toFloat(c[0]), l.number(std::numbers::pi / 180)});),
     ROW("rad2deg degrees", "input", return l.op(Op::Mul, {l.toFloat(c[0]), l.number(180 / std::numbers::pi)});),
     FLOAT("erf", Erf),
+    ROW("logit", "input eps=", return logit(l, c);),
+    ROW("sinc", "input", return sinc(l, l.toFloat(c[0]));),
+    ROW("xlogy", "input other", return xTimesLog(l, c, Op::Log);),
+    ROW("xlog1py", "input other", return xTimesLog(l, c, Op::Log1p);),
+    ROW("entr", "input", return entropy(l, l.toFloat(c[0]));),
     FLOAT("erfc", Erfc),
     // activations
     ROW("sigmoid expit", "input", return sigmoid(l, l.toFloat(c[0]));),
@@ -260,6 +338,24 @@ constexpr Builtin kBuiltins[] = {
         return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {x, c.has(1) ? l.toFloat(c[1]) : l.number(0.01)}));),
     ROW("hardtanh", "input min_val= max_val=", const ValueId low = c.has(1) ? c[1] : l.integer(-1), high = c.has(2) ? c[2] : l.integer(1);
         return l.arith(Op::Min, l.arith(Op::Max, c[0], low), high);),
+    ROW("selu", "input", const ValueId x = l.toFloat(c[0]); return selu(l, x);),
+    ROW("celu", "input alpha=", const ValueId x = l.toFloat(c[0]), alpha = c.has(1) ? l.toFloat(c[1]) : l.number(1);
+        return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {l.op(Op::Expm1, {l.op(Op::Div, {x, alpha})}), alpha}));),
+    ROW("prelu", "input weight", const ValueId x = l.toFloat(c[0]);
+        return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {x, l.toFloat(c[1])}));),
+    ROW("rrelu", "input lower= upper=", const ValueId x = l.toFloat(c[0]); // as outside of training: the mean slope
+        const ValueId low = c.has(1) ? l.toFloat(c[1]) : l.number(1.0 / 8), high = c.has(2) ? l.toFloat(c[2]) : l.number(1.0 / 3);
+        return l.select(l.op(Op::Lt, {l.number(0), x}), x, l.op(Op::Mul, {x, l.op(Op::Mul, {l.op(Op::Add, {low, high}), l.number(0.5)})}));),
+    ROW("hardswish", "input", const ValueId x = l.toFloat(c[0]);
+        return l.op(Op::Div, {l.op(Op::Mul, {x, l.op(Op::Min, {l.op(Op::Max, {l.op(Op::Add, {x, l.number(3)}), l.number(0)}), l.number(6)})}), l.number(6)});),
+    ROW("hardshrink", "input lambd=", const ValueId x = l.toFloat(c[0]), edge = c.has(1) ? l.toFloat(c[1]) : l.number(0.5);
+        const ValueId inside = l.op(Op::LogicalAnd, {l.op(Op::Le, {l.op(Op::Neg, {edge}), x}), l.op(Op::Le, {x, edge})});
+        return l.select(inside, l.number(0), x);),
+    ROW("softshrink", "input lambd=", const ValueId x = l.toFloat(c[0]), edge = c.has(1) ? l.toFloat(c[1]) : l.number(0.5);
+        const ValueId below = l.select(l.op(Op::Lt, {x, l.op(Op::Neg, {edge})}), l.op(Op::Add, {x, edge}), l.op(Op::Mul, {x, l.number(0)}));
+        return l.select(l.op(Op::Lt, {edge, x}), l.op(Op::Sub, {x, edge}), below);),
+    ROW("threshold", "input threshold value", const ValueId x = l.toFloat(c[0]);
+        return l.select(l.op(Op::Le, {x, l.toFloat(c[1])}), l.toFloat(c[2]), x);),
     ROW("hardsigmoid", "input", const ValueId x = l.op(Op::Add, {l.toFloat(c[0]), l.number(3)});
         return l.op(Op::Div, {l.op(Op::Min, {l.op(Op::Max, {x, l.number(0)}), l.number(6)}), l.number(6)});),
     // comparisons, logic, bits
@@ -295,12 +391,16 @@ constexpr Builtin kBuiltins[] = {
     ROW("int .long", "input", return l.toInt(c[0]);),
     ROW("bool", "input", return l.toBool(c[0]);),
     {".half .bfloat16", "input", refuseHalf},
-    ROW(".to .type", "input dtype", return castTo(l, c, 1);),
-    ROW("tensor as_tensor", "data dtype=", return castTo(l, c, 1);),
+    ROW(".to .type", "input dtype dtype=", return castTo(l, c, 1);),
+    ROW(".type_as", "input other", return l.convert(c[0], l.kind(c[1]));),
+    ROW("tensor as_tensor scalar_tensor", "data dtype=", return castTo(l, c, 1);),
+    ROW(".new_tensor", "input data dtype=",
+        return l.convert(c[1], c.arguments[2].tag == Argument::Tag::Dtype ? c.arguments[2].dtype : l.kind(c[1]));),
     ROW("zeros_like", "input dtype=", return fullLike(l, c, 0);),
     ROW("ones_like", "input dtype=", return fullLike(l, c, 1);),
-    ROW("full_like", "input fill_value", return l.convert(c[1], l.kind(c[0]));),
-    ROW(".clone .detach .contiguous .item", "input", return c[0];),
+    ROW("full_like", "input fill_value dtype=",
+        return l.convert(c[1], c.arguments[2].tag == Argument::Tag::Dtype ? c.arguments[2].dtype : l.kind(c[0]));),
+    ROW(".clone .detach .contiguous .item .cuda .cpu", "input", return c[0];),
 };
 // clang-format on
 
@@ -309,14 +409,32 @@ constexpr Builtin kBuiltins[] = {
 std::span<const Builtin> builtins() { return kBuiltins; }
 
 const Builtin *findBuiltin(std::string_view name, bool asMethod) {
-  const Builtin *found = nullptr;
-  for (const Builtin &builtin : kBuiltins)
-    forEachName(builtin, [&](std::string_view synonym, bool methodOnly) {
-      // A method-only row overrides the free function of the same name.
-      if (synonym == name && (methodOnly ? asMethod : !found))
-        found = &builtin;
-    });
-  return found;
+  using Index = std::unordered_map<std::string_view, const Builtin *>;
+  // A method-only row overrides the free function of the same name.
+  static const std::pair<Index, Index> kIndex = [] {
+    std::pair<Index, Index> made;
+    for (const Builtin &builtin : kBuiltins)
+      forEachName(builtin.names, [&](std::string_view synonym, bool methodOnly) {
+        if (methodOnly)
+          made.second.insert_or_assign(synonym, &builtin);
+        else if (made.first.emplace(synonym, &builtin).second)
+          made.second.emplace(synonym, &builtin);
+      });
+    return made;
+  }();
+  const Index &index = asMethod ? kIndex.second : kIndex.first;
+  const auto found = index.find(name);
+  return found == index.end() ? nullptr : found->second;
+}
+
+const std::vector<SignatureName> &signatureOf(const Builtin &builtin) {
+  static const std::vector<std::vector<SignatureName>> kSignatures = [] {
+    std::vector<std::vector<SignatureName>> made;
+    for (const Builtin &row : kBuiltins)
+      made.push_back(parseSignature(row.signature));
+    return made;
+  }();
+  return kSignatures[static_cast<std::size_t>(&builtin - kBuiltins)];
 }
 
 std::optional<double> findConstant(std::string_view name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "Expr/Lower.h"
+#include "Expr/Names.h"
 
 #include <optional>
 #include <span>
@@ -39,11 +40,13 @@ struct Builtin {
 std::span<const Builtin> builtins();
 /// The function called `name`, free or as a method.
 const Builtin *findBuiltin(std::string_view name, bool asMethod);
+/// The arguments of one of builtins(), read once.
+const std::vector<SignatureName> &signatureOf(const Builtin &builtin);
 /// pi, e, tau, inf, nan.
 std::optional<double> findConstant(std::string_view name);
-/// Calls `each` with every synonym of `builtin`, without the dot.
-template <typename F> void forEachName(const Builtin &builtin, F each) {
-  for (std::string_view rest = builtin.names; !rest.empty();) {
+/// Calls `each(name, methodOnly)` with every synonym of a list of names, without the dot.
+template <typename F> void forEachName(std::string_view names, F each) {
+  for (std::string_view rest = names; !rest.empty();) {
     const std::size_t end = std::min(rest.find(' '), rest.size());
     std::string_view name = rest.substr(0, end);
     const bool methodOnly = name.starts_with('.');

@@ -39,7 +39,7 @@ Result<CaptureScope> declare(std::span<const CaptureInfo> captures, Formula &for
     } else {
       const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
       scope.slots.push_back(static_cast<int>(formula.scalars.size()));
-      formula.scalars.push_back({capture.name, kind});
+      formula.scalars.push_back({.name = capture.name, .kind = kind});
     }
   }
   return scope;
@@ -48,14 +48,16 @@ Result<CaptureScope> declare(std::span<const CaptureInfo> captures, Formula &for
 bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 /// An empty text keeps the default that `function` holds.
-Result<void> parseMod(std::string_view text, ModKind mod, const CaptureScope &scope, Function &function) {
+Result<void> parseMod(std::string_view text, ModKind mod, const Unit *module, const CaptureScope &scope, Function &function,
+                      std::vector<ScalarDecl> &scalars) {
   if (isBlank(text))
     return {};
-  const SourceText source{mod == ModKind::Score ? "score_mod" : "mask_mod", text};
-  Result<Ast> ast = parseSyntax(source);
+  Unit unit{{mod == ModKind::Score ? "score_mod" : "mask_mod", text}, {}};
+  Result<Ast> ast = parseSyntax(unit.source, TextForm::Mod);
   if (!ast)
     return ast.error();
-  Result<Function> analysed = analyse(*ast, source, mod, scope);
+  unit.ast = std::move(*ast);
+  Result<Function> analysed = analyse(unit, module, mod, scope, scalars);
   if (!analysed)
     return analysed.error();
   function = std::move(*analysed);
@@ -69,22 +71,37 @@ Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureIn
   Result<CaptureScope> scope = declare(captures, formula);
   if (!scope)
     return scope.error();
-  if (Result<void> ok = parseMod(texts.scoreMod, ModKind::Score, *scope, formula.score); !ok)
+  std::optional<Unit> module;
+  if (!isBlank(texts.module)) {
+    module = Unit{{texts.moduleName, texts.module}, {}};
+    Result<Ast> ast = parseSyntax(module->source, TextForm::Module);
+    if (!ast)
+      return ast.error();
+    module->ast = std::move(*ast);
+  }
+  const std::size_t own = formula.scalars.size();
+  const Unit *shared = module ? &*module : nullptr;
+  if (Result<void> ok = parseMod(texts.scoreMod, ModKind::Score, shared, *scope, formula.score, formula.scalars); !ok)
     return ok.error();
-  if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, *scope, formula.mask); !ok)
+  if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, shared, *scope, formula.mask, formula.scalars); !ok)
     return ok.error();
+  formula.adoptScalars(own);
   return formula;
 }
 
 Result<std::string> dumpAst(const SourceTexts &texts) {
   std::string out;
-  for (const SourceText &source : {SourceText{"score_mod", texts.scoreMod}, SourceText{"mask_mod", texts.maskMod}}) {
+  for (const SourceText &source :
+       {SourceText{texts.moduleName, texts.module}, SourceText{"score_mod", texts.scoreMod}, SourceText{"mask_mod", texts.maskMod}}) {
+    const bool isModule = source.role == texts.moduleName;
+    if (isModule && isBlank(source.text))
+      continue;
     out += std::string(source.role) + '\n';
     if (isBlank(source.text)) {
       out += "  default\n";
       continue;
     }
-    Result<Ast> ast = parseSyntax(source);
+    Result<Ast> ast = parseSyntax(source, isModule ? TextForm::Module : TextForm::Mod);
     if (!ast)
       return ast.error();
     out += dump(*ast);

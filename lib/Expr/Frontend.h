@@ -21,10 +21,13 @@ struct CaptureInfo {
 struct SourceTexts {
   std::string_view scoreMod;
   std::string_view maskMod;
+  std::string_view module = {};         ///< Python text whose names both mods may use
+  std::string_view moduleName = "mods"; ///< what messages call it, e.g. its file
 };
 
 /// Lexes, parses, checks and simplifies both mods. Captures appear in the Formula in the order of `captures`, those that no
-/// mod uses included. Errors: ErrorCode::InvalidFormula with line, column, excerpt, caret and what would be accepted.
+/// mod uses included; numbers that the formula brings itself (ScalarDecl) follow them. Errors: ErrorCode::InvalidFormula with line, column,
+/// excerpt, caret and what would be accepted.
 Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureInfo> captures);
 
 /// The syntax tree as text (`--emit ast`).

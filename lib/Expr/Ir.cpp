@@ -26,6 +26,74 @@ bool Formula::maskIsTrue() const {
   return node.op == Op::Const && node.imm.i != 0;
 }
 
+ScalarDecl ScalarDecl::literal(Kind kind, ScalarArg value) { return {"#", kind, Source::Literal, value, 0, 0}; }
+
+ScalarDecl ScalarDecl::size(const std::string &captureName, int capture, int dim) {
+  return {fmt::format("{}.size({})", captureName, dim), Kind::Int, Source::Size, {}, capture, dim};
+}
+
+std::optional<ScalarDecl> ScalarDecl::named(std::string name, Kind kind, std::span<const CaptureDecl> captures) {
+  if (name.starts_with('#'))
+    return ScalarDecl{std::move(name), kind, Source::Literal, {}, 0, 0};
+  const std::size_t dot = name.find(".size(");
+  if (dot == std::string::npos)
+    return ScalarDecl{std::move(name), kind, Source::Caller, {}, 0, 0};
+  for (std::size_t i = 0; i < captures.size(); ++i)
+    for (int dim = 0; captures[i].name == std::string_view(name).substr(0, dot) && dim < captures[i].rank; ++dim)
+      if (ScalarDecl decl = size(captures[i].name, static_cast<int>(i), dim); decl.name == name && kind == Kind::Int)
+        return decl;
+  return std::nullopt;
+}
+
+void Formula::adoptScalars(std::size_t first) {
+  std::vector<ScalarDecl> kept(scalars.begin(), scalars.begin() + static_cast<std::ptrdiff_t>(first));
+  std::vector<std::int64_t> place(scalars.size(), -1);
+  int literals = 0;
+  for (Function *function : {&score, &mask})
+    for (Node &node : function->nodes) {
+      if (node.op != Op::Scalar || node.imm.i < static_cast<std::int64_t>(first))
+        continue;
+      std::int64_t &index = place[static_cast<std::size_t>(node.imm.i)];
+      if (index < 0) {
+        index = static_cast<std::int64_t>(kept.size());
+        kept.push_back(scalars[static_cast<std::size_t>(node.imm.i)]);
+        if (kept.back().source == ScalarDecl::Source::Literal)
+          kept.back().name = fmt::format("#{}", literals++);
+      }
+      node.imm.i = index;
+    }
+  scalars = std::move(kept);
+}
+
+void bindOwnScalars(const Formula &formula, std::span<const TensorRef> captures, std::span<ScalarArg> scalars) {
+  for (std::size_t i = 0; i < formula.scalars.size(); ++i) {
+    const ScalarDecl &decl = formula.scalars[i];
+    if (decl.source == ScalarDecl::Source::Literal)
+      scalars[i] = decl.value;
+    else if (decl.source == ScalarDecl::Source::Size)
+      scalars[i].i = captures[static_cast<std::size_t>(decl.capture)].sizes[static_cast<std::size_t>(decl.dim)];
+  }
+}
+
+std::string withoutLiteralValues(std::string_view text) {
+  std::string kept;
+  kept.reserve(text.size());
+  bool inHead = true;
+  for (std::size_t begin = 0; begin < text.size() && inHead;) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = text.substr(begin, end - begin);
+    if (line.starts_with("score(")) // literals are declared before it
+      break;
+    if (line.starts_with("scalar #"))
+      line = line.substr(0, line.find(" = "));
+    kept.append(line).append("\n");
+    begin = end + 1;
+    text.remove_prefix(std::min(begin, text.size()));
+    begin = 0;
+  }
+  return kept.append(text);
+}
+
 namespace {
 
 Error invalid(std::string_view function, std::size_t id, std::string_view what) {

@@ -15,10 +15,13 @@
 // That text is canonical: equal formulas print and hash alike, whatever names and layout the user chose.
 #pragma once
 
+#include "attnjit/KernelAbi.h"
 #include "attnjit/Result.h"
 #include "attnjit/Types.h"
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,10 +70,24 @@ struct CaptureDecl {
   Kind elementKind() const { return isFloat(dtype) ? Kind::Float : dtype == DType::Bool ? Kind::Bool : Kind::Int; }
 };
 
-/// A captured number: an argument of the kernel, never compiled in.
+/// A number that the kernel gets as an argument, never compiled in. Its name tells where the value comes from: a captured number has the
+/// user's name; `#0`,
+/// `#1` ... are number literals of a mod-naming expression such as sliding_window(256), whose values the Formula carries; `doc.size(1)` is
+/// the size of a captured tensor. Only captured numbers are the caller's business, bindOwnScalars() fills in the others.
 struct ScalarDecl {
+  enum class Source : std::uint8_t { Caller, Literal, Size };
+
   std::string name;
   Kind kind = Kind::Float;
+  Source source = Source::Caller;
+  ScalarArg value{};        ///< of a Literal; no part of equality, and of the hash
+  int capture = 0, dim = 0; ///< of a Size
+
+  /// To be named by Formula::adoptScalars.
+  static ScalarDecl literal(Kind kind, ScalarArg value);
+  static ScalarDecl size(const std::string &captureName, int capture, int dim);
+  /// Reads the source off the name. Empty for a size of no capture.
+  static std::optional<ScalarDecl> named(std::string name, Kind kind, std::span<const CaptureDecl> captures);
 };
 
 /// One mod. `nodes` is topologically ordered; `result` is Float for a score and Bool for a mask.
@@ -93,7 +110,14 @@ struct Formula {
   bool scoreIsIdentity() const;
   /// The mask is the constant True.
   bool maskIsTrue() const;
+  /// Drops the scalars from index `first` on that no node uses and numbers the others in the order of their first use, naming literals.
+  void adoptScalars(std::size_t first);
 };
+
+/// Fills the slots of `scalars` (one per Formula::scalars) that are not the caller's: literals and sizes of `captures`.
+void bindOwnScalars(const Formula &formula, std::span<const TensorRef> captures, std::span<ScalarArg> scalars);
+/// A canonical text without the values of literals: what is compiled in. Two formulas that differ in such numbers only agree in it.
+std::string withoutLiteralValues(std::string_view canonicalText);
 
 /// Spelling of an op in the canonical text ("add", "floordiv" ...).
 std::string_view spelling(Op op);

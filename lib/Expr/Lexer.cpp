@@ -45,14 +45,17 @@ constexpr Lookalike kLookalikes[] = {{0x2264, "<="},
 class Lexer {
 public:
   explicit Lexer(const SourceText &source) : source(source), text(source.text) {}
+  Lexer(const SourceText &source, TextRange part) : source(source), text(source.text.substr(0, part.end)), at(part.begin), depth(1) {}
 
   Result<std::vector<Token>> run() {
-    beginLine();
+    tokens.reserve(text.size() / 3 + 4);
+    if (depth == 0)
+      beginLine();
     while (!error && at < text.size())
       next();
     if (error)
       return std::move(*error);
-    if (!tokens.empty() && tokens.back().kind != TokenKind::Newline && tokens.back().kind != TokenKind::Dedent)
+    if (!tokens.empty() && tokens.back().kind != TokenKind::Newline && tokens.back().kind != TokenKind::Dedent && !indents.empty())
       push(TokenKind::Newline, at, at);
     for (; indents.size() > 1; indents.pop_back())
       push(TokenKind::Dedent, at, at);
@@ -131,7 +134,7 @@ private:
     } else if (isDigit(c) || (c == '.' && isDigit(peek(1)))) {
       number();
     } else if (c == '"' || c == '\'') {
-      string(at);
+      string(at, TokenKind::String);
     } else if (isNameStart(c)) {
       nameOrPrefixedString();
     } else {
@@ -156,11 +159,13 @@ private:
     const std::string_view name = text.substr(begin, at - begin);
     const bool quote = peek() == '"' || peek() == '\'';
     if (quote && (name == "r" || name == "R" || name == "u" || name == "U"))
-      return string(begin);
+      return string(begin, TokenKind::String);
+    if (quote && (name == "f" || name == "F" || name == "fr" || name == "rf" || name == "Fr" || name == "rF"))
+      return string(begin, TokenKind::FString);
     push(TokenKind::Name, begin, at);
   }
 
-  void string(std::size_t begin) {
+  void string(std::size_t begin, TokenKind kind) {
     const char quote = text[at];
     const bool triple = peek(1) == quote && peek(2) == quote;
     const std::size_t open = triple ? 3 : 1;
@@ -172,7 +177,7 @@ private:
         break;
       else if (text[i] == quote && (!triple || text.substr(i, 3) == std::string(3, quote))) {
         at = i + open;
-        push(TokenKind::String, begin, at).text = text.substr(content, i - content);
+        push(kind, begin, at).text = text.substr(content, i - content);
         return;
       }
     }
@@ -284,5 +289,6 @@ private:
 } // namespace
 
 Result<std::vector<Token>> lex(const SourceText &source) { return Lexer(source).run(); }
+Result<std::vector<Token>> lexPart(const SourceText &source, TextRange part) { return Lexer(source, part).run(); }
 
 } // namespace attnjit::expr

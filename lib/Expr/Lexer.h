@@ -7,12 +7,12 @@
 
 namespace attnjit::expr {
 
-enum class TokenKind : std::uint8_t { Name, Int, Float, String, Operator, Newline, Indent, Dedent, End };
+enum class TokenKind : std::uint8_t { Name, Int, Float, String, FString, Operator, Newline, Indent, Dedent, End };
 
 struct Token {
   TokenKind kind = TokenKind::End;
   TextRange range;
-  std::string_view text; ///< the bytes of `range`; for a String what stands between the quotes
+  std::string_view text; ///< the bytes of `range`; for a String or FString what stands between the quotes
   std::int64_t intValue = 0;
   double floatValue = 0;
 
@@ -22,5 +22,8 @@ struct Token {
 /// All tokens of a checked text, ended by End. Newlines inside brackets, blank lines and comments leave no token; Indent and
 /// Dedent are relative to the first line's indentation.
 Result<std::vector<Token>> lex(const SourceText &source);
+
+/// The tokens of a part of the text as if it stood in brackets: the expression inside an f-string.
+Result<std::vector<Token>> lexPart(const SourceText &source, TextRange part);
 
 } // namespace attnjit::expr

@@ -106,10 +106,20 @@ private:
     if (!expect(" : "))
       return false;
     if (!isTensor) {
-      ScalarDecl decl{declared, Kind::Float};
-      if (!parseKind(decl.kind))
+      Kind kind = Kind::Float;
+      if (!parseKind(kind))
         return false;
-      formula.scalars.push_back(decl);
+      std::optional<ScalarDecl> decl = ScalarDecl::named(declared, kind, formula.captures);
+      if (!decl)
+        return fail("the size of a capture that is declared above, e.g. doc.size(0)");
+      if (eat(" = ")) { // the value of a literal; without one it is 0
+        Node value;
+        value.kind = kind;
+        if (decl->source != ScalarDecl::Source::Literal || !parseConstant(word(), value))
+          return fail("a value for a literal only");
+        (kind == Kind::Float ? decl->value.f = value.imm.f : decl->value.i = value.imm.i);
+      }
+      formula.scalars.push_back(std::move(*decl));
     } else {
       CaptureDecl decl{declared, DType::F32, 0};
       const auto dtype = parseDType(word());

@@ -5,10 +5,15 @@
 
 namespace attnjit::expr {
 
-/// Brackets, conditionals, calls and unary operators may nest this deep; chains of binary operators may be any length.
+/// Brackets, conditionals, calls, unary operators and blocks may nest this deep; chains of binary operators may be any length.
 inline constexpr int kMaxNesting = 200;
 
-/// Parses one mod: a bare expression, a lambda, or def statements of which the last is the mod.
-Result<Ast> parseSyntax(const SourceText &source);
+enum class TextForm : std::uint8_t {
+  Mod,    ///< an expression, a lambda, or statements with a def whose last one gives the mod
+  Module, ///< statements
+};
+
+/// Parses a whole text.
+Result<Ast> parseSyntax(const SourceText &source, TextForm form);
 
 } // namespace attnjit::expr

@@ -32,7 +32,7 @@ public:
     for (std::size_t i = 0; i < formula.captures.size(); ++i)
       out += fmt::format("capture {} : {} rank {}\n", captureName(i), name(formula.captures[i].dtype), formula.captures[i].rank);
     for (std::size_t i = 0; i < formula.scalars.size(); ++i)
-      out += fmt::format("scalar {} : {}\n", scalarName(i), name(formula.scalars[i].kind));
+      out += fmt::format("scalar {} : {}{}\n", scalarName(i), name(formula.scalars[i].kind), origin(formula.scalars[i]));
     out += "score(%score: float, %b: int, %h: int, %q: int, %kv: int)\n";
     printBody(formula.score);
     out += "mask(%b: int, %h: int, %q: int, %kv: int)\n";
@@ -41,6 +41,17 @@ public:
   }
 
 private:
+  /// What the name does not say: the value of a literal; where no names are printed, whose number it is.
+  std::string origin(const ScalarDecl &decl) const {
+    if (decl.source == ScalarDecl::Source::Caller)
+      return "";
+    if (decl.source == ScalarDecl::Source::Size)
+      return named ? "" : fmt::format(" size {} {}", decl.capture, decl.dim);
+    if (!named)
+      return " literal";
+    return decl.kind == Kind::Float ? fmt::format(" = {}", floatText(decl.value.f)) : fmt::format(" = {}", decl.value.i);
+  }
+
   std::string captureName(std::size_t index) const { return named ? formula.captures[index].name : fmt::format("@{}", index); }
   std::string scalarName(std::size_t index) const { return named ? formula.scalars[index].name : fmt::format("@{}", index); }
 

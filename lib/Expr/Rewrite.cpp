@@ -25,20 +25,36 @@ template <typename Decl> Error clash(const Decl &wanted, const std::string &pres
           fmt::format("capture '{}' is {} in one formula and {} in another; rename one of them", wanted.name, present, text(wanted))};
 }
 
-template <typename Decl, typename Other>
-Result<std::vector<int>> adoptTable(std::vector<Decl> &into, const std::vector<Other> &others, const std::vector<Decl> &from) {
-  std::vector<int> places;
-  for (const Decl &decl : from) {
-    if (const auto other = find(others, decl.name); other != others.end())
-      return clash(decl, text(*other));
-    auto found = find(into, decl.name);
-    if (found != into.end() && !same(*found, decl))
-      return clash(decl, text(*found));
-    if (found == into.end())
-      found = into.insert(into.end(), decl);
-    places.push_back(static_cast<int>(found - into.begin()));
+/// The place of `decl` in `into`, where it is entered unless it stands there already.
+template <typename Decl, typename Other> Result<int> adoptOne(std::vector<Decl> &into, const std::vector<Other> &others, const Decl &decl) {
+  if (const auto other = find(others, decl.name); other != others.end())
+    return clash(decl, text(*other));
+  auto found = find(into, decl.name);
+  if (found != into.end() && !same(*found, decl))
+    return clash(decl, text(*found));
+  if (found == into.end())
+    found = into.insert(into.end(), decl);
+  return static_cast<int>(found - into.begin());
+}
+
+/// A number of another formula as the tables of `into` know it. Literals stay apart, each with a value of its own; sizes follow their
+/// capture.
+ScalarDecl translated(const ScalarDecl &scalar, const Formula &into, const std::vector<int> &captures) {
+  switch (scalar.source) {
+  case ScalarDecl::Source::Caller:
+    return scalar;
+  case ScalarDecl::Source::Literal: {
+    ScalarDecl literal = scalar;
+    const auto isLiteral = [](const ScalarDecl &other) { return other.source == ScalarDecl::Source::Literal; };
+    literal.name = fmt::format("#{}", std::count_if(into.scalars.begin(), into.scalars.end(), isLiteral));
+    return literal;
   }
-  return places;
+  case ScalarDecl::Source::Size: {
+    const int capture = captures[scalar.capture];
+    return ScalarDecl::size(into.captures[capture].name, capture, scalar.dim);
+  }
+  }
+  return scalar;
 }
 
 } // namespace
@@ -51,13 +67,20 @@ Renaming Renaming::none(const Formula &formula) {
 }
 
 Result<Renaming> adopt(Formula &into, const Formula &from) {
-  Result<std::vector<int>> captures = adoptTable(into.captures, into.scalars, from.captures);
-  if (!captures)
-    return captures.error();
-  Result<std::vector<int>> scalars = adoptTable(into.scalars, into.captures, from.scalars);
-  if (!scalars)
-    return scalars.error();
-  return Renaming{std::move(*captures), std::move(*scalars)};
+  Renaming renaming;
+  for (const CaptureDecl &capture : from.captures) {
+    Result<int> place = adoptOne(into.captures, into.scalars, capture);
+    if (!place)
+      return place.error();
+    renaming.captures.push_back(*place);
+  }
+  for (const ScalarDecl &scalar : from.scalars) {
+    Result<int> place = adoptOne(into.scalars, into.captures, translated(scalar, into, renaming.captures));
+    if (!place)
+      return place.error();
+    renaming.scalars.push_back(*place);
+  }
+  return renaming;
 }
 
 ValueId inlineInto(Builder &builder, const Function &function, const Renaming &renaming, const Replacements &replacements) {
@@ -95,17 +118,23 @@ namespace {
 Formula only(Function Formula::*mod, const Formula &formula) {
   Formula result = Formula::identity();
   Renaming renaming{std::vector<int>(formula.captures.size(), -1), std::vector<int>(formula.scalars.size(), -1)};
-  const auto keep = [](auto &table, const auto &from, int &place) {
+  const auto keepCapture = [&](std::int64_t capture) {
+    int &place = renaming.captures[capture];
     if (place >= 0)
       return;
-    place = static_cast<int>(table.size());
-    table.push_back(from);
+    place = static_cast<int>(result.captures.size());
+    result.captures.push_back(formula.captures[capture]);
   };
   for (const Node &node : (formula.*mod).nodes) {
     if (node.op == Op::Load)
-      keep(result.captures, formula.captures[node.imm.i], renaming.captures[node.imm.i]);
-    else if (node.op == Op::Scalar)
-      keep(result.scalars, formula.scalars[node.imm.i], renaming.scalars[node.imm.i]);
+      keepCapture(node.imm.i);
+    if (node.op != Op::Scalar || renaming.scalars[node.imm.i] >= 0)
+      continue;
+    const ScalarDecl &scalar = formula.scalars[node.imm.i];
+    if (scalar.source == ScalarDecl::Source::Size)
+      keepCapture(scalar.capture);
+    renaming.scalars[node.imm.i] = static_cast<int>(result.scalars.size());
+    result.scalars.push_back(translated(scalar, result, renaming.captures));
   }
   Builder builder;
   result.*mod = builder.finish(inlineInto(builder, formula.*mod, renaming));

@@ -26,8 +26,8 @@ struct Renaming {
   static Renaming none(const Formula &formula);
 };
 
-/// Enters the captures and numbers of `from` into the tables of `into`. One that stands there already under the same name is shared. Error:
-/// InvalidArgument when the name stands for something else there (another dtype, rank or kind).
+/// Enters the captures and numbers of `from` into the tables of `into`. One that stands there already under the same name is shared; number
+/// literals stay apart. Error: InvalidArgument when the name stands for something else there (another dtype, rank or kind).
 Result<Renaming> adopt(Formula &into, const Formula &from);
 
 /// What the arguments of an inlined function stand for: values of the builder of the kind of the argument. Those not given stay what they

@@ -11,286 +11,440 @@ namespace attnjit::expr {
 
 namespace {
 
-/// Helper calls may nest and repeat; these bounds keep a short text from asking for unbounded work.
+/// Calls may nest and repeat; these bounds keep a short text from asking for unbounded work.
 constexpr int kMaxRecursion = 2 * kMaxNesting;
 constexpr std::size_t kMaxSteps = 2'000'000;
 
-using Tag = Denoted::Tag;
-
 std::string describe(Kind kind) { return fmt::format("{} {}", kind == Kind::Int ? "an" : "a", name(kind)); }
+
+constexpr std::pair<std::string_view, Param> kStandardNames[] = {{"score", Param::Score}, {"b", Param::B},    {"batch", Param::B},
+                                                                 {"h", Param::H},         {"head", Param::H}, {"q_idx", Param::Q},
+                                                                 {"kv_idx", Param::Kv}};
+
+bool isStandardName(std::string_view name) {
+  return std::any_of(std::begin(kStandardNames), std::end(kStandardNames), [&](const auto &row) { return row.first == name; });
+}
+
+/// Whether an expression uses one of the standard names as such: then it is a bare formula, else it may name a mod.
+bool mentionsArguments(const Ast &ast, AstId root) {
+  std::vector<AstId> stack{root};
+  while (!stack.empty()) {
+    const AstNode &node = ast[stack.back()];
+    stack.pop_back();
+    if (node.kind == AstKind::Name && isStandardName(node.text))
+      return true;
+    // The parameters of a lambda are its own; what else its body mentions is found when it is run.
+    if (node.kind != AstKind::Lambda)
+      stack.insert(stack.end(), node.children.begin(), node.children.end());
+  }
+  return false;
+}
 
 } // namespace
 
+// --- scopes ---
+
+const Object *Scope::find(std::string_view name) const {
+  if (!index.empty()) {
+    const auto found = index.find(name);
+    return found == index.end() ? nullptr : &bound[found->second].second;
+  }
+  for (const auto &[known, object] : bound)
+    if (known == name)
+      return &object;
+  return nullptr;
+}
+
+void Scope::bind(std::string_view name, const Object &object) {
+  if (const Object *existing = find(name)) {
+    const_cast<Object &>(*existing) = object;
+    return;
+  }
+  bound.emplace_back(name, object);
+  constexpr std::size_t kMany = 24;
+  if (bound.size() == kMany)
+    for (std::size_t i = 0; i < bound.size(); ++i)
+      index.emplace(bound[i].first, i);
+  else if (bound.size() > kMany)
+    index.emplace(name, bound.size() - 1);
+}
+
+void Scope::restore(Names names) {
+  bound.clear();
+  index.clear();
+  for (auto &[name, object] : names)
+    bind(name, object);
+}
+
+// --- errors and bounds ---
+
+Object Sema::fail(TextRange range, std::string_view message, std::string_view help) {
+  if (error)
+    return {};
+  error = unit->source.error(range, message, help);
+  // An error inside a module function also says which call of the user's own text led there.
+  if (unit != &root)
+    for (auto caller = calls.rbegin(); caller != calls.rend(); ++caller)
+      if (caller->unit == &root) {
+        error->message += fmt::format("\n  in the call at {}", root.source.place(caller->range));
+        break;
+      }
+  return {};
+}
+
+Object Sema::checked(ValueId value, TextRange range) {
+  if (!lower.problem.empty())
+    return fail(range, lower.problem, lower.help);
+  return runtime(value);
+}
+
+bool Sema::spend(std::size_t work, TextRange range) {
+  steps += work;
+  if (steps > kMaxSteps)
+    fail(range, "the formula is too large once its helper functions are written out",
+         "call helpers less often, loop fewer times, or put tables into captured tensors");
+  return !failed();
+}
+
+bool Sema::enter(TextRange range) {
+  if (depth >= kMaxRecursion) {
+    const AstFunction *callee = calls.empty() ? nullptr : calls.back().callee;
+    const auto times = std::count_if(calls.begin(), calls.end(), [&](const Call &call) { return call.callee == callee; });
+    if (times > 1)
+      fail(range, fmt::format("'{}' calls itself without an end in sight", callee->name),
+           "recursion must end by a condition that is known when the formula is read; else write the steps out");
+    else
+      fail(range, "calls of helper functions are nested too deeply", "call fewer helpers from within helpers");
+  }
+  return !failed() && spend(1, range);
+}
+
+// --- the mod as a whole ---
+
 Result<Function> Sema::run() {
-  const AstFunction &function = ast.functions.back();
-  bindArguments(function);
-  ValueId result = 0;
+  const Object result = denoteMod();
+  ValueId value = 0;
   if (!failed())
-    result = finishResult(runBody(function), function);
+    value = finishResult(result, resultRange);
   if (failed())
     return std::move(*error);
-  Function finished = lower.builder.finish(result);
+  Function finished = lower.builder.finish(value);
   if (finished.nodes.size() > kMaxOperations)
-    return source.error(function.head, fmt::format("the formula has {} operations", finished.nodes.size()),
-                        fmt::format("at most {} are accepted; put large tables into a captured tensor", kMaxOperations));
+    return root.source.error({}, fmt::format("the formula has {} operations", finished.nodes.size()),
+                             fmt::format("at most {} are accepted; put large tables into a captured tensor", kMaxOperations));
   return finished;
 }
 
-Denoted Sema::fail(TextRange range, std::string_view message, std::string_view help) {
-  if (!error)
-    error = source.error(range, message, help);
-  return {};
+void Sema::reset() {
+  lower = Lower();
+  error.reset();
+  unit = &root;
+  calls.clear();
+  depth = 0;
+  lifting = false;
+  scopes.clear();
+  moduleErrors.clear();
+  scope = &scopes.emplace_back(nullptr, true);
+  if (module)
+    runModule(*module, *scope);
 }
 
-Denoted Sema::checked(ValueId value, TextRange range) {
-  if (!lower.problem.empty())
-    return fail(range, lower.problem, lower.help);
-  Denoted denoted;
-  denoted.tag = Tag::Value;
-  denoted.value = value;
-  return denoted;
-}
-
-void Sema::bindArguments(const AstFunction &function) {
-  static constexpr Param kParams[] = {Param::Score, Param::B, Param::H, Param::Q, Param::Kv};
-  const std::size_t first = mod == ModKind::Score ? 0 : 1;
-  if (function.form == AstFunction::Form::Bare) {
-    static constexpr std::pair<std::string_view, Param> kStandard[] = {{"score", Param::Score}, {"b", Param::B},    {"batch", Param::B},
-                                                                       {"h", Param::H},         {"head", Param::H}, {"q_idx", Param::Q},
-                                                                       {"kv_idx", Param::Kv}};
-    for (const auto &[name, param] : kStandard)
-      if (param != Param::Score || mod == ModKind::Score)
-        bind(name, lower.builder.param(param));
-    isBare = true;
-    return;
-  }
-  const std::size_t expected = 5 - first;
-  if (function.parameters.size() != expected) {
-    const std::string_view list = mod == ModKind::Score ? "(score, b, h, q_idx, kv_idx)" : "(b, h, q_idx, kv_idx)";
-    TextRange where = function.head;
-    if (function.parameters.size() > expected)
-      where = function.parameters[expected].range;
-    fail(where, fmt::format("a {} takes {} arguments, found {}", role(), expected, function.parameters.size()),
-         fmt::format("the arguments are {}; their names are free", list));
-    return;
-  }
-  for (std::size_t i = 0; i < expected; ++i)
-    bind(function.parameters[i].name, lower.builder.param(kParams[first + i]));
-}
-
-void Sema::bind(std::string_view name, ValueId value) {
-  Denoted denoted;
-  denoted.tag = Tag::Value;
-  denoted.value = value;
-  scope.insert_or_assign(name, std::move(denoted));
-}
-
-Denoted Sema::runBody(const AstFunction &function) {
-  for (const AstStatement &statement : function.body) {
-    Denoted value = evaluate(statement.value);
+Object Sema::denoteMod() {
+  reset();
+  if (root.ast.expression == kNoNode) {
+    Scope &own = scopes.emplace_back(scope, true);
+    runModule(root, own);
+    scope = &own;
+    // The last statement gives the mod: the function it defines, the name it assigns, or its value.
+    Object last;
+    TextRange range;
+    for (StatementId id : root.ast.body) {
+      const AstStatement &statement = root.ast.statements[id];
+      AstId value = kNoNode;
+      if (statement.kind == AstStatementKind::Def) {
+        const AstFunction &function = root.ast.functions[statement.function];
+        range = function.head;
+        last = *own.find(function.name);
+        continue;
+      }
+      if (statement.kind == AstStatementKind::Assign && root.ast[statement.targets[0]].kind == AstKind::Name)
+        value = statement.targets[0];
+      else if (statement.kind == AstStatementKind::Expression)
+        value = statement.value;
+      if (value == kNoNode)
+        continue;
+      range = root.ast[value].range;
+      last = {};
+      if (const Object *bound = root.ast[value].kind == AstKind::Name ? own.find(root.ast[value].text) : nullptr)
+        last = *bound;
+      else if (&statement == &root.ast.statements[root.ast.body.back()])
+        last = evaluate(value);
+    }
     if (failed())
       return {};
-    if (statement.isReturn) {
-      resultRange = ast[statement.value].range;
-      return value;
-    }
-    scope.insert_or_assign(statement.target, std::move(value));
+    if (last.tag == Tag::Failed)
+      return error = moduleErrors[last.index], Object();
+    if (!last.isCallable())
+      return fail(range, "the last statement gives no function", fmt::format("end the text with the mod: 'def {}(...):'", role()));
+    return callMod(last, range);
   }
-  return {};
+  const AstId expression = root.ast.expression;
+  if (!mentionsArguments(root.ast, expression)) {
+    Object named = evaluateNaming();
+    if (!failed() && named.isCallable())
+      return callMod(named, root.ast[expression].token);
+    if (failed() && root.ast[expression].kind == AstKind::Lambda)
+      return {};
+    reset();
+  }
+  return evaluateBare();
 }
 
-ValueId Sema::finishResult(const Denoted &result, const AstFunction &function) {
-  const TextRange range = resultRange;
-  const ValueId value = asValue(result, range);
+Object Sema::evaluateNaming() {
+  lifting = true;
+  Object named = evaluate(root.ast.expression);
+  lifting = false;
+  return named;
+}
+
+Object Sema::evaluateBare() {
+  Scope &own = scopes.emplace_back(scope, true);
+  bindStandardNames(own);
+  scope = &own;
+  isBare = true;
+  resultUnit = &root;
+  resultRange = root.ast[root.ast.expression].range;
+  Object result = evaluate(root.ast.expression);
+  return !failed() && (result.tag == Tag::Closure || result.tag == Tag::Partial || result.tag == Tag::Combined)
+             ? callMod(result, root.ast[root.ast.expression].token)
+             : result;
+}
+
+void Sema::bindStandardNames(Scope &own) {
+  for (const auto &[name, param] : kStandardNames)
+    if (param != Param::Score || mod == ModKind::Score)
+      own.bind(name, runtime(lower.builder.param(param)));
+}
+
+std::vector<Object> Sema::modArguments() {
+  std::vector<Object> arguments;
+  for (Param param : {Param::Score, Param::B, Param::H, Param::Q, Param::Kv})
+    if (param != Param::Score || mod == ModKind::Score)
+      arguments.push_back(runtime(lower.builder.param(param)));
+  return arguments;
+}
+
+bool Sema::checkModArity(const Closure &closure) {
+  const AstFunction &function = *closure.function;
+  const std::size_t expected = mod == ModKind::Score ? 5 : 4;
+  std::size_t most = 0, least = 0;
+  TextRange where = function.head;
+  for (const AstParameter &parameter : function.parameters) {
+    if (parameter.isStarred)
+      return true;
+    if (parameter.isKeywordOnly)
+      continue;
+    ++most;
+    least += parameter.defaultValue == kNoNode;
+    if (least == expected + 1)
+      where = parameter.range, ++least; // points at the first one too many
+  }
+  least -= least > expected;
+  if (least <= expected && expected <= most)
+    return true;
+  const Unit *outer = std::exchange(unit, closure.unit);
+  fail(where, fmt::format("a {} takes {} arguments, found {}", role(), expected, least > expected ? least : most),
+       fmt::format("the arguments are {}; their names are free",
+                   mod == ModKind::Score ? "(score, b, h, q_idx, kv_idx)" : "(b, h, q_idx, kv_idx)"));
+  unit = outer;
+  return false;
+}
+
+Object Sema::callMod(const Object &function, TextRange range) {
+  if (function.tag == Tag::Closure && !checkModArity(*function.closure))
+    return {};
+  resultUnit = &root;
+  resultRange = range;
+  if (function.tag == Tag::Builtin || function.tag == Tag::ViewMethod)
+    return fail(root.ast.expression == kNoNode ? range : root.ast[root.ast.expression].range, "expected a number, found a function",
+                "call it: add '(...)'");
+  Arguments arguments;
+  arguments.values = modArguments();
+  arguments.keywords.resize(arguments.size());
+  arguments.ranges.resize(arguments.size(), range);
+  arguments.call = range;
+  arguments.name = role();
+  return call(function, arguments);
+}
+
+ValueId Sema::finishResult(const Object &result, TextRange range) {
+  unit = resultUnit;
+  const Object number = asNumber(result, range);
   if (failed())
     return 0;
   lower.range = range;
-  const Kind kind = lower.kind(value);
+  const Kind kind = lower.kind(number.value);
   if (mod == ModKind::Mask) {
     if (kind != Kind::Bool)
       fail(range, fmt::format("a mask_mod returns a bool, found {}", describe(kind)),
            "use a comparison, e.g. q_idx >= kv_idx; True keeps the pair");
-    return value;
+    return number.value;
   }
   if (kind == Kind::Bool)
     fail(range, "a score_mod returns a float, found a bool",
          "to hide pairs use mask_mod, or torch.where(condition, score, float(\"-inf\"))");
-  return failed() ? 0 : lower.toFloat(value);
+  return failed() ? 0 : lower.toFloat(number.value);
 }
 
-bool Sema::enter(TextRange range) {
-  if (++steps > kMaxSteps)
-    fail(range, "the formula is too large once its helper functions are written out",
-         "call helpers less often, or assign their results to names");
-  else if (depth >= kMaxRecursion)
-    fail(range, "calls of helper functions are nested too deeply", "call fewer helpers from within helpers");
-  return !failed();
-}
-
-Denoted Sema::evaluate(AstId id) {
-  const AstNode &node = ast[id];
-  if (failed() || !enter(node.range))
-    return {};
-  ++depth;
-  Denoted result = evaluateNode(node);
-  --depth;
-  return result;
-}
-
-Denoted Sema::evaluateNode(const AstNode &node) {
-  lower.range = node.range;
-  switch (node.kind) {
-  case AstKind::Name:
-    return lookUp(node);
-  case AstKind::Int:
-    return checked(lower.integer(node.intValue), node.range);
-  case AstKind::Float:
-    return checked(lower.number(node.floatValue), node.range);
-  case AstKind::Bool:
-    return checked(lower.boolean(node.intValue), node.range);
-  case AstKind::None:
-    return {};
-  case AstKind::String: {
-    Denoted denoted;
-    denoted.tag = Tag::String;
-    denoted.text = node.text;
-    return denoted;
+/// Runs the statements of a module. One that cannot be run (it makes a tensor, say) does no harm until its names are used.
+void Sema::runModule(const Unit &text, Scope &own) {
+  const Unit *outerUnit = std::exchange(unit, &text);
+  Scope *outerScope = std::exchange(scope, &own);
+  if (!own.find("__name__"))
+    own.bind("__name__", this->text("attnjit"));
+  Frame frame{&own, false, 0, {}, {}, {}};
+  for (StatementId id : text.ast.body) {
+    const AstStatement &statement = text.ast.statements[id];
+    if (statement.kind == AstStatementKind::Expression)
+      continue; // prints and the like; the last one may give the mod
+    if (statement.kind == AstStatementKind::Refused) {
+      moduleErrors.push_back(text.source.error(statement.range,
+                                               fmt::format("'{}' statements are not accepted in a formula", statement.detail),
+                                               "formulas are made of functions"));
+    } else {
+      runStatement(statement, frame);
+      if (!failed())
+        continue;
+      moduleErrors.push_back(std::move(*error));
+      error.reset();
+      lower.problem.clear();
+      lower.help.clear();
+      calls.clear();
+      depth = 0;
+      unit = &text;
+      scope = &own;
+      if (steps > kMaxSteps) { // no statement may run for ever, and none after it
+        error = moduleErrors.back();
+        break;
+      }
+    }
+    Object unusable;
+    unusable.tag = Tag::Failed;
+    unusable.index = moduleErrors.size() - 1;
+    if (!statement.name.empty())
+      own.bind(statement.name, unusable);
+    for (AstId target : statement.targets)
+      for (std::vector<AstId> open{target}; !open.empty();) {
+        const AstNode &node = text.ast[open.back()];
+        open.pop_back();
+        if (node.kind == AstKind::Name)
+          own.bind(node.text, unusable);
+        else if (node.kind != AstKind::Attribute)
+          open.insert(open.end(), node.children.begin(), node.children.end());
+      }
   }
-  case AstKind::Unary:
-    return evaluateUnary(node);
-  case AstKind::Binary:
-  case AstKind::And:
-  case AstKind::Or:
-    return evaluateChain(node);
-  case AstKind::Compare:
-    return evaluateCompare(node);
-  case AstKind::Conditional:
-    return evaluateConditional(node);
-  case AstKind::Call:
-    return evaluateCall(node);
-  case AstKind::Subscript:
-    return evaluateSubscript(node);
-  case AstKind::Attribute:
-    return evaluateAttribute(node);
-  }
-  return {};
+  unit = outerUnit;
+  scope = outerScope;
 }
 
-ValueId Sema::evaluateValue(AstId id) {
-  const Denoted denoted = evaluate(id);
-  return failed() ? 0 : asValue(denoted, ast[id].range);
-}
+// --- names ---
 
-ValueId Sema::asValue(const Denoted &denoted, TextRange range) {
-  switch (denoted.tag) {
-  case Tag::Value:
-    return denoted.value;
-  case Tag::Tensor:
-    return finishLoad(denoted, range);
-  case Tag::Nothing:
-    fail(range, "expected a number, found None", "every branch needs a value");
-    break;
-  case Tag::Module:
-    fail(range, "expected a number, found a module", "call one of its functions, e.g. torch.exp(x)");
-    break;
-  case Tag::Function:
-  case Tag::Helper:
-    fail(range, "expected a number, found a function", "call it: add '(...)'");
-    break;
-  case Tag::String:
-    fail(range, "expected a number, found a string", "strings occur only in float(\"inf\") and the like");
-    break;
-  case Tag::Dtype:
-    fail(range, "expected a number, found a dtype", "dtypes occur only in x.to(torch.float32)");
-    break;
-  }
-  return 0;
-}
-
-ValueId Sema::finishLoad(const Denoted &denoted, TextRange range) {
-  const CaptureInfo &capture = captures.infos[denoted.index];
-  if (static_cast<int>(denoted.indices.size()) != capture.rank) {
-    fail(range,
-         fmt::format("'{}' has rank {}, found {} {}", capture.name, capture.rank, denoted.indices.size(),
-                     denoted.indices.size() == 1 ? "index" : "indices"),
-         fmt::format("a formula reads single elements: {}", indexExample(capture)));
-    return 0;
-  }
-  const CaptureDecl decl{capture.name, capture.dtype, capture.rank};
-  return lower.builder.load(captures.slots[denoted.index], decl.elementKind(), denoted.indices, range);
-}
-
-std::string Sema::indexExample(const CaptureInfo &capture) {
-  static constexpr std::string_view kIndices[] = {"h", "q_idx", "kv_idx", "b"};
-  std::string text = capture.name;
-  for (int dim = 0; dim < capture.rank; ++dim)
-    text += fmt::format("{}{}", dim ? ", " : "[", kIndices[dim % 4]);
-  return capture.rank ? text + "]" : text;
-}
-
-Denoted Sema::lookUp(const AstNode &node) {
-  const auto local = scope.find(node.text);
+Object Sema::lookUp(const AstNode &node) {
   const auto capture =
       std::find_if(captures.infos.begin(), captures.infos.end(), [&](const CaptureInfo &info) { return info.name == node.text; });
-  if (local != scope.end()) {
-    if (isBare && capture != captures.infos.end())
-      return fail(node.token, fmt::format("'{}' is both an argument and a captured name", node.text),
-                  "rename the capture, or use a lambda with other argument names");
-    return local->second;
-  }
-  if (capture != captures.infos.end())
-    return denoteCapture(static_cast<std::size_t>(capture - captures.infos.begin()), node);
-  for (std::size_t i = 0; i < ast.functions.size(); ++i)
-    if (!ast.functions[i].name.empty() && ast.functions[i].form == AstFunction::Form::Def && ast.functions[i].name == node.text) {
-      Denoted denoted;
-      denoted.tag = Tag::Helper;
-      denoted.index = i;
-      return denoted;
+  const bool isCapture = capture != captures.infos.end();
+  for (const Scope *here = scope; here; here = here->parent) {
+    const Object *bound = here->find(node.text);
+    if (!bound)
+      continue;
+    if (here->isModule && isCapture && bound->tag == Tag::Failed)
+      break; // the problem gives what the module could not make
+    if (here->isModule && isCapture)
+      return isBare && isStandardName(node.text)
+                 ? fail(node.token, fmt::format("'{}' is both an argument and a captured name", node.text),
+                        "rename the capture, or use a lambda with other argument names")
+                 : fail(node.token, fmt::format("'{}' is both a name of the text and a captured name", node.text), "rename one of them");
+    if (bound->tag == Tag::Failed) {
+      error = moduleErrors[bound->index];
+      error->message += fmt::format("\n  '{}' is needed at {}", node.text, unit->source.place(node.range));
+      return {};
     }
-  return lookUpBuiltin(node);
+    if (bound->tag == Tag::Unset)
+      return fail(node.token, fmt::format("'{}' has no certain value here: {}", node.text, bound->text), bound->detail);
+    if (isBare && here->parent && isStandardName(node.text))
+      for (const Scope *outer = here->parent; outer; outer = outer->parent)
+        if (outer->find(node.text))
+          return fail(node.token, fmt::format("'{}' is both an argument and a name of the module", node.text),
+                      "rename it in the module, or use a lambda with other argument names");
+    return *bound;
+  }
+  if (isCapture)
+    return denoteCapture(static_cast<std::size_t>(capture - captures.infos.begin()), node);
+  return lookUpBuiltin(node.text, node.token);
 }
 
-Denoted Sema::denoteCapture(std::size_t index, const AstNode &node) {
+Object Sema::denoteCapture(std::size_t index, const AstNode &node) {
   const CaptureInfo &capture = captures.infos[index];
-  if (capture.rank < 0) {
-    const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
-    return checked(lower.builder.scalar(captures.slots[index], kind, node.range), node.range);
-  }
-  Denoted denoted;
-  denoted.tag = Tag::Tensor;
-  denoted.index = index;
-  return denoted;
+  if (capture.rank >= 0)
+    return captureView(index);
+  const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
+  return runtime(lower.builder.scalar(captures.slots[index], kind, node.range));
 }
 
-Denoted Sema::lookUpBuiltin(const AstNode &node) {
-  Denoted denoted;
-  if (node.text == "torch" || node.text == "math" || node.text == "F" || node.text == "np" || node.text == "numpy") {
-    denoted.tag = Tag::Module;
-    denoted.space = node.text == "math" ? Namespace::Math : Namespace::Torch;
-    return denoted;
+bool Sema::findBuiltinObject(std::string_view name, Namespace space, Object &object) {
+  if (const PythonFunction *python = findPython(name, false)) {
+    object.tag = Tag::Python;
+    object.python = python;
+    return true;
   }
-  if (const Builtin *builtin = findBuiltin(node.text, false)) {
-    denoted.tag = Tag::Function;
-    denoted.builtin = builtin;
-    return denoted;
+  if (const Builtin *builtin = findBuiltin(name, false)) {
+    object.tag = Tag::Builtin;
+    object.builtin = builtin;
+    object.space = space;
+    return true;
   }
-  if (const auto constant = findConstant(node.text); constant && node.text != "e")
-    return checked(lower.number(*constant), node.range);
-  return fail(node.token, fmt::format("unknown name '{}'", node.text), suggestName(node.text));
+  return false;
+}
+
+Object Sema::lookUpBuiltin(std::string_view name, TextRange range) {
+  Object object;
+  static constexpr std::string_view kModules[] = {"torch", "math", "F", "np", "numpy", "functools", "flex_attention"};
+  if (std::find(std::begin(kModules), std::end(kModules), name) != std::end(kModules)) {
+    object.tag = Tag::Module;
+    object.space = name == "math" ? Namespace::Math : Namespace::Torch;
+    return object;
+  }
+  if (findBuiltinObject(name, Namespace::None, object))
+    return object;
+  if (const auto number = findConstant(name); number && name != "e")
+    return constant({Kind::Float, 0, *number});
+  return fail(range, fmt::format("unknown name '{}'", name), suggestName(name));
 }
 
 std::string Sema::suggestName(std::string_view unknown) const {
   std::vector<std::string_view> visible, all;
-  for (const auto &[name, value] : scope)
-    visible.push_back(name);
+  const auto add = [&](const Scope &from) {
+    const std::size_t begin = visible.size();
+    for (const auto &[name, object] : from.names())
+      if (!name.starts_with("__") && std::find(visible.begin(), visible.end(), name) == visible.end())
+        visible.push_back(name);
+    std::sort(visible.begin() + static_cast<std::ptrdiff_t>(begin), visible.end());
+  };
+  if (scope)
+    add(*scope);
   for (const CaptureInfo &capture : captures.infos)
     visible.push_back(capture.name);
-  for (const AstFunction &function : ast.functions)
-    if (function.form == AstFunction::Form::Def && &function != &ast.functions.back())
-      visible.push_back(function.name);
+  if (scope)
+    for (const Scope *outer = scope->parent; outer; outer = outer->parent)
+      add(*outer);
   all = visible;
   for (const Builtin &builtin : builtins())
-    forEachName(builtin, [&](std::string_view name, bool methodOnly) {
+    forEachName(builtin.names, [&](std::string_view name, bool methodOnly) {
+      if (!methodOnly)
+        all.push_back(name);
+    });
+  for (const PythonFunction &python : pythonFunctions())
+    forEachName(python.names, [&](std::string_view name, bool methodOnly) {
       if (!methodOnly)
         all.push_back(name);
     });
@@ -302,109 +456,6 @@ std::string Sema::suggestName(std::string_view unknown) const {
   return text + fmt::format("the names known here are {}, and the functions of torch and math", listNames(visible));
 }
 
-Denoted Sema::evaluateUnary(const AstNode &node) {
-  const ValueId operand = evaluateValue(node.children[0]);
-  if (failed())
-    return {};
-  lower.range = node.range;
-  if (node.text == "-")
-    return checked(lower.negate(operand), node.token);
-  if (node.text == "+")
-    return checked(operand, node.token);
-  if (node.text == "~")
-    return checked(lower.invert(operand), node.token);
-  if (!lower.isCondition(operand, "'not'"))
-    return checked(operand, ast[node.children[0]].range);
-  return checked(lower.op(Op::LogicalNot, {operand}), node.token);
-}
-
-Denoted Sema::evaluateChain(const AstNode &top) {
-  std::vector<const AstNode *> spine{&top};
-  const auto isChain = [](const AstNode &node) {
-    return node.kind == AstKind::Binary || node.kind == AstKind::And || node.kind == AstKind::Or;
-  };
-  while (isChain(ast[spine.back()->children[0]]))
-    spine.push_back(&ast[spine.back()->children[0]]);
-  AstId leftId = spine.back()->children[0];
-  ValueId left = evaluateValue(leftId);
-  for (; !spine.empty() && !failed(); spine.pop_back()) {
-    const AstNode &node = *spine.back();
-    const ValueId right = evaluateValue(node.children[1]);
-    if (failed() || !enter(node.range))
-      return {};
-    lower.range = node.range;
-    left = applyBinary(node, left, right);
-  }
-  return failed() ? Denoted() : checked(left, top.range);
-}
-
-ValueId Sema::applyBinary(const AstNode &node, ValueId left, ValueId right) {
-  if (node.kind == AstKind::Binary) {
-    const ValueId result = lower.binary(node.text, left, right);
-    checked(result, node.token);
-    return result;
-  }
-  const std::string where = fmt::format("'{}'", node.text);
-  for (const auto &[operand, id] : {std::pair(left, node.children[0]), std::pair(right, node.children[1])})
-    if (!lower.isCondition(operand, where)) {
-      checked(operand, ast[id].range);
-      return operand;
-    }
-  return lower.op(node.kind == AstKind::And ? Op::LogicalAnd : Op::LogicalOr, {left, right});
-}
-
-Denoted Sema::evaluateCompare(const AstNode &node) {
-  ValueId left = evaluateValue(node.children[0]), all = 0;
-  for (std::size_t i = 0; i < node.operators.size() && !failed(); ++i) {
-    const ValueId right = evaluateValue(node.children[i + 1]);
-    if (failed())
-      return {};
-    lower.range = node.range;
-    const ValueId one = lower.compare(node.operators[i], left, right);
-    all = i == 0 ? one : lower.op(Op::LogicalAnd, {all, one});
-    left = right;
-  }
-  return failed() ? Denoted() : checked(all, node.token);
-}
-
-Denoted Sema::evaluateConditional(const AstNode &node) {
-  const ValueId condition = evaluateValue(node.children[1]);
-  if (failed())
-    return {};
-  if (!lower.isCondition(condition, "'if'"))
-    return checked(condition, ast[node.children[1]].range);
-  const ValueId yes = evaluateValue(node.children[0]);
-  const ValueId no = failed() ? 0 : evaluateValue(node.children[2]);
-  if (failed())
-    return {};
-  lower.range = node.range;
-  return checked(lower.select(condition, yes, no), node.token);
-}
-
-Denoted Sema::evaluateSubscript(const AstNode &node) {
-  Denoted base = evaluate(node.children[0]);
-  if (failed())
-    return {};
-  if (base.tag != Tag::Tensor)
-    return fail(node.range, "only captured tensors can be indexed",
-                captures.infos.empty() ? "the problem has no captures" : "the captures are " + listCaptures());
-  const CaptureInfo &capture = captures.infos[base.index];
-  for (std::size_t i = 1; i < node.children.size(); ++i) {
-    const AstId indexId = node.children[i];
-    const ValueId index = evaluateValue(indexId);
-    if (failed())
-      return {};
-    if (static_cast<int>(base.indices.size()) == capture.rank)
-      return fail(ast[indexId].range, fmt::format("too many indices: '{}' has rank {}", capture.name, capture.rank),
-                  fmt::format("write {}", indexExample(capture)));
-    if (lower.kind(index) != Kind::Int)
-      return fail(ast[indexId].range, fmt::format("an index must be an int, found {}", describe(lower.kind(index))),
-                  lower.kind(index) == Kind::Float ? "use '//' instead of '/', or convert with .int()" : "convert with .int()");
-    base.indices.push_back(index);
-  }
-  return base;
-}
-
 std::string Sema::listCaptures() const {
   std::vector<std::string_view> names;
   for (const CaptureInfo &capture : captures.infos)
@@ -412,8 +463,9 @@ std::string Sema::listCaptures() const {
   return listNames(names);
 }
 
-Result<Function> analyse(const Ast &ast, const SourceText &source, ModKind mod, const CaptureScope &captures) {
-  return Sema(ast, source, mod, captures).run();
+Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures,
+                         std::vector<ScalarDecl> &scalars) {
+  return Sema(text, module, mod, captures, scalars).run();
 }
 
 } // namespace attnjit::expr

@@ -1,8 +1,8 @@
-// Syntax tree to IR: names, types, promotion, arity. What it accepts has a meaning; what it refuses it explains.
+// Syntax trees to IR, by running them: see Object.h. What it accepts has a meaning; what it refuses it explains.
 #pragma once
 
-#include "Expr/Ast.h"
 #include "Expr/Frontend.h"
+#include "Expr/Object.h"
 
 namespace attnjit::expr {
 
@@ -17,7 +17,8 @@ struct CaptureScope {
 
 enum class ModKind : std::uint8_t { Score, Mask };
 
-/// Checks and lowers one parsed mod.
-Result<Function> analyse(const Ast &ast, const SourceText &source, ModKind mod, const CaptureScope &captures);
+/// Checks and lowers one mod. `module` may be null. `scalars` is the Formula's table: numbers that the kernel gets at run time without the
+/// user's doing (lifted literals, sizes of captured tensors) are added to it.
+Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, std::vector<ScalarDecl> &scalars);
 
 } // namespace attnjit::expr

@@ -3,168 +3,290 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace attnjit::expr {
 
 namespace {
 
-using Tag = Denoted::Tag;
-
 std::string countOf(std::size_t count) { return count == 1 ? "1 argument" : fmt::format("{} arguments", count); }
+
+/// Arguments that say where and how PyTorch computes, not what.
+bool meansNothing(std::string_view keyword) {
+  return keyword == "device" || keyword == "requires_grad" || keyword == "non_blocking" || keyword == "copy" ||
+         keyword == "memory_format" || keyword == "layout" || keyword == "pin_memory" || keyword == "inplace";
+}
 
 } // namespace
 
-Denoted Sema::evaluateAttribute(const AstNode &node) {
-  const Denoted base = evaluate(node.children[0]);
+Object Sema::evaluateCall(const AstNode &node) {
+  const Object callee = evaluate(node.children[0]);
   if (failed())
     return {};
-  if (base.tag == Tag::Module)
-    return moduleMember(node, base);
-  if (base.tag == Tag::Tensor && static_cast<int>(base.indices.size()) < captures.infos[base.index].rank)
-    return fail(node.token, fmt::format("'.{}' of a whole captured tensor is not accepted", node.text),
-                fmt::format("index it first: {}; sizes and the like are captured as numbers", indexExample(captures.infos[base.index])));
-  const ValueId receiver = asValue(base, ast[node.children[0]].range);
-  if (failed())
-    return {};
-  Denoted denoted;
-  if (node.text == "dtype") {
-    denoted.tag = Tag::Dtype;
-    denoted.dtype = lower.kind(receiver);
-    return denoted;
-  }
-  denoted.tag = Tag::Function;
-  denoted.builtin = findBuiltin(node.text, true);
-  denoted.space = Namespace::Method;
-  denoted.value = receiver;
-  return denoted.builtin ? denoted : unknownMember(node, "method", true);
-}
-
-Denoted Sema::unknownMember(const AstNode &node, std::string_view what, bool asMethod) {
-  std::vector<std::string_view> all;
-  for (const Builtin &builtin : builtins())
-    forEachName(builtin, [&](std::string_view name, bool methodOnly) {
-      if (!methodOnly || asMethod)
-        all.push_back(name);
-    });
-  const auto nearest = nearestName(node.text, all);
-  return fail(node.token, fmt::format("unknown {} '{}'", what, node.text),
-              fmt::format("{}docs/language.md lists the functions; those that reduce or reshape tensors have no place in a formula",
-                          nearest ? fmt::format("did you mean '{}'? ", *nearest) : ""));
-}
-
-Denoted Sema::moduleMember(const AstNode &node, const Denoted &base) {
-  static constexpr std::pair<std::string_view, Kind> kDtypes[] = {
-      {"float", Kind::Float}, {"float32", Kind::Float}, {"float64", Kind::Float}, {"double", Kind::Float}, {"int", Kind::Int},
-      {"int32", Kind::Int},   {"int64", Kind::Int},     {"long", Kind::Int},      {"bool", Kind::Bool}};
-  Denoted denoted;
-  if (node.text == "nn" || node.text == "functional" || node.text == "special" || node.text == "Tensor") {
-    denoted = base;
-    return denoted;
-  }
-  for (const auto &[name, kind] : kDtypes)
-    if (base.space == Namespace::Torch && name == node.text) {
-      denoted.tag = Tag::Dtype;
-      denoted.dtype = kind;
-      return denoted;
-    }
-  if (const auto constant = findConstant(node.text))
-    return checked(lower.number(*constant), node.range);
-  denoted.tag = Tag::Function;
-  denoted.builtin = findBuiltin(node.text, false);
-  denoted.space = base.space;
-  return denoted.builtin ? denoted : unknownMember(node, "function", false);
-}
-
-Denoted Sema::evaluateCall(const AstNode &node) {
-  const Denoted callee = evaluate(node.children[0]);
-  if (failed())
-    return {};
-  if (callee.tag == Tag::Helper)
-    return callHelper(node, callee.index);
-  if (callee.tag != Tag::Function) {
-    const bool isTensor = callee.tag == Tag::Tensor;
+  if (!callee.isCallable()) {
+    if (callee.tag == Tag::Opaque || callee.tag == Tag::Failed || callee.tag == Tag::Unset)
+      return asNumber(callee, node.token);
     return fail(node.token, "this is not a function",
-                isTensor ? "index a captured tensor with square brackets" : "write '*' for a product");
+                callee.tag == Tag::View    ? "index a captured tensor with square brackets"
+                : callee.tag == Tag::Dtype ? "convert with .to(...), .float(), .int() or .bool()"
+                                           : "write '*' for a product");
   }
-  return callBuiltin(node, callee);
-}
-
-Denoted Sema::callHelper(const AstNode &node, std::size_t index) {
-  const AstFunction &function = ast.functions[index];
-  if (std::find(active.begin(), active.end(), index) != active.end() || index + 1 == ast.functions.size())
-    return fail(node.token, fmt::format("'{}' calls itself", function.name), "a formula has no recursion; write the steps out");
-  const std::size_t given = node.children.size() - 1;
-  if (given != function.parameters.size())
-    return fail(node.token, fmt::format("'{}' takes {}, found {}", function.name, countOf(function.parameters.size()), given),
-                "give every argument once");
-  std::map<std::string_view, Denoted> inner;
-  for (std::size_t i = 0; i < given; ++i) {
-    std::size_t slot = i;
-    if (const std::string_view keyword = node.keywords[i]; !keyword.empty()) {
-      slot = 0;
-      while (slot < given && function.parameters[slot].name != keyword)
-        ++slot;
-      if (slot == given)
-        return fail(ast[node.children[i + 1]].range, fmt::format("'{}' has no argument '{}'", function.name, keyword),
-                    "use the names of its head");
-    }
-    Denoted argument = evaluate(node.children[i + 1]);
+  Arguments arguments;
+  arguments.call = node.token;
+  arguments.name = ast()[node.children[0]].text;
+  for (std::size_t i = 1; i < node.children.size(); ++i) {
+    const AstNode &argument = ast()[node.children[i]];
+    const bool isStarred = argument.kind == AstKind::Starred;
+    const Object value = evaluate(isStarred ? argument.children[0] : node.children[i]);
     if (failed())
       return {};
-    if (!inner.emplace(function.parameters[slot].name, std::move(argument)).second)
-      return fail(ast[node.children[i + 1]].range, fmt::format("the argument '{}' is given twice", function.parameters[slot].name),
-                  "give every argument once");
+    if (!isStarred) {
+      arguments.values.push_back(value);
+      arguments.keywords.push_back(node.keywords[i - 1]);
+      arguments.ranges.push_back(argument.range);
+      continue;
+    }
+    const auto elements = elementsOf(value, argument.range, "'*'");
+    if (!elements)
+      return {};
+    for (const Object &element : *elements) {
+      arguments.values.push_back(element);
+      arguments.keywords.emplace_back();
+      arguments.ranges.push_back(argument.range);
+    }
   }
-  active.push_back(index);
-  std::swap(scope, inner);
-  const TextRange outerResult = resultRange;
-  Denoted result = runBody(function);
-  resultRange = outerResult;
-  std::swap(scope, inner);
-  active.pop_back();
-  return result;
+  lower.range = node.range;
+  return call(callee, arguments);
 }
 
-Denoted Sema::callBuiltin(const AstNode &node, const Denoted &callee) {
-  const std::vector<SignatureName> signature = parseSignature(callee.builtin->signature);
+Object Sema::call(const Object &callee, Arguments &arguments) {
+  switch (callee.tag) {
+  case Tag::Closure:
+    return callClosure(*callee.closure, arguments);
+  case Tag::Partial: {
+    Arguments all = arguments;
+    const std::vector<Object> &first = callee.applied->arguments;
+    all.values.insert(all.values.begin(), first.begin(), first.end());
+    all.keywords.insert(all.keywords.begin(), first.size(), std::string_view());
+    all.ranges.insert(all.ranges.begin(), first.size(), arguments.call);
+    for (const auto &[name, value] : callee.applied->keywords) {
+      if (std::find(arguments.keywords.begin(), arguments.keywords.end(), name) != arguments.keywords.end())
+        continue; // the call's own value wins, as in Python
+      all.values.push_back(value);
+      all.keywords.push_back(name);
+      all.ranges.push_back(arguments.call);
+    }
+    return call(callee.applied->function, all);
+  }
+  case Tag::Combined:
+    return callCombined(*callee.combined, arguments);
+  case Tag::Builtin:
+    return callBuiltin(callee, arguments);
+  case Tag::Python:
+    if (callee.space == Namespace::Method) { // the receiver comes first
+      Object receiver = runtime(callee.value);
+      receiver.known = callee.known;
+      arguments.values.insert(arguments.values.begin(), receiver);
+      arguments.keywords.insert(arguments.keywords.begin(), std::string_view());
+      arguments.ranges.insert(arguments.ranges.begin(), arguments.call);
+    }
+    return (this->*callee.python->call)(arguments, *callee.python);
+  case Tag::ViewMethod:
+    return callViewMethod(callee, arguments);
+  default:
+    return asNumber(callee, arguments.call);
+  }
+}
+
+// --- functions of the text ---
+
+Object Sema::callClosure(const Closure &closure, Arguments &arguments) {
+  if (!enter(arguments.call))
+    return {};
+  Scope &own = scopes.emplace_back(closure.scope, false);
+  if (!bindParameters(closure, arguments, own))
+    return {};
+  calls.push_back({unit, arguments.call, closure.function});
+  const Unit *outerUnit = std::exchange(unit, closure.unit);
+  Scope *outerScope = std::exchange(scope, &own);
+  const bool outerLifting = std::exchange(lifting, false);
+  ++depth;
+  Frame frame{&own, false, 0, {}, {}, {}};
+  const Flow flow = runBlock(closure.function->body, frame);
+  if (flow != Flow::Returns && frame.hasPending)
+    fail(closure.function->head, fmt::format("'{}' may end without a return", closure.function->name),
+         "end it with a 'return' that holds where no other one does");
+  --depth;
+  if (!failed()) {
+    resultRange = frame.resultRange;
+    resultUnit = unit;
+  }
+  lifting = outerLifting;
+  scope = outerScope;
+  unit = outerUnit;
+  calls.pop_back();
+  lower.range = arguments.call;
+  return frame.result;
+}
+
+bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &own) {
+  const std::vector<AstParameter> &parameters = closure.function->parameters;
+  const std::string_view name = closure.function->name;
+  std::vector<const Object *> given(parameters.size(), nullptr);
+  std::vector<Object> rest;
+  std::size_t next = 0;
+  const auto starred = std::find_if(parameters.begin(), parameters.end(), [](const AstParameter &p) { return p.isStarred; });
+  const auto failCount = [&] {
+    std::size_t least = 0, most = 0;
+    for (const AstParameter &parameter : parameters)
+      if (!parameter.isStarred) {
+        ++most;
+        least += parameter.defaultValue == kNoNode;
+      }
+    const bool tooFew = arguments.size() < least;
+    const std::string_view bound = least == most ? (starred != parameters.end() ? "at least " : "") : tooFew ? "at least " : "at most ";
+    fail(arguments.call, fmt::format("'{}' takes {}{}, found {}", name, bound, countOf(tooFew ? least : most), arguments.size()),
+         "give every argument once");
+    return false;
+  };
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const Object &value = arguments.values[i];
+    if (arguments.keywords[i].empty()) {
+      while (next < parameters.size() && parameters[next].isKeywordOnly)
+        ++next;
+      if (next < parameters.size() && !parameters[next].isStarred) {
+        given[next++] = &value;
+        continue;
+      }
+      if (starred == parameters.end())
+        return failCount();
+      rest.push_back(value);
+      continue;
+    }
+    const auto slot = std::find_if(parameters.begin(), parameters.end(),
+                                   [&](const AstParameter &p) { return p.name == arguments.keywords[i] && !p.isStarred; });
+    if (slot == parameters.end()) {
+      fail(arguments.ranges[i], fmt::format("'{}' has no argument '{}'", name, arguments.keywords[i]), "use the names of its head");
+      return false;
+    }
+    const Object *&place = given[static_cast<std::size_t>(slot - parameters.begin())];
+    if (place) {
+      fail(arguments.ranges[i], fmt::format("the argument '{}' is given twice", slot->name), "give every argument once");
+      return false;
+    }
+    place = &value;
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].isStarred) {
+      if (!spend(rest.size(), arguments.call))
+        return false;
+      own.bind(parameters[i].name, tuple(std::move(rest)));
+      continue;
+    }
+    if (!given[i] && parameters[i].defaultValue == kNoNode)
+      return failCount();
+    own.bind(parameters[i].name, given[i] ? *given[i] : closure.defaults[i]);
+  }
+  return true;
+}
+
+/// What and_masks(f, g) computes: all of them at the same position, joined.
+Object Sema::callCombined(const Combined &combined, Arguments &arguments) {
+  ValueId all = 0;
+  for (std::size_t i = 0; i < combined.functions.size(); ++i) {
+    Arguments mine = arguments;
+    const Object result = call(combined.functions[i], mine);
+    const Object one = failed() ? Object() : asNumber(result, arguments.call);
+    if (failed())
+      return {};
+    if (lower.kind(one.value) != Kind::Bool)
+      return fail(arguments.call, fmt::format("mask {} of the combination yields no bool", i + 1),
+                  "and_masks and the like combine mask_mods");
+    const Op op = combined.how == Combined::How::And ? Op::LogicalAnd : combined.how == Combined::How::Or ? Op::LogicalOr : Op::LogicalXor;
+    all = i == 0 ? one.value : lower.op(op, {all, one.value});
+  }
+  if (combined.functions.empty())
+    return runtime(lower.boolean(combined.how == Combined::How::And));
+  if (combined.how == Combined::How::Not)
+    all = lower.op(Op::LogicalNot, {all});
+  return runtime(all);
+}
+
+// --- functions of torch and math ---
+
+Object Sema::callBuiltin(const Object &callee, Arguments &arguments) {
   const bool isMethod = callee.space == Namespace::Method;
+  // A function of whole tensors: torch.transpose(t, 0, 1), float(t) ...
+  if (!isMethod && !arguments.values.empty() && arguments.values[0].tag == Tag::View && arguments.values[0].view->rank > 0 &&
+      isViewMethod(arguments.name)) {
+    Object method;
+    method.tag = Tag::ViewMethod;
+    method.text = arguments.name;
+    return callViewMethod(method, arguments);
+  }
+  const std::vector<SignatureName> &signature = signatureOf(*callee.builtin);
+  const bool isVariadic = signature.back().variadic;
+  // max(list) is max(*list).
+  if (isVariadic && arguments.size() == 1 && !isMethod && arguments.values[0].tag == Tag::Tuple) {
+    const std::vector<Object> items = *arguments.values[0].items;
+    if (!spend(items.size(), arguments.call))
+      return {};
+    arguments.values = items;
+    arguments.keywords.assign(items.size(), {});
+    arguments.ranges.assign(items.size(), arguments.ranges[0]);
+    if (items.size() == 1)
+      return items[0];
+  }
   BuiltinCall call;
   call.space = callee.space;
-  call.arguments.resize(signature.size() - (signature.back().variadic ? 1 : 0));
+  call.arguments.resize(signature.size() - (isVariadic ? 1 : 0));
+  std::vector<Object> given(call.arguments.size());
   if (isMethod) {
+    given[0] = runtime(callee.value);
+    given[0].known = callee.known;
     call.arguments[0].tag = Argument::Tag::Value;
-    call.arguments[0].value = callee.value;
   }
-  for (std::size_t i = 1; i < node.children.size(); ++i) {
-    const std::string_view keyword = node.keywords[i - 1];
-    std::size_t slot = i - 1 + (isMethod ? 1 : 0);
+  std::size_t position = isMethod ? 1 : 0;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view keyword = arguments.keywords[i];
+    std::size_t slot = position;
     if (!keyword.empty()) {
       slot = 0;
       while (slot < call.arguments.size() && signature[slot].name != keyword)
         ++slot;
+      if (slot == call.arguments.size() && meansNothing(keyword))
+        continue;
       if (slot == call.arguments.size())
-        return fail(ast[node.children[i]].range, fmt::format("'{}' has no argument '{}'", calledName(node), keyword),
+        return fail(arguments.ranges[i], fmt::format("'{}' has no argument '{}'", arguments.name, keyword),
                     fmt::format("it takes ({})", showSignature(signature)));
+    } else {
+      ++position;
     }
     if (slot >= call.arguments.size()) {
-      if (!signature.back().variadic)
-        return failArity(node, signature, isMethod);
+      if (!isVariadic)
+        return failArity(arguments, signature, isMethod);
       call.arguments.emplace_back();
+      given.emplace_back();
     }
     if (call.arguments[slot].tag != Argument::Tag::Missing)
-      return fail(ast[node.children[i]].range, fmt::format("the argument '{}' is given twice", signature[slot].name),
+      return fail(arguments.ranges[i], fmt::format("the argument '{}' is given twice", signature[slot].name),
                   fmt::format("it takes ({})", showSignature(signature)));
-    if (!evaluateArgument(node.children[i], call.arguments[slot]))
+    given[slot] = arguments.values[i];
+    if (!toArgument(given[slot], arguments.ranges[i], call.arguments[slot]))
       return {};
+    if (call.arguments[slot].isValue() && given[slot].tag == Tag::View)
+      given[slot] = runtime(call.arguments[slot].value);
   }
   for (std::size_t i = 0; i < call.arguments.size() && i < signature.size(); ++i)
     if (call.arguments[i].tag == Argument::Tag::Missing && !signature[i].optional && !signature[i].variadic)
-      return failArity(node, signature, isMethod);
-  return applyBuiltin(node, *callee.builtin, signature, call);
+      return failArity(arguments, signature, isMethod);
+  return applyBuiltin(*callee.builtin, signature, call, given, arguments);
 }
 
-Denoted Sema::applyBuiltin(const AstNode &node, const Builtin &builtin, const std::vector<SignatureName> &signature, BuiltinCall &call) {
+Object Sema::applyBuiltin(const Builtin &builtin, const std::vector<SignatureName> &signature, BuiltinCall &call,
+                          std::vector<Object> &given, const Arguments &arguments) {
   // Strings and dtypes mean something to a few arguments only; None stands for "left out".
+  bool allKnown = true, anyLifted = false;
   for (std::size_t i = 0; i < call.arguments.size(); ++i) {
     Argument &argument = call.arguments[i];
     const std::string_view name = i < signature.size() ? signature[i].name : "";
@@ -172,31 +294,44 @@ Denoted Sema::applyBuiltin(const AstNode &node, const Builtin &builtin, const st
     const bool takesDtype = name == "dtype";
     if (argument.tag == Argument::Tag::None && i < signature.size() && signature[i].optional)
       argument.tag = Argument::Tag::Missing;
-    const bool wrong = argument.tag == Argument::Tag::None || (argument.tag == Argument::Tag::String && !takesText) ||
+    const bool wrong = argument.tag == Argument::Tag::None || (argument.tag == Argument::Tag::String && !takesText && !takesDtype) ||
                        (argument.tag == Argument::Tag::Dtype && !takesDtype) ||
-                       (argument.isValue() && (takesDtype || name == "approximate" || name == "rounding_mode"));
+                       (argument.isValue() && (name == "approximate" || name == "rounding_mode"));
     if (wrong)
-      return fail(node.token,
-                  fmt::format("'{}' does not take this kind of value for '{}'", calledName(node), name.empty() ? "other" : name),
+      return fail(arguments.call,
+                  fmt::format("'{}' does not take this kind of value for '{}'", arguments.name, name.empty() ? "other" : name),
                   fmt::format("it takes ({})", showSignature(signature)));
+    if (!argument.isValue())
+      continue;
+    argument.value = given[i].value;
+    allKnown &= given[i].isKnown();
+    anyLifted |= given[i].isLifted();
   }
-  lower.range = node.range;
-  return checked(builtin.lower(lower, call), node.token);
+  Object result;
+  result.tag = Tag::Number;
+  result.value = builtin.lower(lower, call);
+  if (allKnown && lower.problem.empty()) {
+    result.known = result.value;
+    if (anyLifted) { // once more with what Python sees
+      for (std::size_t i = 0; i < call.arguments.size(); ++i)
+        if (call.arguments[i].isValue())
+          call.arguments[i].value = given[i].known;
+      result.known = builtin.lower(lower, call);
+    }
+    if (!lower.builder.isConst(result.known))
+      result.known = kUnknown;
+  }
+  return lower.problem.empty() ? result : checked(result.value, arguments.call);
 }
 
-std::string_view Sema::calledName(const AstNode &node) const {
-  const AstNode &callee = ast[node.children[0]];
-  return callee.text;
-}
-
-Denoted Sema::failArity(const AstNode &node, const std::vector<SignatureName> &signature, bool isMethod) {
+Object Sema::failArity(const Arguments &arguments, const std::vector<SignatureName> &signature, bool isMethod) {
   std::size_t least = 0;
   for (const SignatureName &name : signature)
     least += !name.optional && !name.variadic;
-  const std::size_t given = node.children.size() - 1 + isMethod;
+  const std::size_t given = arguments.size() + isMethod;
   const bool fixed = least == signature.size();
-  return fail(node.token,
-              fmt::format("'{}' takes {}{}, found {}", calledName(node),
+  return fail(arguments.call,
+              fmt::format("'{}' takes {}{}, found {}", arguments.name,
                           fixed           ? ""
                           : given < least ? "at least "
                                           : "at most ",
@@ -204,25 +339,26 @@ Denoted Sema::failArity(const AstNode &node, const std::vector<SignatureName> &s
               fmt::format("it takes ({}){}", showSignature(signature), isMethod ? "; the value before the dot is the first" : ""));
 }
 
-bool Sema::evaluateArgument(AstId id, Argument &argument) {
-  const Denoted denoted = evaluate(id);
-  if (failed())
-    return false;
-  switch (denoted.tag) {
-  case Tag::Nothing:
+bool Sema::toArgument(const Object &object, TextRange range, Argument &argument) {
+  switch (object.tag) {
+  case Tag::None:
     argument.tag = Argument::Tag::None;
     return true;
   case Tag::String:
     argument.tag = Argument::Tag::String;
-    argument.text = denoted.text;
+    argument.text = object.text;
+    return true;
+  case Tag::Opaque:
+    argument.tag = Argument::Tag::String;
+    argument.text = "device";
     return true;
   case Tag::Dtype:
     argument.tag = Argument::Tag::Dtype;
-    argument.dtype = denoted.dtype;
+    argument.dtype = object.dtype;
     return true;
-  case Tag::Function: // the builtins float, int and bool double as dtypes: x.to(float)
+  case Tag::Builtin: // the builtins float, int and bool double as dtypes: x.to(float)
     for (const auto &[name, kind] : {std::pair("float", Kind::Float), std::pair("int .long", Kind::Int), std::pair("bool", Kind::Bool)})
-      if (denoted.builtin->names == name && denoted.space == Namespace::None) {
+      if (object.builtin->names == name && object.space == Namespace::None) {
         argument.tag = Argument::Tag::Dtype;
         argument.dtype = kind;
         return true;
@@ -230,7 +366,7 @@ bool Sema::evaluateArgument(AstId id, Argument &argument) {
     [[fallthrough]];
   default:
     argument.tag = Argument::Tag::Value;
-    argument.value = asValue(denoted, ast[id].range);
+    argument.value = asNumber(object, range).value;
     return !failed();
   }
 }

@@ -1,98 +1,240 @@
-// The walk over one mod's tree, split over Sema.cpp (names, operators, captures) and SemaCalls.cpp (functions and methods).
+// The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaStatements.cpp, SemaExpressions.cpp (operators, numbers),
+// SemaAccess.cpp (tuples, subscripts, attributes), SemaCalls.cpp (functions), SemaPython.cpp (Python's own functions) and SemaTensors.cpp
+// and SemaViewMethods.cpp (views of captured tensors).
 #pragma once
 
-#include "Expr/Builtins.h"
 #include "Expr/Names.h"
+#include "Expr/PyNumber.h"
 #include "Expr/Sema.h"
 
-#include <map>
+#include <deque>
+#include <optional>
 
 namespace attnjit::expr {
 
-/// What an expression denotes while it is being analysed.
-struct Denoted {
-  enum class Tag : std::uint8_t { Nothing, Value, Tensor, Module, Function, Helper, String, Dtype } tag = Tag::Nothing;
-  ValueId value = 0;                 ///< Value; receiver of a method
-  std::size_t index = 0;             ///< Tensor: capture info; Helper: function
-  std::vector<ValueId> indices;      ///< Tensor: those given so far
-  const Builtin *builtin = nullptr;  ///< Function
-  Namespace space = Namespace::None; ///< Function, Module
-  std::string_view text;             ///< String
-  Kind dtype = Kind::Float;          ///< Dtype
+class Sema;
+
+/// A function of Python or PyTorch that works on objects rather than numbers.
+struct PythonFunction {
+  std::string_view names; ///< synonyms, separated by blanks; a leading '.' = only as a method of a number
+  Object (Sema::*call)(Arguments &arguments, const PythonFunction &self);
 };
+std::span<const PythonFunction> pythonFunctions();
+const PythonFunction *findPython(std::string_view name, bool asMethod);
+/// Methods of captured tensors that yield views, sizes or casts.
+std::span<const std::string_view> viewMethods();
+bool isViewMethod(std::string_view name);
+/// Methods of tensors that reduce.
+bool isReduction(std::string_view name);
 
 class Sema {
 public:
-  Sema(const Ast &ast, const SourceText &source, ModKind mod, const CaptureScope &captures)
-      : ast(ast), source(source), mod(mod), captures(captures) {}
+  Sema(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, std::vector<ScalarDecl> &scalars)
+      : root(text), module(module), mod(mod), captures(captures), scalars(scalars) {}
   Result<Function> run();
 
 private:
+  friend std::span<const PythonFunction> pythonFunctions();
+  using Tag = Object::Tag;
+
+  // --- errors and bounds (Sema.cpp) ---
   bool failed() const { return error.has_value(); }
-  Denoted fail(TextRange range, std::string_view message, std::string_view help);
+  Object fail(TextRange range, std::string_view message, std::string_view help);
   /// Turns a problem of the typed layer into an error at `range`.
-  Denoted checked(ValueId value, TextRange range);
-
-  // --- the mod as a whole ---
-
-  std::string_view role() const { return mod == ModKind::Score ? "score_mod" : "mask_mod"; }
-  void bindArguments(const AstFunction &function);
-  void bind(std::string_view name, ValueId value);
-  /// Runs assignments up to the first return.
-  Denoted runBody(const AstFunction &function);
-  ValueId finishResult(const Denoted &result, const AstFunction &function);
-
-  // --- expressions ---
-
-  /// Bounds recursion and total work, helper calls included.
+  Object checked(ValueId value, TextRange range);
+  /// Bounds recursion and total work, calls of functions included.
   bool enter(TextRange range);
-  Denoted evaluate(AstId id);
-  Denoted evaluateNode(const AstNode &node);
-  /// Evaluates to a number, or fails saying what the text denotes instead.
-  ValueId evaluateValue(AstId id);
-  ValueId asValue(const Denoted &denoted, TextRange range);
-  ValueId finishLoad(const Denoted &denoted, TextRange range);
-  static std::string indexExample(const CaptureInfo &capture);
-  Denoted lookUp(const AstNode &node);
-  Denoted denoteCapture(std::size_t index, const AstNode &node);
-  Denoted lookUpBuiltin(const AstNode &node);
+  bool spend(std::size_t work, TextRange range);
+
+  // --- the mod as a whole (Sema.cpp) ---
+  std::string_view role() const { return mod == ModKind::Score ? "score_mod" : "mask_mod"; }
+  void reset();
+  Object denoteMod();
+  Object evaluateNaming();
+  Object evaluateBare();
+  void bindStandardNames(Scope &scope);
+  std::vector<Object> modArguments();
+  Object callMod(const Object &function, TextRange range);
+  bool checkModArity(const Closure &closure);
+  ValueId finishResult(const Object &result, TextRange range);
+  void runModule(const Unit &text, Scope &scope);
+
+  // --- names (Sema.cpp) ---
+  Object lookUp(const AstNode &node);
+  Object denoteCapture(std::size_t index, const AstNode &node);
+  Object lookUpBuiltin(std::string_view name, TextRange range);
+  bool findBuiltinObject(std::string_view name, Namespace space, Object &object);
   /// "did you mean ...; known here are ..." for a name that does not exist.
   std::string suggestName(std::string_view unknown) const;
-  Denoted evaluateUnary(const AstNode &node);
-  /// Binary operators, and, or: walks the left spine in a loop, since a sum of a thousand terms is a thousand levels deep.
-  Denoted evaluateChain(const AstNode &top);
-  ValueId applyBinary(const AstNode &node, ValueId left, ValueId right);
-  /// a < b < c is (a < b) and (b < c), b evaluated once.
-  Denoted evaluateCompare(const AstNode &node);
-  Denoted evaluateConditional(const AstNode &node);
-  Denoted evaluateSubscript(const AstNode &node);
   std::string listCaptures() const;
-  Denoted evaluateAttribute(const AstNode &node);
-  Denoted unknownMember(const AstNode &node, std::string_view what, bool asMethod);
-  Denoted moduleMember(const AstNode &node, const Denoted &base);
 
-  // --- calls ---
+  // --- statements (SemaStatements.cpp) ---
+  enum class Flow : std::uint8_t { Falls, Returns, Breaks, Continues };
+  /// A function at work. After an early return below a run-time condition the rest still runs: `when` is true where the value is decided
+  /// already.
+  struct Frame {
+    Scope *scope;
+    bool hasPending = false;
+    ValueId when = 0;
+    Object pending;
+    Object result;
+    TextRange resultRange;
+  };
+  Flow runBlock(const std::vector<StatementId> &block, Frame &frame);
+  Flow runStatement(const AstStatement &statement, Frame &frame);
+  Flow runIf(const AstStatement &statement, Frame &frame);
+  Flow runBothArms(const AstStatement &statement, ValueId condition, Frame &frame);
+  Flow runFor(const AstStatement &statement, Frame &frame);
+  Flow runWhile(const AstStatement &statement, Frame &frame);
+  Flow decide(Flow flow, Frame &frame, const Frame &before);
+  void runAssert(const AstStatement &statement);
+  void runRaise(const AstStatement &statement);
+  void runImport(const AstStatement &statement, Scope &scope);
+  void assign(AstId target, const Object &value, Scope &scope);
+  void mergeScopes(ValueId condition, Scope &scope, Scope::Names thenNames, Scope::Names elseNames, TextRange range);
+  Object merge(ValueId condition, const Object &a, const Object &b);
+  std::optional<std::vector<Object>> elementsOf(const Object &object, TextRange range, std::string_view what);
+  Object makeClosure(const AstFunction &function, Scope &scope);
 
-  Denoted evaluateCall(const AstNode &node);
-  Denoted callHelper(const AstNode &node, std::size_t index);
-  Denoted callBuiltin(const AstNode &node, const Denoted &callee);
-  Denoted applyBuiltin(const AstNode &node, const Builtin &builtin, const std::vector<SignatureName> &signature, BuiltinCall &call);
-  std::string_view calledName(const AstNode &node) const;
-  Denoted failArity(const AstNode &node, const std::vector<SignatureName> &signature, bool isMethod);
-  bool evaluateArgument(AstId id, Argument &argument);
+  // --- expressions (SemaExpressions.cpp) ---
+  Object evaluate(AstId id);
+  Object evaluateNode(const AstNode &node);
+  /// Evaluates to a number, or fails saying what the text denotes instead.
+  Object evaluateNumber(AstId id);
+  Object asNumber(const Object &object, TextRange range);
+  Object constant(const PyNumber &number);
+  Object knownInt(std::int64_t value) { return constant({Kind::Int, value, 0}); }
+  Object knownBool(bool value) { return constant({Kind::Bool, value, 0}); }
+  Object runtime(ValueId value) const;
+  PyNumber numberOf(const Object &known) const;
+  Object text(std::string value);
+  Object tuple(std::vector<Object> items);
+  Object lift(Kind kind, ScalarArg value, TextRange range);
+  /// Python's truth of what is known; empty for what is not.
+  std::optional<bool> truth(const Object &object) const;
+  /// A condition: known, or a run-time bool; anything else fails.
+  bool condition(AstId id, std::string_view where, std::optional<bool> &known, ValueId &value);
+  Object evaluateUnary(const AstNode &node);
+  /// Binary operators, and, or: walks the left spine in a loop, since a sum of a thousand terms is a thousand levels deep.
+  Object evaluateChain(const AstNode &top);
+  Object binary(std::string_view spelling, const Object &left, const Object &right, TextRange leftRange, TextRange rightRange,
+                const AstNode &node);
+  Object arithmetic(std::string_view spelling, const Object &x, const Object &y, TextRange range);
+  Object evaluateLogic(const AstNode &node, const Object &left);
+  /// a < b < c is (a < b) and (b < c), b evaluated once.
+  Object evaluateCompare(const AstNode &node);
+  Object compare(std::string_view spelling, const Object &x, const Object &y, TextRange xRange, TextRange yRange, TextRange range);
+  Object isMember(const Object &x, const Object &list, TextRange xRange, TextRange listRange, TextRange range);
+  bool sameObject(const Object &x, const Object &y) const;
+  Object evaluateConditional(const AstNode &node);
+  Object evaluateSubscript(const AstNode &node);
+  Object indexItems(const std::vector<Object> &items, const AstNode &node);
+  Object evaluateSlice(const AstNode &node);
+  Object evaluateAttribute(const AstNode &node);
+  Object numberAttribute(const Object &receiver, const AstNode &node);
+  Object unknownMember(const AstNode &node, std::string_view what, bool asMethod);
+  Object moduleMember(const AstNode &node, const Object &base);
+  Object evaluateTuple(const AstNode &node);
+  Object evaluateFString(const AstNode &node);
+  Object evaluateComprehension(const AstNode &node);
+  std::optional<std::string> textOf(const Object &object) const;
 
-  const Ast &ast;
-  const SourceText &source;
+  // --- calls (SemaCalls.cpp) ---
+  Object evaluateCall(const AstNode &node);
+  Object call(const Object &callee, Arguments &arguments);
+  Object callClosure(const Closure &closure, Arguments &arguments);
+  bool bindParameters(const Closure &closure, Arguments &arguments, Scope &scope);
+  Object callCombined(const Combined &combined, Arguments &arguments);
+  Object callBuiltin(const Object &callee, Arguments &arguments);
+  Object applyBuiltin(const Builtin &builtin, const std::vector<SignatureName> &signature, BuiltinCall &call, std::vector<Object> &given,
+                      const Arguments &arguments);
+  Object failArity(const Arguments &arguments, const std::vector<SignatureName> &signature, bool isMethod);
+  bool toArgument(const Object &object, TextRange range, Argument &argument);
+
+  // --- Python's functions (SemaPython.cpp) ---
+  bool takes(const Arguments &arguments, std::size_t least, std::size_t most);
+  std::optional<std::int64_t> knownIntOf(const Object &object, TextRange range, std::string_view what);
+  Object pyRange(Arguments &a, const PythonFunction &self);
+  Object pyLen(Arguments &a, const PythonFunction &self);
+  Object pyTuple(Arguments &a, const PythonFunction &self);
+  Object pyEnumerate(Arguments &a, const PythonFunction &self);
+  Object pyZip(Arguments &a, const PythonFunction &self);
+  Object pyReversed(Arguments &a, const PythonFunction &self);
+  Object pySum(Arguments &a, const PythonFunction &self);
+  Object pyAllAny(Arguments &a, const PythonFunction &self);
+  Object pyStr(Arguments &a, const PythonFunction &self);
+  Object pyCallable(Arguments &a, const PythonFunction &self);
+  Object pyPartial(Arguments &a, const PythonFunction &self);
+  Object pyReduce(Arguments &a, const PythonFunction &self);
+  Object pyMap(Arguments &a, const PythonFunction &self);
+  Object pyMasks(Arguments &a, const PythonFunction &self);
+  Object pyNoopMask(Arguments &a, const PythonFunction &self);
+  Object pyFinfo(Arguments &a, const PythonFunction &self);
+  Object pyDevice(Arguments &a, const PythonFunction &self);
+  Object pyNew(Arguments &a, const PythonFunction &self);
+  Object pyWraps(Arguments &a, const PythonFunction &self);
+
+  // --- captured tensors (SemaTensors.cpp) ---
+  Object captureView(std::size_t index);
+  Object viewObject(View view);
+  Object sizeOf(const View &view, int dim, TextRange range);
+  Object shapeOf(const View &view, TextRange range);
+  Object elementCount(const View &view, TextRange range);
+  Object indexView(const View &view, const std::vector<Object> &items, const std::vector<TextRange> &ranges, TextRange range);
+  const View *select(const View &view, int dim, const Object &index, TextRange range);
+  const View *slice(const View &view, int dim, const Object &slice, TextRange range);
+  Object load(const View &view, TextRange range);
+  ValueId loadAt(const View &view, std::vector<Object> indices, TextRange range);
+  /// The index from the front, and whether it lies in [0, size).
+  Object wrapIndex(const Object &index, const Object &size, TextRange range);
+  Object isInside(const Object &index, const Object &size, TextRange range);
+  /// `index` where `inside`, else one that is certain to be reported as out of range (A10).
+  Object guarded(const Object &inside, const Object &index, const View &view, int dim, TextRange range);
+  Object callViewMethod(const Object &callee, Arguments &arguments);
+  Object reshape(const View &view, std::vector<Object> sizes, TextRange range);
+  Object flatten(const View &view, int first, int last, TextRange range);
+  Object permute(const View &view, std::vector<int> order, TextRange range);
+  Object castView(const View &view, Arguments &arguments, std::string_view name);
+  bool dimOf(const Object &object, int rank, TextRange range, int &dim);
+  Object viewAttribute(const View &view, const AstNode &node);
+  static std::string indexExample(const CaptureInfo &capture);
+  Object failRank(const View &view, TextRange range);
+
+  const Ast &ast() const { return unit->ast; }
+
+  const Unit &root;
+  const Unit *const module;
   const ModKind mod;
   const CaptureScope &captures;
+  std::vector<ScalarDecl> &scalars;
+
+  const Unit *unit = &root;
   Lower lower;
-  std::map<std::string_view, Denoted> scope; ///< ordered: messages list it
-  std::vector<std::size_t> active;           ///< helpers being expanded
-  TextRange resultRange;
+  bool lifting = false; ///< number literals become Scalars: the mod-naming expression is being read
+  Scope *scope = nullptr;
   bool isBare = false;
   int depth = 0;
   std::size_t steps = 0;
+  TextRange resultRange; ///< of the last return, in resultUnit
+  const Unit *resultUnit = &root;
   std::optional<Error> error;
+  std::vector<Error> moduleErrors; ///< of module statements that could not be run; they count only where their names are used
+
+  struct Call {
+    const Unit *unit; ///< of the caller
+    TextRange range;
+    const AstFunction *callee;
+  };
+  std::vector<Call> calls; ///< being expanded; where errors came from
+
+  // What objects point to; lives as long as the evaluation.
+  std::deque<std::string> texts;
+  std::deque<std::vector<Object>> tuples;
+  std::deque<Scope> scopes;
+  std::deque<Closure> closures;
+  std::deque<Applied> applieds;
+  std::deque<Combined> combineds;
+  std::deque<View> views;
 };
 
 } // namespace attnjit::expr

@@ -122,14 +122,23 @@ std::optional<Error> SourceText::check() const {
   return std::nullopt;
 }
 
+std::size_t SourceText::line(TextRange range) const {
+  const std::size_t end = std::min<std::size_t>(range.begin, text.size());
+  return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+}
+
+std::string SourceText::place(TextRange range) const {
+  const std::size_t end = std::min<std::size_t>(range.begin, text.size());
+  const std::size_t newline = end == 0 ? std::string_view::npos : text.rfind('\n', end - 1);
+  std::size_t column = 1;
+  for (std::size_t at = newline == std::string_view::npos ? 0 : newline + 1; at < end; ++column)
+    decodeUtf8(text, at);
+  return fmt::format("{}:{}:{}", role, line(range), column);
+}
+
 Error SourceText::error(TextRange range, std::string_view message, std::string_view help) const {
   range.begin = std::min<std::uint32_t>(range.begin, static_cast<std::uint32_t>(text.size()));
-  const auto line = 1 + std::count(text.begin(), text.begin() + range.begin, '\n');
-  std::size_t column = 1;
-  const std::size_t newline = range.begin == 0 ? std::string_view::npos : text.rfind('\n', range.begin - 1);
-  for (std::size_t at = newline == std::string_view::npos ? 0 : newline + 1; at < range.begin; ++column)
-    decodeUtf8(text, at);
-  std::string full = fmt::format("{}:{}:{}: {}\n{}", role, line, column, message, excerpt(text, range));
+  std::string full = fmt::format("{}: {}\n{}", place(range), message, excerpt(text, range));
   if (!help.empty())
     full += fmt::format("\n  {}", help);
   return {ErrorCode::InvalidFormula, std::move(full)};

@@ -15,7 +15,7 @@ inline constexpr std::size_t kMaxTextBytes = std::size_t{1} << 20;
 /// Decodes the code point at `at` (valid UTF-8) and moves past it.
 char32_t decodeUtf8(std::string_view text, std::size_t &at);
 
-/// One mod's text with its role ("score_mod" or "mask_mod").
+/// One text with its role ("score_mod", "mask_mod", or the name of a module).
 struct SourceText {
   std::string_view role;
   std::string_view text;
@@ -25,6 +25,11 @@ struct SourceText {
 
   /// "role:line:col: message", the user's line, a caret under `range`, and `help` (what would be accepted; may be empty).
   Error error(TextRange range, std::string_view message, std::string_view help) const;
+
+  /// "role:line:col" of the beginning of `range`.
+  std::string place(TextRange range) const;
+  /// From 1.
+  std::size_t line(TextRange range) const;
 };
 
 } // namespace attnjit::expr

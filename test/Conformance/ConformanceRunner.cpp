@@ -1,8 +1,13 @@
 // Runs the cases of a text grid against the f64 reference, each twice: with every operand and capture tight against an unmapped page behind
-// it, then before it. A failing case is shown as the attnjit-run command that repeats it.
+// it, then before it. A failing case is shown as the attnjit-run command that repeats it. A .py file is a module of mods whose cases stand
+// in its lines
+// "#! ..."; each runs on every pipeline, and the blocks that the planner finds for its mask are held against the mask itself.
 #include "Grid.h"
 
 #include "common/Reports.h"
+
+#include "BlockMask/Planner.h"
+#include "Expr/Interp.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -48,12 +53,45 @@ struct OracleCache {
   }
 };
 
+/// What is wrong with the host plan of the problem's mask, held against every pair; empty if nothing is.
+std::string checkPlan(const LoadedProblem &problem) {
+  if (problem.formula.maskIsTrue())
+    return "";
+  const Dims &dims = problem.dims;
+  constexpr std::int64_t kRows = 24, kCols = 16;
+  const plan::Plan plan = plan::buildPlan(problem.formula, problem.bindings(), {dims.B, dims.Hq, dims.M, dims.N, kRows, kCols});
+  expr::Interp interp(problem.formula, problem.formula.mask, problem.bindings());
+  const std::int64_t tiles = (dims.M + kRows - 1) / kRows;
+  enum : char { kSkipped, kPartial, kFull };
+  for (std::int64_t b = 0; b < dims.B; ++b)
+    for (std::int64_t h = 0; h < dims.Hq; ++h)
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        std::vector<char> state(static_cast<std::size_t>(dims.N), kSkipped);
+        const std::int64_t row = b * plan.batchStride + h * plan.headStride + tile;
+        for (std::int64_t run = plan.offsets[static_cast<std::size_t>(row)]; run < plan.offsets[static_cast<std::size_t>(row) + 1]; ++run) {
+          const RunArg &keys = plan.runs[static_cast<std::size_t>(run)];
+          std::fill(state.begin() + keys.kvBegin, state.begin() + keys.kvEnd, keys.full ? kFull : kPartial);
+        }
+        for (std::int64_t q = tile * kRows; q < std::min(dims.M, (tile + 1) * kRows); ++q)
+          for (std::int64_t kv = 0; kv < dims.N; ++kv) {
+            bool outOfRange = false;
+            const bool visible = interp.evaluate(0, {b, h, q, kv}, outOfRange).i != 0;
+            const char planned = state[static_cast<std::size_t>(kv)];
+            if ((visible && planned == kSkipped) || (!visible && planned == kFull))
+              return fmt::format("the plan has b {} h {} q {} kv {} as {}, the mask says {}", b, h, q, kv,
+                                 planned == kFull ? "full" : "empty", visible);
+          }
+      }
+  return "";
+}
+
 class Runner {
 public:
   Runner(const Engine &engine, std::string target, int threads) : engine(engine), target(std::move(target)), threads(threads) {}
 
   int failures = 0, passed = 0;
   bool compilerMissing = false;
+  bool checksPlans = false;
   double worstRatio = 0;
 
   void run(const GridCase &gridCase) {
@@ -115,6 +153,9 @@ private:
     }
     if (error)
       return fmt::format("{}: {}", name(error->code), error->message);
+    if (checksPlans)
+      if (std::string wrong = checkPlan(*problem); !wrong.empty())
+        return wrong;
     const CheckResult result = compare(*problem, oracles.of(gridCase.commandLine, *problem, threads));
     worstRatio = std::max(worstRatio, result.out.bound > 0 ? result.out.meanError / result.out.bound : 0);
     return result.failure();
@@ -126,6 +167,17 @@ private:
   OracleCache oracles;
 };
 
+/// The cases of a module, for every pipeline that runs on this machine.
+std::vector<GridCase> onEveryPipeline(const std::vector<GridCase> &cases, const std::string &module) {
+  std::vector<GridCase> all;
+  for (const GridCase &one : cases)
+    for (const char *backend : {"flash", "math"}) {
+      GridCase &added = all.emplace_back(one);
+      added.commandLine = fmt::format("{} --mods {} --backend {}", one.commandLine, module, backend);
+    }
+  return all;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -133,7 +185,7 @@ int main(int argc, char **argv) {
   std::vector<std::string> files;
   std::string filter, target = "native";
   bool list = false;
-  app.add_option("grids", files, "grid files")->required();
+  app.add_option("grids", files, "grid files, or Python modules with cases in their lines '#! ...'")->required();
   app.add_option("--filter", filter, "only cases whose command line contains this");
   app.add_option("--target", target, "compile for native, x86-64-v3 or x86-64-v4");
   app.add_flag("--list", list, "print the cases instead of running them");
@@ -150,7 +202,12 @@ int main(int argc, char **argv) {
   Runner runner(*engine, target, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   for (const std::string &file : files) {
     const Result<std::string> text = readFile(file);
-    const Result<std::vector<GridCase>> cases = text ? conformance::parseGrid(*text) : Result<std::vector<GridCase>>(text.error());
+    const bool isModule = file.ends_with(".py");
+    runner.checksPlans = isModule;
+    Result<std::vector<GridCase>> cases =
+        text ? conformance::parseGrid(isModule ? conformance::gridOfModule(*text) : *text) : Result<std::vector<GridCase>>(text.error());
+    if (cases && isModule)
+      *cases = onEveryPipeline(*cases, file);
     if (!cases)
       return fail("ConformanceRunner", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
     for (const GridCase &gridCase : *cases) {
@@ -164,6 +221,10 @@ int main(int argc, char **argv) {
       if (runner.compilerMissing)
         return kSkipped;
     }
+  }
+  if (!list && runner.passed + runner.failures == 0) {
+    std::fputs("no case at all\n", stdout);
+    return 1;
   }
   if (!list)
     std::fputs(fmt::format("{} cases passed, {} failed; the largest mean error is {:.2f} of its bound; {} kernels compiled\n",

@@ -61,6 +61,18 @@ Result<std::vector<GridCase>> parseGrid(std::string_view text) {
   return cases;
 }
 
+std::string gridOfModule(std::string_view text) {
+  std::string grid;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    if (const std::string_view line = text.substr(begin, end - begin); line.starts_with("#! "))
+      grid += line.substr(3);
+    grid += '\n';
+    begin = end + 1;
+  }
+  return grid;
+}
+
 Result<std::vector<std::string>> splitWords(std::string_view commandLine) {
   std::vector<std::string> words;
   bool inWord = false;

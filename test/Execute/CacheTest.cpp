@@ -243,3 +243,89 @@ TEST_CASE("a memory hit costs microseconds") {
   CHECK(best < 50.0); // the figure is 5 us; sanitizers and busy machines get room
 #endif
 }
+
+TEST_CASE("numbers of a mod-naming expression never compile again, and every kernel keeps its own") {
+  static std::int64_t seen;
+  FakeCompiler compiler;
+  compiler.kernel = [](const KernelArgs *args, std::int64_t, std::int64_t, void *) { seen = args->scalars[0].i; };
+  TempDir temp;
+  const Engine engine = makeEngine(compiler);
+  const auto window = [](int size) {
+    const std::string naming = "window(" + std::to_string(size) + ")";
+    const Result<Mod> mod = Mod::parse(ModText{
+        .maskMod = naming,
+        .module = "def window(size):\n    return lambda b, h, q, kv: (q >= kv) & (q - kv < size)\n",
+    });
+    REQUIRE(mod);
+    CHECK(mod->captures().empty());
+    return *mod;
+  };
+  Operands mine;
+  mine.call.mod = window(2);
+  Result<Kernel> two = engine.prepare(mine.call);
+  mine.call.mod = window(5);
+  Result<Kernel> five = engine.prepare(mine.call);
+  REQUIRE(two);
+  REQUIRE(five);
+  CHECK(compiler.calls == 1);
+  CHECK(engine.counters().compiles == 1);
+  CHECK(five->source() == KernelSource::Memory);
+  for (const auto &[size, kernel] : {std::pair(2, *two), std::pair(5, *five)}) {
+    mine.call.mod = Mod(); // a kernel carries its formula
+    REQUIRE(kernel.forward(mine.call));
+    CHECK(seen == size);
+    const std::string file = temp.file("window" + std::to_string(size));
+    REQUIRE(kernel.save(file));
+    const Result<Kernel> loaded = Kernel::load(file);
+    REQUIRE(loaded);
+    seen = 0;
+    REQUIRE(loaded->forward(mine.call));
+    CHECK(seen == size);
+    CHECK(loaded->mod().canonicalText() == window(size).canonicalText());
+  }
+  mine.call.mod = window(9);
+  REQUIRE(engine.forward(mine.call));
+  CHECK(seen == 9);
+  CHECK(compiler.calls == 1);
+}
+
+TEST_CASE("a kernel on disk serves other numbers of a mod-naming expression") {
+  static double seen;
+  TempDir temp;
+  const std::string_view module = "def cap(limit):\n    return lambda s, b, h, q, kv: limit * torch.tanh(s / limit)\n";
+  for (const double limit : {20.0, 30.5}) {
+    FakeCompiler compiler;
+    compiler.kernel = [](const KernelArgs *args, std::int64_t, std::int64_t, void *) { seen = args->scalars[0].f; };
+    EngineOptions options;
+    options.cacheDirectory = temp.path;
+    const Engine engine = makeEngine(compiler, options);
+    const Result<Mod> mod = Mod::parse(ModText{.scoreMod = limit == 20.0 ? "cap(20.0)" : "cap(30.5)", .module = module});
+    REQUIRE(mod);
+    Operands mine;
+    mine.call.mod = *mod;
+    const Result<ForwardReport> report = engine.forward(mine.call);
+    REQUIRE(report);
+    CHECK(seen == limit);
+    CHECK(report->source == (limit == 20.0 ? KernelSource::Compiled : KernelSource::Disk));
+    const Result<Kernel> kernel = engine.prepare(mine.call);
+    REQUIRE(kernel);
+    CHECK(kernel->mod().canonicalText() == mod->canonicalText());
+    CHECK(kernel->problemText().ends_with(mod->canonicalText()));
+  }
+}
+
+TEST_CASE("sizes of captured tensors reach the kernel and never compile again") {
+  static std::int64_t seen;
+  FakeCompiler compiler;
+  compiler.kernel = [](const KernelArgs *args, std::int64_t, std::int64_t, void *) { seen = args->scalars[0].i; };
+  const Engine engine = makeEngine(compiler);
+  Operands mine;
+  mine.call.mod = parseMod("score + t[kv_idx % len(t)]", "", {{"t", DType::F32, 1}});
+  std::vector<float> table(9);
+  for (const std::int64_t size : {3, 9}) {
+    mine.call.captures = {{"t", TensorRef::dense(table.data(), DType::F32, {size})}};
+    REQUIRE(engine.forward(mine.call));
+    CHECK(seen == size);
+  }
+  CHECK(compiler.calls == 1);
+}

@@ -83,6 +83,40 @@ TEST_CASE("chained scores run in order, masks of a chain are anded") {
   CHECK(get(chainMods({})).canonicalText() == Mod().canonicalText());
 }
 
+TEST_CASE("numbers of combined mods stay numbers, each with its own value; sizes follow their tensor") {
+  const std::string module =
+      "def window(w):\n  return lambda b, h, q, k: q - k < w\ndef from_end(b, h, q, k):\n  return k >= keep.shape[0] - 4\n";
+  const auto mask = [&](std::string_view text, std::vector<CaptureInfo> captures = {}) {
+    return get(Mod::parse({.maskMod = text, .module = module}, std::move(captures)));
+  };
+  const Mod both = get(xorMasks({mask("window(2)"), mask("window(5)")})), other = get(xorMasks({mask("window(3)"), mask("window(4)")}));
+  CHECK(both.captures().empty());
+  CHECK(both.impl().textHash == other.impl().textHash); // one kernel for both
+  const auto bind = [](const Mod &mod, std::vector<TensorRef> captures) {
+    std::vector<ScalarArg> scalars(mod.impl().formula.scalars.size());
+    expr::bindOwnScalars(mod.impl().formula, captures, scalars);
+    return scalars;
+  };
+  const std::vector<ScalarArg> numbers = bind(both, {});
+  const std::vector<bool> visible = maskOf(both, {{}, numbers});
+  for (std::int64_t q = 0; q < kM; ++q)
+    for (std::int64_t kv = 0; kv < kN; ++kv)
+      CHECK(visible[q * kN + kv] == ((q - kv < 2) != (q - kv < 5)));
+
+  std::vector<float> data(kN);
+  const std::vector<TensorRef> tensors = {TensorRef::dense(data.data(), DType::F32, {3}), TensorRef::dense(data.data(), DType::F32, {kN})};
+  const Mod first = get(Mod::parse("", "bias[0] < kv_idx", {{"bias", DType::F32, 1}}));
+  const Mod sized = get(andMasks({first, mask("from_end", {{"keep", DType::F32, 1}}), mask("window(4)")}));
+  REQUIRE(sized.captures().size() == 2); // a tensor whose size alone is read is still given
+  const std::vector<ScalarArg> sizes = bind(sized, tensors);
+  const std::vector<bool> end = maskOf(sized, {tensors, sizes}),
+                          alone = maskOf(sized.maskOnly(), {tensors, bind(sized.maskOnly(), tensors)});
+  CHECK(end == alone);
+  for (std::int64_t q = 0; q < kM; ++q)
+    for (std::int64_t kv = 0; kv < kN; ++kv)
+      CHECK(end[q * kN + kv] == (kv > 0 && kv >= kN - 4 && q - kv < 4));
+}
+
 TEST_CASE("what cannot be combined is an error with the cure") {
   const Mod biased = parseMod("score + 1", "q_idx >= kv_idx");
   CHECK(contains(andMasks({Mod(), biased}).error().message, "andMasks: mod 1 has a score_mod as well"));

@@ -1,5 +1,5 @@
 // docs/language.md tells the truth: every formula of it parses, and every function of the language is in it.
-#include "Expr/Builtins.h"
+#include "Expr/SemaImpl.h"
 #include "ExprTestUtil.h"
 
 #include <fstream>
@@ -41,11 +41,13 @@ std::vector<CaptureInfo> docCaptures() {
 } // namespace
 
 TEST_CASE("every formula block parses, as the kind of mod that it says or can only be") {
-  const std::vector<std::string> formulas = blocks(readDoc(), "formula");
-  CHECK(formulas.size() >= 20);
+  const std::string doc = readDoc();
+  const std::vector<std::string> formulas = blocks(doc, "formula"), modules = blocks(doc, "module");
+  CHECK(formulas.size() >= 30);
+  REQUIRE(modules.size() == 1);
   const std::vector<CaptureInfo> captures = docCaptures();
   for (const std::string &text : formulas) {
-    const Result<Formula> asScore = parseFormula({text, ""}, captures), asMask = parseFormula({"", text}, captures);
+    const Result<Formula> asScore = parseFormula({text, "", modules[0]}, captures), asMask = parseFormula({"", text, modules[0]}, captures);
     CHECK_MESSAGE((asScore || asMask), text, "\nas score_mod: ", (asScore ? "" : asScore.error().message),
                   "\nas mask_mod: ", (asMask ? "" : asMask.error().message));
   }
@@ -66,12 +68,26 @@ TEST_CASE("every error block shows what the library says") {
   }
 }
 
+TEST_CASE("an error inside a module") {
+  const std::string doc = readDoc();
+  const std::vector<std::string> errors = blocks(doc, "error-module");
+  REQUIRE(errors.size() == 1);
+  const Result<Formula> result = parseFormula({"", "sliding_window(-1)", blocks(doc, "module")[0]}, docCaptures());
+  REQUIRE(!result);
+  CHECK(result.error().message + "\n" == errors[0]);
+}
+
 TEST_CASE("every function is listed under every name") {
   const std::string doc = readDoc();
+  const auto isListed = [&](std::string_view name, bool) {
+    std::string plain("`");
+    plain.append(name).append("`");
+    CHECK_MESSAGE(doc.find(plain) != std::string::npos, plain, " is missing in docs/language.md");
+  };
   for (const Builtin &builtin : builtins())
-    forEachName(builtin, [&](std::string_view name, bool) {
-      std::string plain("`");
-      plain.append(name).append("`");
-      CHECK_MESSAGE(doc.find(plain) != std::string::npos, plain, " is missing in docs/language.md");
-    });
+    forEachName(builtin.names, isListed);
+  for (const PythonFunction &python : pythonFunctions())
+    forEachName(python.names, isListed);
+  for (std::string_view method : viewMethods())
+    isListed(method, true);
 }

@@ -102,7 +102,7 @@ TEST_CASE("arithmetic follows Python and promotes bool, int, float") {
       {"(1 << 4) + (256 >> 3) + (5 & 6) + (5 | 6) + (5 ^ 6)", [](const At &) { return 16.0 + 32 + 4 + 7 + 3; }},
       {"~q_idx", [](const At &a) { return double(~a.q); }},
       {"1 << q_idx", [](const At &a) { return double(1 << a.q); }},
-      {"(1 << 64) + (1 << -1) + (-5 >> 64)", [](const At &) { return -1.0; }},
+      {"(w << 64) + (w << -1) + (-w >> 64)", [](const At &) { return -1.0; }},
       {"0x1F + 0b101 + 0o17 + 1_000", [](const At &) { return 31.0 + 5 + 15 + 1000; }},
       {"+score - -score", [](const At &a) { return a.s + a.s; }},
       {"score + True", [](const At &a) { return a.s + 1; }},

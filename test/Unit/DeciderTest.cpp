@@ -6,6 +6,8 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include "Expr/RandomFormula.h"
+
 #include <numeric>
 #include <random>
 #include <string>
@@ -207,6 +209,36 @@ TEST_CASE("every mask, size and block size is decided as brute force decides it"
       CHECK(plan::decide(formula, world.bindings(), problem, parallel).rows == decided.rows);
     }
   }
+}
+
+TEST_CASE("random formulas of every op are decided as brute force decides them") {
+  const expr::test::Captures captures;
+  expr::test::Random random(29);
+  std::int64_t byIntervals = 0, outside = 0;
+  for (int i = 0; i < 4000; ++i) {
+    expr::Formula formula = randomFormula(random, static_cast<int>(random.between(4, 40)));
+    if (random.oneIn(2))
+      expr::simplify(formula);
+    const BlockProblem problem{2, 3, random.between(1, 12), random.between(1, 14), random.between(1, 5), random.between(1, 5)};
+    const Truth truth = lookAtAll(formula, captures.bindings(), problem);
+    const Decided decided = plan::decide(formula, captures.bindings(), problem, {});
+    REQUIRE_MESSAGE(decided.outOfRange.has_value() == truth.outOfRange.has_value(), print(formula));
+    if (truth.outOfRange) {
+      const expr::Position &a = *truth.outOfRange, &b = *decided.outOfRange;
+      CHECK_MESSAGE(std::tuple(a.b, a.h, a.q, a.kv) == std::tuple(b.b, b.h, b.q, b.kv), print(formula));
+      ++outside;
+      continue;
+    }
+    CHECK_MESSAGE(expand(decided.rows, problem) == truth.verdicts, print(formula));
+    byIntervals += decided.statistics.byIntervals;
+    plan::DecideOptions options;
+    options.exact = false;
+    const std::vector<Verdict> quick = expand(plan::decide(formula, captures.bindings(), problem, options).rows, problem);
+    for (std::size_t at = 0; at < quick.size(); ++at)
+      CHECK((quick[at] == truth.verdicts[at] || quick[at] == Verdict::Partial));
+  }
+  CHECK(byIntervals > 4000);
+  CHECK(outside > 100);
 }
 
 TEST_CASE("an answer that need not be exact only errs towards partial") {

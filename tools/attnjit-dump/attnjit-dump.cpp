@@ -231,7 +231,11 @@ Result<void> dumpProblem(const DumpOptions &options) {
                               mask = textOrFile(options.problem.maskMod, "--mask-mod");
     if (!score || !mask)
       return score ? mask.error() : score.error();
-    const Result<std::string> text = expr::dumpAst({*score, *mask});
+    const std::string &file = options.problem.modsFile;
+    const Result<std::string> module = file.empty() ? Result<std::string>(std::string()) : readFile(file);
+    if (!module)
+      return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
+    const Result<std::string> text = expr::dumpAst({*score, *mask, *module, file});
     if (!text)
       return text.error();
     if (Result<void> put = sink.put(rowOf("ast"), *text); !put)

@@ -100,9 +100,8 @@ Result<Runner> makeRunner(const RunOptions &options) {
 
 /// A saved kernel computes its own formula whatever the flags say: the check, the share of visible pairs and the captures go by it.
 Result<void> takeKernelFormula(const Kernel &kernel, RunOptions &options) {
-  constexpr std::string_view mark = "formula:\n";
   const std::string &text = kernel.problemText();
-  options.problem.kernelFormula = text.substr(text.find(mark) + mark.size()); // Kernel::load has read it
+  options.problem.kernelMod = kernel.mod();
   if (!text.starts_with(kEditedKey))
     return {};
   const std::string stage = text.substr(kEditedKey.size(), text.find('\n') - kEditedKey.size());

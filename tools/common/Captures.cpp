@@ -70,6 +70,33 @@ Result<Tensor> constantTensor(const GeneratorCall &call) {
   return tensor;
 }
 
+/// Integers in [0, LIMIT): indices of a dimension of that size, lengths, offsets.
+Result<Tensor> belowTensor(const GeneratorCall &call) {
+  Result<Tensor> tensor = allocateFor(call, call.arguments[0], call.arguments[1]);
+  const Result<std::int64_t> limit = parseInt(call.arguments[2], call.text);
+  if (!tensor || !limit)
+    return tensor ? Result<Tensor>(limit.error()) : tensor;
+  if (isFloat(tensor->dtype()) || *limit < 1)
+    return invalid(fmt::format("{}: expected an integer dtype and a limit of at least 1", call.text));
+  std::uint64_t state = call.seed + 1;
+  for (std::int64_t i = 0; i < tensor->elementCount(); ++i) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    storeNumber(*tensor, i, static_cast<double>((state >> 33) % static_cast<std::uint64_t>(*limit)));
+  }
+  return tensor;
+}
+
+/// STEP, 2 STEP, 3 STEP ...: cumulative lengths, time stamps.
+Result<Tensor> stepsTensor(const GeneratorCall &call) {
+  Result<Tensor> tensor = allocateFor(call, call.arguments[0], call.arguments[1]);
+  const Result<double> step = parseNumber(call.arguments[2], call.text);
+  if (!step)
+    return step.error();
+  for (std::int64_t i = 0; tensor && i < tensor->elementCount(); ++i)
+    storeNumber(*tensor, i, *step * static_cast<double>(i + 1));
+  return tensor;
+}
+
 /// Slopes 2^(-8 (h + 1) / heads) of ALiBi.
 Result<Tensor> alibiTensor(const GeneratorCall &call) {
   Result<Tensor> tensor = allocateFor(call, call.arguments[0], "f32");
@@ -81,18 +108,20 @@ Result<Tensor> alibiTensor(const GeneratorCall &call) {
   return tensor;
 }
 
-/// Document numbers 0, 0, ..., 1, 1, ...: COUNT documents of uneven length.
+/// Document numbers 0, 0, ..., 1, 1, ... along the last dimension: COUNT documents of uneven length, cut elsewhere in every row.
 Result<Tensor> documentTensor(const GeneratorCall &call) {
   Result<Tensor> tensor = allocateFor(call, call.arguments[0], "i32");
   const Result<std::int64_t> count = parseInt(call.arguments[1], call.text);
   if (!tensor || !count)
     return tensor ? Result<Tensor>(count.error()) : tensor;
-  if (tensor->sizes().size() != 1 || *count < 1)
+  if (tensor->sizes().empty() || *count < 1)
     return invalid(fmt::format("{}: expected docs:LENGTH:COUNT with a COUNT of at least 1", call.text));
   // Cut at the squares of even steps: lengths grow, so that no tile fits all of them.
-  const double length = static_cast<double>(tensor->elementCount());
-  for (std::int64_t i = 0; i < tensor->elementCount(); ++i)
-    storeNumber(*tensor, i, std::floor(std::sqrt(static_cast<double>(i) / length) * static_cast<double>(*count)));
+  const std::int64_t length = tensor->sizes().back();
+  for (std::int64_t i = 0; i < tensor->elementCount(); ++i) {
+    const double place = static_cast<double>(i % length) / static_cast<double>(length), power = 0.5 / static_cast<double>(1 + i / length);
+    storeNumber(*tensor, i, std::floor(std::pow(place, power) * static_cast<double>(*count)));
+  }
   return tensor;
 }
 
@@ -108,6 +137,8 @@ constexpr GeneratorRow kGenerators[] = {
     {"iota", "iota:1024:i32", 2, iotaTensor, "0, 1, 2 ..."},
     {"const", "const:16:f32:0.5", 3, constantTensor, "one number everywhere"},
     {"alibi", "alibi:8", 1, alibiTensor, "slopes of 8 heads"},
+    {"below", "below:16:i32:100", 3, belowTensor, "random ints in [0, 100)"},
+    {"steps", "steps:16:i64:64", 3, stepsTensor, "64, 128, 192 ..."},
     {"docs", "docs:1024:6", 2, documentTensor, "document numbers of 1024 tokens in 6 documents"},
 };
 

@@ -3,7 +3,6 @@
 #include "common/Captures.h"
 #include "common/Npy.h"
 
-#include "Expr/Frontend.h"
 #include "Reference/Elements.h"
 
 #include <CLI/CLI.hpp>
@@ -158,69 +157,65 @@ CaptureInfo infoOf(const NamedCapture &capture) {
 }
 
 /// The formula is the kernel's own, so --capture has to bring what it reads.
-Result<void> takeKernelFormula(const std::string &text, LoadedProblem &problem) {
-  Result<Mod> mod = Mod::parseCanonical(text);
-  if (!mod)
-    return mod.error();
-  Result<expr::Formula> formula = expr::parseCanonical(text);
-  if (!formula)
-    return formula.error();
+Result<void> takeKernelFormula(const Mod &mod, LoadedProblem &problem) {
+  Result<expr::Formula> parsed = expr::parseCanonical(mod.canonicalText());
+  if (!parsed)
+    return parsed.error();
+  const expr::Formula &formula = *parsed;
   const auto find = [&](const std::string &wanted) -> std::optional<CaptureInfo> {
     for (const NamedCapture &capture : problem.captures)
       if (capture.name == wanted)
         return infoOf(capture);
     return std::nullopt;
   };
-  for (const expr::CaptureDecl &decl : formula->captures) {
+  for (const expr::CaptureDecl &decl : formula.captures) {
     const std::optional<CaptureInfo> given = find(decl.name);
     if (!given || given->rank != decl.rank || given->dtype != decl.dtype)
       return invalid(fmt::format("--capture {}: the kernel's formula reads a tensor of {} with {} dimension{} by this name; {}", decl.name,
                                  name(decl.dtype), decl.rank, decl.rank == 1 ? "" : "s",
                                  given ? "the value given is another" : "none is given"));
   }
-  for (const expr::ScalarDecl &decl : formula->scalars) {
+  for (const expr::ScalarDecl &decl : formula.scalars) {
+    if (decl.source != expr::ScalarDecl::Source::Caller)
+      continue;
     const std::optional<CaptureInfo> given = find(decl.name);
     const bool isFloat = decl.kind == expr::Kind::Float;
     if (!given || given->rank != CaptureInfo::kNumber || (given->dtype == DType::F64) != isFloat)
       return invalid(fmt::format("--capture {}: the kernel's formula reads {} by this name; {}", decl.name,
                                  isFloat ? "a float" : "an integer", given ? "the value given is another" : "none is given"));
   }
-  problem.mod = std::move(*mod);
-  problem.formula = std::move(*formula);
+  problem.mod = mod;
+  problem.formula = formula;
   return {};
 }
 
 Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem) {
-  if (options.kernelFormula && options.scoreMod.empty() && options.maskMod.empty())
-    return takeKernelFormula(*options.kernelFormula, problem);
+  if (options.kernelMod && options.scoreMod.empty() && options.maskMod.empty())
+    return takeKernelFormula(*options.kernelMod, problem);
   const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod");
   if (!score || !mask)
     return score ? mask.error() : score.error();
+  const Result<std::string> module = options.modsFile.empty() ? Result<std::string>(std::string()) : readFile(options.modsFile);
+  if (!module)
+    return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
   std::vector<CaptureInfo> infos;
-  std::vector<expr::CaptureInfo> exprInfos;
-  for (const NamedCapture &capture : problem.captures) {
-    const CaptureInfo info = infoOf(capture);
-    infos.push_back(info);
-    exprInfos.push_back({info.name, info.dtype, info.rank});
-  }
-  Result<Mod> mod = Mod::parse(*score, *mask, infos);
+  for (const NamedCapture &capture : problem.captures)
+    infos.push_back(infoOf(capture));
+  Result<Mod> mod = Mod::parse(ModText{*score, *mask, *module, options.modsFile}, infos);
   if (!mod)
     return mod.error();
   problem.mod = std::move(*mod);
-  Result<expr::Formula> formula = expr::parseFormula({*score, *mask}, exprInfos);
+  Result<expr::Formula> formula = expr::parseCanonical(problem.mod.canonicalText());
   if (!formula)
     return formula.error();
   problem.formula = std::move(*formula);
-  if (!options.kernelFormula)
+  if (!options.kernelMod)
     return {};
-  const Result<expr::Formula> carried = expr::parseCanonical(*options.kernelFormula);
-  if (!carried)
-    return carried.error();
-  if (expr::print(*carried) != expr::print(problem.formula))
+  if (options.kernelMod->canonicalText() != problem.mod.canonicalText())
     return invalid(
         fmt::format("--score-mod, --mask-mod: the kernel of --kernel computes another formula:\n{}Leave both flags out, or state both as "
                     "the kernel was compiled",
-                    *options.kernelFormula));
+                    options.kernelMod->canonicalText()));
   return {};
 }
 
@@ -233,6 +228,10 @@ void bindCaptures(LoadedProblem &problem) {
     problem.boundTensors.push_back(std::get<Tensor>(find(decl.name).value).ref());
   for (const expr::ScalarDecl &decl : problem.formula.scalars) {
     ScalarArg argument{0};
+    if (decl.source != expr::ScalarDecl::Source::Caller) {
+      problem.boundScalars.push_back(argument);
+      continue;
+    }
     std::visit(
         [&](const auto &value) {
           if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
@@ -245,6 +244,7 @@ void bindCaptures(LoadedProblem &problem) {
         find(decl.name).value);
     problem.boundScalars.push_back(argument);
   }
+  expr::bindOwnScalars(problem.formula, problem.boundTensors, problem.boundScalars);
   for (const NamedCapture &capture : problem.captures)
     std::visit(
         [&](const auto &value) {
@@ -266,9 +266,12 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
       ->group(problem);
   app.add_option("--dtype", options.dtype, "f32, bf16, f16 or f64 (default f32)")->group(problem);
   app.add_option("--score-mod", options.scoreMod,
-                 "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; or @FILE")
+                 "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; a function of --mods; or @FILE")
       ->group(problem);
   app.add_option("--mask-mod", options.maskMod, "mask_mod: the same without score, yielding a bool, e.g. 'q_idx >= kv_idx'")
+      ->group(problem);
+  app.add_option("--mods", options.modsFile,
+                 "FILE.py with functions that both mods may use; then e.g. --mask-mod 'and_masks(causal, sliding_window(256))'")
       ->group(problem);
   app.add_option(
          "--capture", options.captures,

@@ -18,9 +18,9 @@ namespace attnjit::tools {
 
 /// What the user wrote, unjudged.
 struct ProblemOptions {
-  std::string shape, dtype = "f32", scoreMod, maskMod;
-  /// Canonical text of the formula of a saved kernel, which then is the problem's; scoreMod and maskMod have to be empty or to agree.
-  std::optional<std::string> kernelFormula;
+  std::string shape, dtype = "f32", scoreMod, maskMod, modsFile;
+  /// The formula of a saved kernel, which then is the problem's; scoreMod and maskMod have to be empty or to agree.
+  std::optional<Mod> kernelMod;
   std::vector<std::string> captures;
   std::string qFile, kFile, vFile;
   std::optional<double> scale;

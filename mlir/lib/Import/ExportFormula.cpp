@@ -347,7 +347,7 @@ FailureOr<expr::Formula> exportFormula(ForwardOp op) {
     formula.captures.push_back({name(index, "c", index), *dtype, static_cast<int>(captureRank(capture.getType()))});
   }
   for (auto [index, scalar] : llvm::enumerate(op.getScalars()))
-    formula.scalars.push_back({name(captures + index, "s", index), kindOf(scalar.getType())});
+    formula.scalars.push_back({.name = name(captures + index, "s", index), .kind = kindOf(scalar.getType())});
   for (bool score : {true, false}) {
     Region &region = score ? op.getScore() : op.getMask();
     if (region.empty())

@@ -1,5 +1,5 @@
 // Any bytes may come in as a formula: the library answers with a Formula that verifies, prints, reads back and evaluates, or with an error.
-// First byte: bit 0 = as mask_mod, bit 1 = as canonical text.
+// First byte: bit 0 = as mask_mod, bit 1 = as canonical text. A line "-> ..." parts a module above from the mod.
 #include "Expr/Analysis.h"
 #include "Expr/Frontend.h"
 
@@ -35,7 +35,8 @@ void exercise(Formula formula) {
       tensor.sizes[dim] = 2, tensor.strides[dim] = 1;
     tensors.push_back(tensor);
   }
-  const std::vector<ScalarArg> scalars(formula.scalars.size(), ScalarArg{.i = 1});
+  std::vector<ScalarArg> scalars(formula.scalars.size(), ScalarArg{.i = 1});
+  bindOwnScalars(formula, tensors, scalars);
   const Bindings bindings{tensors, scalars};
   Interp interp(formula, formula.mask, bindings);
   const Box box{0, 0, 1, 1, 2, 4, 1, 3};
@@ -64,7 +65,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
   }
   static const CaptureInfo kCaptures[] = {
       {"slope", DType::F32, 1}, {"bias", DType::F64, 2}, {"doc", DType::I32, 2}, {"w", DType::I64, -1}, {"cap", DType::F64, -1}};
-  const SourceTexts texts = data[0] & 1 ? SourceTexts{"", text} : SourceTexts{text, ""};
+  const std::size_t arrow = text.find("\n-> ");
+  const std::string_view module = arrow == std::string_view::npos ? "" : text.substr(0, arrow + 1);
+  const std::string_view mod = arrow == std::string_view::npos ? text : text.substr(arrow + 4);
+  const SourceTexts texts = data[0] & 1 ? SourceTexts{"", mod, module} : SourceTexts{mod, "", module};
   if (const Result<std::string> tree = dumpAst(texts); !tree && text.size() < 4096)
     require(!tree.error().message.empty());
   if (const Result<Formula> formula = parseFormula(texts, kCaptures))

@@ -29,11 +29,11 @@ static Value exp2Fraction(const Emitter &emit, Value f) {
 namespace {
 /// 2^n in two factors, of which no product with a number near 1 overflows, or loses bits that the result may have.
 struct Scale {
-  Value rounder;        ///< added to the exponent x, it makes n + bias in the low bits
-  Value second;         ///< the second factor
+  Value rounder; ///< added to the exponent x, it makes n + bias in the low bits
+  Value second;  ///< the second factor
   static Scale of(const Emitter &emit, const Format &format, Value x) {
-    // 2^n runs from half the smallest subnormal number to past the largest number. A falling one goes 2^64 higher first, and down by an exact factor that
-    // rounds but once; a rising one stops short of infinity.
+    // 2^n runs from half the smallest subnormal number to past the largest number. A falling one goes 2^64 higher first, and down by an
+    // exact factor that rounds but once; a rising one stops short of infinity.
     Type type = x.getType();
     Value falls = emit.cmp(CmpF::OLT, x, emit.constFloat(type, 0.0));
     double base = format.rounder + format.bias;
@@ -48,8 +48,8 @@ static Value powerOfTwo(const Emitter &emit, const Format &format, Value rounded
   return emit.bitcast(elementTypeOf(rounded.getType()), emit.shl(emit.bitcast(format.integer, rounded), format.mantissa));
 }
 
-/// 2^(x + low), `low` null or tiny. NaN passes every step up to the product, whose factors cannot undo it. The bounds lie safely where 2^x is 0, and where it
-/// is infinite.
+/// 2^(x + low), `low` null or tiny. NaN passes every step up to the product, whose factors cannot undo it. The bounds lie safely where 2^x
+/// is 0, and where it is infinite.
 static Value exp2Within(const Emitter &emit, Value x, Value low) {
   Format format = Format::of(emit, elementTypeOf(x.getType()));
   Value clamped = atMost(emit, atLeast(emit, x, -double(format.bias + format.mantissa + 2)), format.bias + 2.0);
@@ -106,7 +106,8 @@ struct Reduced {
 static Reduced reduceByLn2(const Emitter &emit, Value x, Value rounder) {
   Type type = x.getType();
   // ln2 in two parts; n times the first, of few bits, is exact.
-  double high = elementTypeOf(type).isF64() ? 0x1.62e42feep-1 : 0x1.63p-1, low = elementTypeOf(type).isF64() ? 0x1.a39ef35793c76p-33 : M_LN2 - 0x1.63p-1;
+  double high = elementTypeOf(type).isF64() ? 0x1.62e42feep-1 : 0x1.63p-1,
+         low = elementTypeOf(type).isF64() ? 0x1.a39ef35793c76p-33 : M_LN2 - 0x1.63p-1;
   Value rounded = emit.fma(x, emit.constFloat(type, M_LOG2E), rounder);
   Value n = emit.subF(rounded, rounder);
   Value remainder = emit.fma(n, emit.constFloat(type, -high), x);
@@ -169,8 +170,8 @@ Value emitCosh(const Emitter &emit, Value x) {
   return emit.addF(grows, emit.divF(emit.constFloat(x.getType(), 0.25), grows));
 }
 
-/// 2 p q / (q^2 + p^2) with tanh(x / 2) = p / q: 10 additions and multiplications and one division, no exponential. At 9.3 the quotient is exactly 1, and
-/// nowhere more (VectorMathTest).
+/// 2 p q / (q^2 + p^2) with tanh(x / 2) = p / q: 10 additions and multiplications and one division, no exponential. At 9.3 the quotient is
+/// exactly 1, and nowhere more (VectorMathTest).
 Value emitTanh(const Emitter &emit, Value x) {
   Value clamped = atMost(emit, atLeast(emit, x, -9.3), 9.3), square = emit.mulF(clamped, clamped);
   Value p = emit.mulF(clamped, horner(emit, square, kTanhP)), q = horner(emit, square, kTanhQ);

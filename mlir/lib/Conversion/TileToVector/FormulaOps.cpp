@@ -37,9 +37,9 @@ static std::optional<int64_t> constantOf(Value value) {
   return constant.getSExtValue();
 }
 
-/// Vectors of i32, by f64: the reciprocal is made a little too large, so that where the quotient is an integer n the product is at least n; it stays below
-/// n + 1 where it is not, as quotients of 32 bits keep at least 2^-32 of themselves away from the next integer. A reciprocal of what all rounds of a loop
-/// share is computed before the loop.
+/// Vectors of i32, by f64: the reciprocal is made a little too large, so that where the quotient is an integer n the product is at least n;
+/// it stays below n + 1 where it is not, as quotients of 32 bits keep at least 2^-32 of themselves away from the next integer. A reciprocal
+/// of what all rounds of a loop share is computed before the loop.
 static Value divideByReciprocal(const Emitter &emit, Value a, Value b) {
   Type type = a.getType(), wide = likeShape(type, emit.f64());
   Value reciprocal = emit.divF(emit.constFloat(wide, 1.0), emit.make<arith::SIToFPOp>(wide, b));
@@ -53,13 +53,15 @@ static Value divideSafely(const Emitter &emit, Value a, Value b) {
   if (!isVector(a))
     return emit.make<arith::DivSIOp>(a, b);
   if (elementTypeOf(type).isInteger(32))
-    return constantOf(b) ? Value(emit.make<arith::DivSIOp>(a, b)) : divideByReciprocal(emit, a, b); // LLVM multiplies by a constant's inverse
+    return constantOf(b) ? Value(emit.make<arith::DivSIOp>(a, b))
+                         : divideByReciprocal(emit, a, b); // LLVM multiplies by a constant's inverse
   // i64 seldom holds more than i32 could; lanes that do are divided one by one.
   Value narrowA = emit.toInt(emit.i32(), a), narrowB = emit.toInt(emit.i32(), b);
   auto isWide = [&](Value value, Value narrow) { return emit.cmp(CmpI::ne, value, emit.toInt(emit.i64(), narrow)); };
   Value anyWide = emit.any(emit.bitOr(isWide(a, narrowA), isWide(b, narrowB)));
-  return emit.ifElse(SmallVector<Type>{type}, anyWide, [&]() -> Emitter::Values { return {emit.make<arith::DivSIOp>(a, b)}; },
-                     [&]() -> Emitter::Values { return {emit.toInt(emit.i64(), divideByReciprocal(emit, narrowA, narrowB))}; })[0];
+  return emit.ifElse(
+      SmallVector<Type>{type}, anyWide, [&]() -> Emitter::Values { return {emit.make<arith::DivSIOp>(a, b)}; },
+      [&]() -> Emitter::Values { return {emit.toInt(emit.i64(), divideByReciprocal(emit, narrowA, narrowB))}; })[0];
 }
 
 static Division divide(const Emitter &emit, Value a, Value b) {
@@ -124,7 +126,8 @@ Value emitIntPow(const Emitter &emit, Value a, Value b) {
       {one, a, b}, [&](ValueRange carried) { return hasBits(carried[2]); },
       [&](ValueRange carried) -> Emitter::Values {
         Value isOdd = emit.cmp(CmpI::ne, emit.bitAnd(carried[2], one), zero);
-        return {emit.select(isOdd, emit.mul(carried[0], carried[1]), carried[0]), emit.mul(carried[1], carried[1]), emit.shrU(carried[2], 1)};
+        return {emit.select(isOdd, emit.mul(carried[0], carried[1]), carried[0]), emit.mul(carried[1], carried[1]),
+                emit.shrU(carried[2], 1)};
       });
   Value isUnit = emit.bitOr(emit.cmp(CmpI::eq, a, one), emit.cmp(CmpI::eq, a, minusOne));
   Value isNegative = emit.cmp(CmpI::slt, b, zero);
@@ -169,7 +172,8 @@ static Value emitToInt(const Emitter &emit, Value a, Type element) {
 //===------------------------------------------------------------------------------------------------------------------===//
 
 /// A function of two floats: inline in f32, through the function table in f64.
-static Value emitBinary(const Emitter &emit, AbiAccess &abi, Value (*recipe)(const Emitter &, Value, Value), uint64_t f64Offset, Value a, Value b) {
+static Value emitBinary(const Emitter &emit, AbiAccess &abi, Value (*recipe)(const Emitter &, Value, Value), uint64_t f64Offset, Value a,
+                        Value b) {
   if (elementTypeOf(a.getType()).isF64())
     return emitFunctionCall(emit.builder, emit.loc, abi, f64Offset, {a, b});
   return recipe(emit, a, b);
@@ -192,7 +196,9 @@ static Value emitFloatFloorDiv(const Emitter &emit, Value a, Value b) {
   Type type = a.getType();
   Value quotient = emit.make<LLVM::FFloorOp>(type, emit.divF(a, b), LLVM::FastmathFlagsAttr());
   Value remainder = emit.fma(emit.negF(quotient), b, a), zero = emit.constFloat(type, 0.0);
-  auto have = [&](CmpF ofRemainder, CmpF ofDivisor) { return emit.bitAnd(emit.cmp(ofRemainder, remainder, zero), emit.cmp(ofDivisor, b, zero)); };
+  auto have = [&](CmpF ofRemainder, CmpF ofDivisor) {
+    return emit.bitAnd(emit.cmp(ofRemainder, remainder, zero), emit.cmp(ofDivisor, b, zero));
+  };
   Value isTooHigh = emit.bitOr(have(CmpF::OLT, CmpF::OGT), have(CmpF::OGT, CmpF::OLT));
   return emit.select(isTooHigh, emit.subF(quotient, emit.constFloat(type, 1.0)), quotient);
 }
@@ -205,18 +211,26 @@ static Value emitPointwise(const Emitter &emit, AbiAccess &abi, attn::PointwiseO
   Value a = operands[0], b = operands.size() > 1 ? operands[1] : Value();
   bool isFloat = isa<FloatType>(elementTypeOf(a.getType()));
   switch (op.getKind()) {
-  case attn::PointwiseKind::FloorDiv: return isFloat ? emitFloatFloorDiv(emit, a, b) : emitIntFloorDiv(emit, a, b);
-  case attn::PointwiseKind::FloorMod: return isFloat ? emitFloatFloorMod(emit, abi, a, b) : emitIntFloorMod(emit, a, b);
-  case attn::PointwiseKind::Rem: return isFloat ? emitFmod(emit, abi, a, b) : emitIntRem(emit, a, b);
+  case attn::PointwiseKind::FloorDiv:
+    return isFloat ? emitFloatFloorDiv(emit, a, b) : emitIntFloorDiv(emit, a, b);
+  case attn::PointwiseKind::FloorMod:
+    return isFloat ? emitFloatFloorMod(emit, abi, a, b) : emitIntFloorMod(emit, a, b);
+  case attn::PointwiseKind::Rem:
+    return isFloat ? emitFmod(emit, abi, a, b) : emitIntRem(emit, a, b);
   case attn::PointwiseKind::Pow:
     if (isFloat)
       return emitBinary(emit, abi, emitPow, offsetof(FunctionTable, powF64), a, b);
     return emitIntPow(emit, a, b);
-  case attn::PointwiseKind::Sign: return emitSign(emit, a);
-  case attn::PointwiseKind::Shl: return emitShift(emit, a, b, /*left=*/true);
-  case attn::PointwiseKind::Shr: return emitShift(emit, a, b, /*left=*/false);
-  case attn::PointwiseKind::Hypot: return emitBinary(emit, abi, emitHypot, offsetof(FunctionTable, hypotF64), a, b);
-  case attn::PointwiseKind::ToInt: return emitToInt(emit, a, op.getResult().getType());
+  case attn::PointwiseKind::Sign:
+    return emitSign(emit, a);
+  case attn::PointwiseKind::Shl:
+    return emitShift(emit, a, b, /*left=*/true);
+  case attn::PointwiseKind::Shr:
+    return emitShift(emit, a, b, /*left=*/false);
+  case attn::PointwiseKind::Hypot:
+    return emitBinary(emit, abi, emitHypot, offsetof(FunctionTable, hypotF64), a, b);
+  case attn::PointwiseKind::ToInt:
+    return emitToInt(emit, a, op.getResult().getType());
   }
   llvm_unreachable("all kinds are listed");
 }

@@ -108,7 +108,8 @@ Value emitLog1p(const Emitter &emit, Value x) {
 // In two parts
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// log2(1 + m) = (2 / ln2) atanh(s), s = m / (2 + m): s and the first factor in two parts, the rest of the series, at most 1 % of it, in one.
+/// log2(1 + m) = (2 / ln2) atanh(s), s = m / (2 + m): s and the first factor in two parts, the rest of the series, at most 1 % of it, in
+/// one.
 TwoParts emitLog2InTwoParts(const Emitter &emit, Value x) {
   constexpr double kTwoLog2E = 2 * M_LOG2E, kHigh = float(kTwoLog2E), kLow = kTwoLog2E - kHigh;
   Type type = x.getType();

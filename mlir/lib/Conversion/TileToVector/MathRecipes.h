@@ -1,8 +1,9 @@
-// Inline recipes for transcendental functions, by family: expansions into a few dozen arith ops, on scalars or vectors of any length, for the CPU and the
-// GPU alike. Private to this room; the door is VectorMath.h.
+// Inline recipes for transcendental functions, by family: expansions into a few dozen arith ops, on scalars or vectors of any length, for
+// the CPU and the GPU alike. Private to this room; the door is VectorMath.h.
 //
-// All are f32, at most 4 ulp over the whole range (docs/functions.md has the measured figures, VectorMathTest holds them), keep NaN, give the limits at
-// infinities and the sign of zero, take subnormal numbers as they are, and need no table in memory. Coefficients: tools/minimax.py.
+// All are f32, at most 4 ulp over the whole range (docs/functions.md has the measured figures, VectorMathTest holds them), keep NaN, give
+// the limits at infinities and the sign of zero, take subnormal numbers as they are, and need no table in memory. Coefficients:
+// tools/minimax.py.
 #pragma once
 
 #include "Emitter.h"

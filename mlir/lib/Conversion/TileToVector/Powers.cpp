@@ -85,8 +85,9 @@ Value emitHypot(const Emitter &emit, Value x, Value y) {
 // Remainders
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Takes multiples of b > 0 off `a`, exactly: little more than 2^-23 of it is left, or less than b. A quotient of at least 2^24 is an integer as it
-/// is, and the remainder of a rounded quotient is a number; a smaller one is truncated, and the remainder is a multiple of the last place of b.
+/// Takes multiples of b > 0 off `a`, exactly: little more than 2^-23 of it is left, or less than b. A quotient of at least 2^24 is an
+/// integer as it is, and the remainder of a rounded quotient is a number; a smaller one is truncated, and the remainder is a multiple of
+/// the last place of b.
 static Value takeMultiple(const Emitter &emit, Value a, Value b, bool mayOverflow) {
   Type type = a.getType();
   Value quotient = emit.divF(a, b), inf = emit.constFloat(type, HUGE_VAL);
@@ -105,15 +106,18 @@ Value emitFmodSingle(const Emitter &emit, Value x, Value y) {
   // A quotient from 2^24 on takes more than one step. x / 0 and inf / y are NaN already.
   Value isRegular = emit.bitAnd(emit.cmp(CmpF::OLT, a, emit.constFloat(type, HUGE_VAL)), emit.cmp(CmpF::OGT, b, zero));
   Value goesOn = emit.bitAnd(isRegular, isUnfinished(first));
-  Value remainder = emit.ifElse(SmallVector<Type>{type}, emit.any(goesOn), [&]() -> Emitter::Values {
-    // From the start again: a quotient beyond all numbers left infinity behind.
-    return emit.loopWhile(
-        {emit.select(goesOn, a, first)}, [&](ValueRange left) { return emit.any(emit.bitAnd(goesOn, isUnfinished(left[0]))); },
-        [&](ValueRange left) -> Emitter::Values {
-          Value next = takeMultiple(emit, left[0], b, /*mayOverflow=*/true);
-          return {emit.select(emit.bitAnd(goesOn, isUnfinished(left[0])), next, left[0])};
-        });
-  }, [&]() -> Emitter::Values { return {first}; })[0];
+  Value remainder = emit.ifElse(
+      SmallVector<Type>{type}, emit.any(goesOn),
+      [&]() -> Emitter::Values {
+        // From the start again: a quotient beyond all numbers left infinity behind.
+        return emit.loopWhile(
+            {emit.select(goesOn, a, first)}, [&](ValueRange left) { return emit.any(emit.bitAnd(goesOn, isUnfinished(left[0]))); },
+            [&](ValueRange left) -> Emitter::Values {
+              Value next = takeMultiple(emit, left[0], b, /*mayOverflow=*/true);
+              return {emit.select(emit.bitAnd(goesOn, isUnfinished(left[0])), next, left[0])};
+            });
+      },
+      [&]() -> Emitter::Values { return {first}; })[0];
   // Rounded up, a quotient leaves a negative remainder.
   remainder = emit.select(emit.cmp(CmpF::OLT, remainder, zero), emit.addF(remainder, b), remainder);
   remainder = emit.select(emit.cmp(CmpF::OLT, a, b), a, remainder); // b may be infinite

@@ -41,18 +41,19 @@ static Angle reduceSimple(const Emitter &emit, Value x) {
   return {r, emit.bitcast(emit.i32(), rounded)};
 }
 
-/// Payne and Hanek ("Radian reduction for trigonometric functions", 1983), for |x| from 2^17 on: of x * 2/pi only the bits from 2^1 down to 2^-62 matter,
-/// which 96 bits of 2/pi make, chosen by the exponent of x. All arithmetic is modulo 2^64 in units of 2^-62 quadrants.
+/// Payne and Hanek ("Radian reduction for trigonometric functions", 1983), for |x| from 2^17 on: of x * 2/pi only the bits from 2^1 down to
+/// 2^-62 matter, which 96 bits of 2/pi make, chosen by the exponent of x. All arithmetic is modulo 2^64 in units of 2^-62 quadrants.
 static Angle reduceHuge(const Emitter &emit, Value x) {
   Type type = x.getType(), intType = likeShape(type, emit.i32()), longType = likeShape(type, emit.i64());
   auto number = [&](int64_t value) { return emit.constInt(intType, value); };
   auto widen = [&](Value value) -> Value { return emit.make<arith::ExtUIOp>(longType, value); };
   Value bits = emit.bitcast(emit.i32(), x);
   Value significand = emit.bitOr(emit.bitAnd(bits, number(0x7fffff)), number(0x800000));
-  // x = significand 2^(exponent - 150). Bit i of 2/pi (from 1) then weighs 2^(exponent - 88 - i) units: the window starts at i = exponent - 151, at bit
-  // exponent - 128 (from 0) of the table, which begins with 24 zeros.
+  // x = significand 2^(exponent - 150). Bit i of 2/pi (from 1) then weighs 2^(exponent - 88 - i) units: the window starts at i = exponent -
+  // 151, at bit exponent - 128 (from 0) of the table, which begins with 24 zeros.
   Value start = emit.sub(emit.bitAnd(emit.shrS(bits, 23), number(0xff)), 128), shift = emit.bitAnd(start, number(31));
-  Value bySecond = emit.cmp(CmpI::ne, emit.bitAnd(start, number(64)), number(0)), byFirst = emit.cmp(CmpI::ne, emit.bitAnd(start, number(32)), number(0));
+  Value bySecond = emit.cmp(CmpI::ne, emit.bitAnd(start, number(64)), number(0)),
+        byFirst = emit.cmp(CmpI::ne, emit.bitAnd(start, number(32)), number(0));
   Value words[5];
   for (int i = 0; i < 5; ++i)
     words[i] = emit.select(bySecond, number(int32_t(kTwoOverPi[i + 2])), number(int32_t(kTwoOverPi[i])));
@@ -74,7 +75,8 @@ static Angle reduceHuge(const Emitter &emit, Value x) {
   Type doubleType = likeShape(type, emit.f64());
   auto toDouble = [&](Value half) -> Value { return emit.make<arith::SIToFPOp>(doubleType, half); };
   Value high = toDouble(emit.toInt(emit.i32(), emit.shrS(left, 32))), low = toDouble(emit.shrU(emit.toInt(emit.i32(), left), 1));
-  Value angle = emit.fma(high, emit.constFloat(doubleType, 0x1p-30 * M_PI_2), emit.mulF(low, emit.constFloat(doubleType, 0x1p-61 * M_PI_2)));
+  Value angle =
+      emit.fma(high, emit.constFloat(doubleType, 0x1p-30 * M_PI_2), emit.mulF(low, emit.constFloat(doubleType, 0x1p-61 * M_PI_2)));
   Value r = emit.make<arith::TruncFOp>(type, angle);
 
   Value isNegative = emit.cmp(CmpI::slt, bits, number(0));
@@ -87,10 +89,13 @@ static Angle reduce(const Emitter &emit, Value x) {
   Value size = absolute(emit, x);
   Value isHuge = emit.bitAnd(emit.cmp(CmpF::OGT, size, emit.constFloat(type, kLargestSimpleAngle)),
                              emit.cmp(CmpF::OLT, size, emit.constFloat(type, HUGE_VAL)));
-  Emitter::Values chosen = emit.ifElse(SmallVector<Type>{type, simple.quadrant.getType()}, emit.any(isHuge), [&]() -> Emitter::Values {
-    Angle huge = reduceHuge(emit, x);
-    return {emit.select(isHuge, huge.r, simple.r), emit.select(isHuge, huge.quadrant, simple.quadrant)};
-  }, [&]() -> Emitter::Values { return {simple.r, simple.quadrant}; });
+  Emitter::Values chosen = emit.ifElse(
+      SmallVector<Type>{type, simple.quadrant.getType()}, emit.any(isHuge),
+      [&]() -> Emitter::Values {
+        Angle huge = reduceHuge(emit, x);
+        return {emit.select(isHuge, huge.r, simple.r), emit.select(isHuge, huge.quadrant, simple.quadrant)};
+      },
+      [&]() -> Emitter::Values { return {simple.r, simple.quadrant}; });
   return {chosen[0], chosen[1]};
 }
 

@@ -22,7 +22,8 @@ Value emitLog(OpBuilder &builder, Location loc, AbiAccess &abi, Value x) {
 // Calls
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// A buffer of `bytes` in the frame of the kernel, allocated at its entry so that no loop grows the stack. The n-th buffers of equal size are shared by all calls.
+/// A buffer of `bytes` in the frame of the kernel, allocated at its entry so that no loop grows the stack. The n-th buffers of equal size
+/// are shared by all calls.
 static Value frameBuffer(const Emitter &emit, int64_t bytes, unsigned n) {
   Operation *parent = emit.builder.getInsertionBlock()->getParentOp();
   auto function = isa<func::FuncOp>(parent) ? cast<func::FuncOp>(parent) : parent->getParentOfType<func::FuncOp>();
@@ -101,9 +102,10 @@ static std::optional<Function> functionOf(Operation *op) {
 }
 
 bool isEmittableMath(Operation *op) {
-  return functionOf(op) || isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp,
-                               math::IPowIOp, math::IsFiniteOp, math::IsInfOp, math::IsNaNOp, math::RoundEvenOp, math::RsqrtOp, math::SqrtOp,
-                               math::TruncOp>(op);
+  return functionOf(op) ||
+         isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp,
+             math::IPowIOp, math::IsFiniteOp, math::IsInfOp, math::IsNaNOp, math::RoundEvenOp, math::RsqrtOp, math::SqrtOp, math::TruncOp>(
+             op);
 }
 
 Value emitMathOp(OpBuilder &builder, AbiAccess &abi, Operation *op, ArrayRef<Value> operands) {

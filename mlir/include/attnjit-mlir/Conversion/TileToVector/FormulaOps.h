@@ -5,8 +5,8 @@
 
 namespace attnjit::tile {
 
-/// Emits `op` on `operands`, which are all scalars or all vectors of one length, and returns its results in that shape. Every op but attn.load;
-/// isEmittable(op) must hold.
+/// Emits `op` on `operands`, which are all scalars or all vectors of one length, and returns its results in that shape. Every op but
+/// attn.load; isEmittable(op) must hold.
 llvm::SmallVector<mlir::Value> emitFormulaOp(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, mlir::Operation &op,
                                              llvm::ArrayRef<mlir::Value> operands);
 

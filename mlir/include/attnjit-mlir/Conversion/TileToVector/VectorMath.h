@@ -1,18 +1,19 @@
 // Transcendental functions on scalars and native vectors: in f32 all inline, in f64 through KernelArgs::functions (exp and exp2 excepted).
 //
-// Nothing here leaves an external symbol behind: no libm, no compiler-rt. All recipes keep NaN and give the right infinities; docs/functions.md has their errors.
+// Nothing here leaves an external symbol behind: no libm, no compiler-rt. All recipes keep NaN and give the right infinities;
+// docs/functions.md has their errors.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 
 namespace attnjit::tile {
 
-/// 2^x for any x, f32 or f64, scalar or vector: at most 1 ulp in f32; -inf gives exactly 0, NaN stays NaN, large x gives inf (docs/semantics.md, A5
-/// and A6); small results are subnormal.
+/// 2^x for any x, f32 or f64, scalar or vector: at most 1 ulp in f32; -inf gives exactly 0, NaN stays NaN, large x gives inf
+/// (docs/semantics.md, A5 and A6); small results are subnormal.
 mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// The same for x <= 0 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is at least the row's maximum. Results
-/// below the smallest normal number flush to 0.
+/// The same for x <= 0 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is at least the row's
+/// maximum. Results below the smallest normal number flush to 0.
 mlir::Value emitExp2NonPositive(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
 /// e^x, with the same promises.
@@ -27,8 +28,8 @@ bool isEmittableMath(mlir::Operation *op);
 /// Emits a math-dialect op on `operands`, all scalars or all vectors of one length; isEmittableMath(op) must hold.
 mlir::Value emitMathOp(mlir::OpBuilder &builder, AbiAccess &abi, mlir::Operation *op, llvm::ArrayRef<mlir::Value> operands);
 
-/// Calls the function at `offsetInTable` (offsetof in FunctionTable) on one or two operands of f32 or f64, scalar or vector: their elements travel through
-/// a buffer in the frame of the kernel.
+/// Calls the function at `offsetInTable` (offsetof in FunctionTable) on one or two operands of f32 or f64, scalar or vector: their elements
+/// travel through a buffer in the frame of the kernel.
 mlir::Value emitFunctionCall(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, uint64_t offsetInTable,
                              llvm::ArrayRef<mlir::Value> operands);
 

@@ -1,0 +1,152 @@
+// What an expression denotes while a mod is evaluated: Python's objects, as far as formulas have them.
+//
+// The front end is a partial evaluator. It runs the user's Python with what is known when the formula is read, and builds IR for what is
+// not. A Number therefore has two faces: `known`, a constant that Python code can compute with (if, range, shapes), and `value`, the IR
+// value that stands for it in the formula. For a literal both are the same node. A number lifted out of the mod-naming expression
+// (`sliding_window(256)`) has a constant as its known face and a Scalar as its value, so that the formula does not depend on it; arithmetic
+// keeps both. The position of a pair has no known face.
+#pragma once
+
+#include "Expr/Ast.h"
+#include "Expr/Builtins.h"
+
+#include <memory>
+#include <unordered_map>
+
+namespace attnjit::expr {
+
+struct Closure;
+struct Applied;
+struct Combined;
+struct View;
+struct PythonFunction;
+
+inline constexpr ValueId kUnknown = ~ValueId{0};
+
+struct Object {
+  enum class Tag : std::uint8_t {
+    None,
+    Number,     ///< value, known
+    String,     ///< text
+    Tuple,      ///< items (lists too: nothing can change one)
+    View,       ///< view: a captured tensor or part of one
+    Module,     ///< space, text
+    Builtin,    ///< builtin, space; as a method the receiver is value, known
+    ViewMethod, ///< text, view (null: the first argument)
+    Python,     ///< python: a function on objects; as a method of a number the receiver is value, known
+    Closure,    ///< closure
+    Partial,    ///< applied: functools.partial
+    Combined,   ///< combined: and_masks and its like
+    Dtype,      ///< dtype
+    Finfo,      ///< torch.finfo(dtype)
+    Slice,      ///< items: start, stop, step
+    Ellipsis,
+    Opaque, ///< a device: may be passed around, means nothing
+    Unset,  ///< text: why this name has no usable value, detail: the cure
+    Failed, ///< index: the error of the module statement that should have bound it
+  } tag = Tag::None;
+  Kind dtype = Kind::Float;
+  Namespace space = Namespace::None;
+  ValueId value = 0, known = kUnknown;
+  std::size_t index = 0;
+  std::string_view text, detail;
+  union {
+    const void *pointer = nullptr;
+    const std::vector<Object> *items;
+    const View *view;
+    const Builtin *builtin;
+    const PythonFunction *python;
+    const Closure *closure;
+    const Applied *applied;
+    const Combined *combined;
+  };
+
+  bool isNumber() const { return tag == Tag::Number; }
+  bool isKnown() const { return tag == Tag::Number && known != kUnknown; }
+  /// Known, but kept out of the formula.
+  bool isLifted() const { return isKnown() && known != value; }
+  bool isCallable() const {
+    return tag == Tag::Builtin || tag == Tag::ViewMethod || tag == Tag::Python || tag == Tag::Closure || tag == Tag::Partial ||
+           tag == Tag::Combined;
+  }
+};
+
+/// One text with its tree; closures point into it.
+struct Unit {
+  SourceText source;
+  Ast ast;
+};
+
+/// The names of one function call or module. Closures keep looking into the scope that they were made in, as in Python.
+class Scope {
+public:
+  Scope(Scope *parent, bool isModule) : parent(parent), isModule(isModule) {}
+
+  const Object *find(std::string_view name) const;
+  void bind(std::string_view name, const Object &object);
+
+  using Names = std::vector<std::pair<std::string_view, Object>>;
+  const Names &names() const { return bound; }
+  void restore(Names names);
+
+  Scope *const parent;
+  const bool isModule;
+
+private:
+  Names bound;
+  std::unordered_map<std::string_view, std::size_t> index; ///< once there are many
+};
+
+struct Closure {
+  const Unit *unit = nullptr;
+  const AstFunction *function = nullptr;
+  Scope *scope = nullptr;
+  std::vector<Object> defaults; ///< per parameter; Ellipsis where there is none
+};
+
+/// functools.partial(function, *arguments, **keywords)
+struct Applied {
+  Object function;
+  std::vector<Object> arguments;
+  std::vector<std::pair<std::string_view, Object>> keywords;
+};
+
+/// and_masks(*functions) and its like: a function that calls all of them with its own arguments.
+struct Combined {
+  enum class How : std::uint8_t { And, Or, Xor, Not } how = How::And;
+  std::vector<Object> functions;
+};
+
+/// A captured tensor seen through indices, slices and reshapes: a chain of steps down to the capture. Nothing is read until every dimension
+/// has an index; then the indices walk the chain and become those of the capture.
+struct View {
+  enum class Step : std::uint8_t {
+    Capture,   ///< capture
+    Select,    ///< parent[..., index, ...] at dim
+    Slice,     ///< start + i * stride at dim, `size` elements
+    Permute,   ///< dimension d is the parent's order[d]
+    Unsqueeze, ///< a new dimension of size 1 at dim
+    Squeeze,   ///< the parent's dim, of size 1, left out
+    Reshape,   ///< row-major renumbering; sizes
+  } step = Step::Capture;
+  const View *parent = nullptr;
+  std::size_t capture = 0; ///< index into the captures' infos, of the root
+  int rank = 0;
+  int dim = 0;
+  Object index, start, stride, size;
+  std::vector<int> order;
+  std::vector<Object> sizes;
+  Kind kind = Kind::Float; ///< of an element, after casts
+};
+
+/// The arguments of a call, evaluated.
+struct Arguments {
+  std::vector<Object> values;
+  std::vector<std::string_view> keywords; ///< empty = positional
+  std::vector<TextRange> ranges;
+  TextRange call;        ///< what to point at
+  std::string_view name; ///< what the user called
+  std::size_t size() const { return values.size(); }
+};
+
+} // namespace attnjit::expr

@@ -1,0 +1,371 @@
+#include "Expr/SemaImpl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace attnjit::expr {
+
+Sema::Flow Sema::runBlock(const std::vector<StatementId> &block, Frame &frame) {
+  for (StatementId id : block)
+    if (const Flow flow = runStatement(ast().statements[id], frame); flow != Flow::Falls || failed())
+      return flow;
+  return Flow::Falls;
+}
+
+Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
+  if (failed() || !enter(statement.range))
+    return Flow::Falls;
+  switch (statement.kind) {
+  case AstStatementKind::Expression:
+    fail(statement.range, "this value is not used", "assign it ('x = ...') or return it");
+    break;
+  case AstStatementKind::Assign: {
+    const Object value = evaluate(statement.value);
+    for (AstId target : statement.targets)
+      if (!failed())
+        assign(target, value, *frame.scope);
+    break;
+  }
+  case AstStatementKind::Return: {
+    Object value = evaluate(statement.value);
+    if (failed())
+      return Flow::Falls;
+    frame.resultRange = ast()[statement.value].range;
+    frame.result = frame.hasPending ? merge(frame.when, frame.pending, value) : value;
+    if (frame.result.tag == Tag::Unset && !failed())
+      fail(frame.resultRange, fmt::format("this return and one above it cannot be joined: {}", frame.result.text), frame.result.detail);
+    return Flow::Returns;
+  }
+  case AstStatementKind::If:
+    return runIf(statement, frame);
+  case AstStatementKind::For:
+    return runFor(statement, frame);
+  case AstStatementKind::While:
+    return runWhile(statement, frame);
+  case AstStatementKind::Def: {
+    const AstFunction &function = ast().functions[statement.function];
+    frame.scope->bind(function.name, makeClosure(function, *frame.scope));
+    break;
+  }
+  case AstStatementKind::Assert:
+    runAssert(statement);
+    break;
+  case AstStatementKind::Raise:
+    runRaise(statement);
+    break;
+  case AstStatementKind::Import:
+    runImport(statement, *frame.scope);
+    break;
+  case AstStatementKind::Break:
+    return Flow::Breaks;
+  case AstStatementKind::Continue:
+    return Flow::Continues;
+  case AstStatementKind::Pass:
+  case AstStatementKind::Refused:
+    break;
+  }
+  return Flow::Falls;
+}
+
+Object Sema::makeClosure(const AstFunction &function, Scope &own) {
+  Closure closure{unit, &function, &own, {}};
+  for (const AstParameter &parameter : function.parameters) {
+    Object missing;
+    missing.tag = Tag::Ellipsis;
+    closure.defaults.push_back(parameter.defaultValue == kNoNode ? missing : evaluate(parameter.defaultValue));
+  }
+  Object object;
+  object.tag = Tag::Closure;
+  object.closure = &closures.emplace_back(std::move(closure));
+  return object;
+}
+
+// --- if ---
+
+Sema::Flow Sema::runIf(const AstStatement &statement, Frame &frame) {
+  std::optional<bool> known;
+  ValueId value = 0;
+  if (!condition(statement.value, "'if'", known, value))
+    return Flow::Falls;
+  if (known)
+    return runBlock(*known ? statement.body : statement.orElse, frame);
+  ++depth;
+  const Flow flow = runBothArms(statement, value, frame);
+  --depth;
+  return flow;
+}
+
+/// Both arms run, each on the names as they were; what they leave behind is chosen by the condition.
+Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, Frame &frame) {
+  const Frame before = frame;
+  const Scope::Names names = frame.scope->names();
+
+  frame.hasPending = false;
+  const Flow thenFlow = runBlock(statement.body, frame);
+  const Frame thenFrame = frame;
+  Scope::Names thenNames = frame.scope->names();
+
+  frame.scope->restore(names);
+  frame.hasPending = false;
+  if (failed())
+    return Flow::Falls;
+  const Flow elseFlow = runBlock(statement.orElse, frame);
+  const Frame elseFrame = frame;
+  if (failed())
+    return Flow::Falls;
+
+  for (Flow flow : {thenFlow, elseFlow})
+    if (flow == Flow::Breaks || flow == Flow::Continues) {
+      fail(statement.range,
+           fmt::format("'{}' below a condition that is known only at run time", flow == Flow::Breaks ? "break" : "continue"),
+           "loops are written out when the formula is read; use the condition in the values instead, e.g. torch.where");
+      return Flow::Falls;
+    }
+
+  const bool thenReturns = thenFlow == Flow::Returns, elseReturns = elseFlow == Flow::Returns;
+  const auto join = [&](const Object &a, const Object &b) {
+    const Object joined = merge(condition, a, b);
+    if (joined.tag == Tag::Unset && !failed())
+      fail(statement.range, fmt::format("the returns of the two branches cannot be joined: {}", joined.text), joined.detail);
+    return joined;
+  };
+  if (thenReturns && elseReturns) {
+    frame.result = join(thenFrame.result, elseFrame.result);
+    return decide(Flow::Returns, frame, before);
+  }
+  // The names go on as they are on the way that falls through; what has returned asks for none.
+  if (elseReturns)
+    frame.scope->restore(std::move(thenNames));
+  else if (!thenReturns)
+    mergeScopes(condition, *frame.scope, std::move(thenNames), frame.scope->names(), statement.range);
+
+  struct Decided {
+    bool any;
+    ValueId when;
+    Object value;
+  };
+  const ValueId always = lower.boolean(true), never = lower.boolean(false);
+  const auto decided = [&](bool returns, const Frame &arm) {
+    return returns ? Decided{true, always, arm.result} : Decided{arm.hasPending, arm.hasPending ? arm.when : never, arm.pending};
+  };
+  const Decided yes = decided(thenReturns, thenFrame), no = decided(elseReturns, elseFrame);
+  frame.hasPending = yes.any || no.any;
+  if (frame.hasPending) {
+    frame.when = lower.op(Op::Select, {condition, yes.when, no.when});
+    frame.pending = yes.any && no.any ? join(yes.value, no.value) : yes.any ? yes.value : no.value;
+  }
+  return decide(Flow::Falls, frame, before);
+}
+
+/// Puts what was decided before the statement ahead of what it decided.
+Sema::Flow Sema::decide(Flow flow, Frame &frame, const Frame &before) {
+  if (failed() || !before.hasPending)
+    return flow;
+  const auto prepend = [&](const Object &later) {
+    const Object joined = merge(before.when, before.pending, later);
+    if (joined.tag == Tag::Unset && !failed())
+      fail(frame.resultRange, fmt::format("this return and one above it cannot be joined: {}", joined.text), joined.detail);
+    return joined;
+  };
+  if (flow == Flow::Returns) {
+    frame.result = prepend(frame.result);
+    return flow;
+  }
+  frame.pending = frame.hasPending ? prepend(frame.pending) : before.pending;
+  frame.when = frame.hasPending ? lower.op(Op::LogicalOr, {before.when, frame.when}) : before.when;
+  frame.hasPending = true;
+  return flow;
+}
+
+Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
+  if (sameObject(a, b))
+    return a;
+  if (a.tag == Tag::Unset)
+    return a;
+  if (b.tag == Tag::Unset)
+    return b;
+  const auto isValue = [](const Object &object) { return object.isNumber() || (object.tag == Tag::View && object.view->rank == 0); };
+  if (isValue(a) && isValue(b)) {
+    const Object x = asNumber(a, lower.range), y = asNumber(b, lower.range);
+    return failed() ? Object() : runtime(lower.select(condition, x.value, y.value));
+  }
+  if (a.tag == Tag::Tuple && b.tag == Tag::Tuple && a.items->size() == b.items->size()) {
+    std::vector<Object> items;
+    for (std::size_t i = 0; i < a.items->size(); ++i)
+      items.push_back(merge(condition, (*a.items)[i], (*b.items)[i]));
+    return tuple(std::move(items));
+  }
+  Object unset;
+  unset.tag = Tag::Unset;
+  unset.text = "it would be chosen at run time between things that are no numbers";
+  unset.detail = "choose between numbers: index or call first, then choose";
+  return unset;
+}
+
+void Sema::mergeScopes(ValueId condition, Scope &own, Scope::Names thenNames, Scope::Names elseNames, TextRange range) {
+  const auto find = [](const Scope::Names &names, std::string_view wanted) {
+    const auto found = std::find_if(names.begin(), names.end(), [&](const auto &entry) { return entry.first == wanted; });
+    return found == names.end() ? nullptr : &found->second;
+  };
+  Object oneSided;
+  oneSided.tag = Tag::Unset;
+  const auto lineOf = [&] { return unit->source.line(range); };
+  for (const auto &[name, thenValue] : thenNames) {
+    const Object *elseValue = find(elseNames, name);
+    if (!elseValue && oneSided.text.empty())
+      oneSided.text = texts.emplace_back(fmt::format("it is assigned in only one branch of the 'if' in line {}", lineOf()));
+    oneSided.detail = "assign it before the 'if', or in both branches";
+    own.bind(name, elseValue ? merge(condition, thenValue, *elseValue) : oneSided);
+  }
+  for (const auto &[name, elseValue] : elseNames)
+    if (!find(thenNames, name)) {
+      if (oneSided.text.empty())
+        oneSided.text = texts.emplace_back(fmt::format("it is assigned in only one branch of the 'if' in line {}", lineOf()));
+      oneSided.detail = "assign it before the 'if', or in both branches";
+      own.bind(name, oneSided);
+    }
+}
+
+// --- loops ---
+
+std::optional<std::vector<Object>> Sema::elementsOf(const Object &object, TextRange range, std::string_view what) {
+  if (object.tag == Tag::Tuple && spend(object.items->size(), range))
+    return *object.items;
+  if (object.tag == Tag::String && spend(object.text.size(), range)) {
+    std::vector<Object> letters;
+    for (std::size_t at = 0; at < object.text.size();) {
+      const std::size_t begin = at;
+      decodeUtf8(object.text, at);
+      letters.push_back(text(std::string(object.text.substr(begin, at - begin))));
+    }
+    return letters;
+  }
+  if (!failed())
+    fail(range, fmt::format("{} needs a range, a tuple or a list", what),
+         object.tag == Tag::View ? "a captured tensor has its length at run time only; loops are written out when the formula is read"
+                                 : "loops are written out when the formula is read, e.g. for i in range(4)");
+  return std::nullopt;
+}
+
+Sema::Flow Sema::runFor(const AstStatement &statement, Frame &frame) {
+  const Object iterable = evaluate(statement.value);
+  if (failed())
+    return Flow::Falls;
+  const auto elements = elementsOf(iterable, ast()[statement.value].range, "'for'");
+  if (!elements)
+    return Flow::Falls;
+  for (const Object &element : *elements) {
+    assign(statement.targets[0], element, *frame.scope);
+    if (failed() || !spend(1, statement.range))
+      return Flow::Falls;
+    const Flow flow = runBlock(statement.body, frame);
+    if (failed() || flow == Flow::Returns)
+      return flow;
+    if (flow == Flow::Breaks)
+      return Flow::Falls;
+  }
+  return runBlock(statement.orElse, frame);
+}
+
+Sema::Flow Sema::runWhile(const AstStatement &statement, Frame &frame) {
+  while (true) {
+    std::optional<bool> known;
+    ValueId value = 0;
+    if (!spend(1, statement.range) || !condition(statement.value, "'while'", known, value))
+      return Flow::Falls;
+    if (!known) {
+      fail(ast()[statement.value].range, "a loop cannot depend on what is known only at run time",
+           "loops are written out when the formula is read: give 'while' a condition over plain numbers, or loop over a range");
+      return Flow::Falls;
+    }
+    if (!*known)
+      return runBlock(statement.orElse, frame);
+    const Flow flow = runBlock(statement.body, frame);
+    if (failed() || flow == Flow::Returns)
+      return flow;
+    if (flow == Flow::Breaks)
+      return Flow::Falls;
+  }
+}
+
+// --- the rest ---
+
+void Sema::assign(AstId target, const Object &value, Scope &own) {
+  const AstNode &node = ast()[target];
+  if (node.kind == AstKind::Name) {
+    own.bind(node.text, value);
+    return;
+  }
+  if (node.kind == AstKind::Attribute) {
+    if (!node.text.starts_with("__")) // f.__name__ = ... is for people
+      fail(node.range, fmt::format("the attribute '{}' cannot be assigned to", node.text), "use a name of its own");
+    return;
+  }
+  const auto elements = elementsOf(value, node.range, "unpacking");
+  if (!elements)
+    return;
+  if (elements->size() != node.children.size()) {
+    fail(node.range, fmt::format("{} names for {} values", node.children.size(), elements->size()), "give every value one name");
+    return;
+  }
+  for (std::size_t i = 0; i < elements->size() && !failed(); ++i)
+    assign(node.children[i], (*elements)[i], own);
+}
+
+void Sema::runAssert(const AstStatement &statement) {
+  const Object checked = evaluate(statement.value);
+  if (failed())
+    return;
+  const std::optional<bool> holds = truth(checked);
+  if (!holds || *holds) // what is known at run time only (a size, a position) is not checked
+    return;
+  std::string message = "this assertion fails";
+  if (statement.message != kNoNode) {
+    const Object said = evaluate(statement.message);
+    if (failed())
+      return;
+    if (const auto words = textOf(said))
+      message += ": " + *words;
+  }
+  fail(ast()[statement.value].range, message, "the text itself asks for this");
+}
+
+void Sema::runRaise(const AstStatement &statement) {
+  std::string message = "the text raises an error here";
+  if (statement.value != kNoNode && ast()[statement.value].kind == AstKind::Call) {
+    const AstNode &node = ast()[statement.value];
+    message = fmt::format("the text raises {}", ast()[node.children[0]].text);
+    if (node.children.size() > 1) {
+      const Object said = evaluate(node.children[1]);
+      if (failed())
+        return;
+      if (const auto words = textOf(said))
+        message += ": " + *words;
+    }
+  }
+  fail(statement.range, message, "a condition above leads here when the formula is read; below a run-time condition nothing can be raised");
+}
+
+void Sema::runImport(const AstStatement &statement, Scope &own) {
+  for (const AstImport &import : statement.imports) {
+    const std::string_view bound = import.alias.empty() ? import.member : import.alias;
+    const std::string_view rootName = import.path.substr(0, import.path.find('.'));
+    const bool isKnownModule = rootName == "torch" || rootName == "math" || rootName == "numpy" || rootName == "functools";
+    if (bound.empty() || !isKnownModule)
+      continue; // the names that mean something are built in
+    Object object;
+    static constexpr std::string_view kModules[] = {"nn", "functional", "attention", "flex_attention", "special"};
+    if (import.member.empty() || std::find(std::begin(kModules), std::end(kModules), import.member) != std::end(kModules)) {
+      // flex_attention is also the function; nobody calls it inside a formula
+      object.tag = Tag::Module;
+      object.space = rootName == "math" ? Namespace::Math : Namespace::Torch;
+      own.bind(bound, object);
+    } else if (findBuiltinObject(import.member, rootName == "math" ? Namespace::Math : Namespace::Torch, object)) {
+      if (bound != import.member || rootName == "math")
+        own.bind(bound, object);
+    }
+  }
+}
+
+} // namespace attnjit::expr
