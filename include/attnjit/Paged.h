@@ -11,6 +11,7 @@
 // here are numbers only. One thread at a time.
 #pragma once
 
+#include "attnjit/BlockMask.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Varlen.h"
 
@@ -20,13 +21,6 @@
 #include <vector>
 
 namespace attnjit::inline v0 {
-
-/// A block mask in lists, as torch's BlockMask holds it, dense and row-major. The full lists are empty when there are none.
-struct BlockLists {
-  std::int64_t B = 0, H = 0, rows = 0, columns = 0;
-  std::vector<std::int32_t> kvNumBlocks, kvIndices;         ///< [B, H, rows], [B, H, rows, columns]: blocks that ask the mask
-  std::vector<std::int32_t> fullKvNumBlocks, fullKvIndices; ///< the same: blocks that are visible as a whole
-};
 
 class PagedAttention {
 public:
@@ -68,13 +62,18 @@ public:
   /// `mod` over the cache: a formula that sees logical key positions becomes one over physical ones (torch's get_mask_mod and get_score_mod
   /// in one). Rows of the cache that hold no token of the sequence b, or lie at kvLen[b] or beyond if `hasKvLen`, are hidden by the mask
   /// and by the score too, so that blocks marked full may hold them. For callers of Engine::forward with k and v = the caches; what it
-  /// captures besides is captures(). pagedAttention() needs none of this.
+  /// captures besides is captures(). pagedAttention() needs none of this. Error: InvalidArgument when mod captures a name that is needed.
   Result<Mod> physicalMod(const Mod &mod, bool hasKvLen) const;
-  std::vector<CaptureArgument> captures(std::optional<TensorRef> kvLen) const;
+  /// Batch 0 of such a call is sequence `first`, batch 1 the next one, and so on. kvLen [B] is i64; it and this object have to outlive the
+  /// call.
+  std::vector<CaptureArgument> captures(std::optional<TensorRef> kvLen, std::int64_t first = 0) const;
 
-  /// A block mask over logical keys, with blocks of one page, as one over the cache. Row i of `lists` (or its only row) is about sequence
-  /// batches[i]. Error: InvalidArgument for lists that do not fit together, and for a listed block that has no page.
-  Result<BlockLists> convertLogicalBlocks(const BlockLists &lists, std::span<const std::int64_t> batches) const;
+  /// A block mask over logical keys, with blocks of one page, as one over the cache: its batch i is sequence first + i. Its mask_mod is
+  /// physicalMod() of the mask's, with kvLen if that is given: pages beyond it are skipped and those that it cuts are partial. Errors:
+  /// InvalidArgument for a block size other than the page size, sequences that do not exist, a kvLen beyond the mask or the pages, a mask
+  /// that ends inside a page when there is no kvLen, and a block that is not skipped but has no page.
+  Result<BlockMask> convertLogicalBlockMask(const BlockMask &mask, std::int64_t first, std::int64_t batches,
+                                            std::optional<TensorRef> kvLen = {}) const;
 
 private:
   PagedAttention() = default;

@@ -271,61 +271,15 @@ Result<Mod> PagedAttention::physicalMod(const Mod &mod, bool hasKvLen) const {
   });
 }
 
-std::vector<CaptureArgument> PagedAttention::captures(std::optional<TensorRef> kvLen) const {
-  std::vector<CaptureArgument> captures = {{"physical_to_logical", physicalToLogical()}};
+std::vector<CaptureArgument> PagedAttention::captures(std::optional<TensorRef> kvLen, std::int64_t first) const {
+  TensorRef inverseRows = physicalToLogical();
+  first = std::clamp<std::int64_t>(first, 0, maxBatch());
+  inverseRows.data = static_cast<std::int64_t *>(inverseRows.data) + first * pageCount;
+  inverseRows.sizes[0] -= first;
+  std::vector<CaptureArgument> captures = {{"physical_to_logical", inverseRows}};
   if (kvLen)
     captures.push_back({"kv_len", *kvLen});
   return captures;
-}
-
-Result<BlockLists> PagedAttention::convertLogicalBlocks(const BlockLists &lists, std::span<const std::int64_t> batches) const {
-  return engine::guarded([&]() -> Result<BlockLists> {
-    const auto count = static_cast<std::int64_t>(batches.size());
-    if (lists.B != count && lists.B != 1)
-      return refuse(fmt::format("block lists: their B is {}, for {} sequences; it must be the same, or 1 to be shared", lists.B, count));
-    if (lists.H < 0 || lists.rows < 0 || lists.columns < 0 || lists.columns > pageCount)
-      return refuse(fmt::format("block lists: H = {}, rows = {}, columns = {} do not fit a pool of {} pages", lists.H, lists.rows,
-                                lists.columns, pageCount));
-    BlockLists made{count, lists.H, lists.rows, pageCount, {}, {}, {}, {}};
-    auto convert = [&](std::string_view name, const std::vector<std::int32_t> &counts, const std::vector<std::int32_t> &indices,
-                       std::vector<std::int32_t> &newCounts, std::vector<std::int32_t> &newIndices) -> Result<void> {
-      const std::int64_t perBatch = lists.H * lists.rows;
-      if (static_cast<std::int64_t>(counts.size()) != lists.B * perBatch ||
-          static_cast<std::int64_t>(indices.size()) != lists.B * perBatch * lists.columns)
-        return refuse(fmt::format("block lists: {} has {} counts and {} indices, expected {} and {}", name, counts.size(), indices.size(),
-                                  lists.B * perBatch, lists.B * perBatch * lists.columns));
-      newIndices.assign(static_cast<std::size_t>(count * perBatch * pageCount), 0);
-      for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t row = 0; row < perBatch; ++row) {
-          const std::int64_t from = (lists.B == 1 ? 0 : i) * perBatch + row, batch = batches[static_cast<std::size_t>(i)];
-          if (Result<void> exists = checkBatch(batch); !exists)
-            return exists;
-          const std::int32_t listed = counts[static_cast<std::size_t>(from)];
-          if (listed < 0 || listed > lists.columns)
-            return refuse(fmt::format("block lists: {} of row {} of sequence {} counts {} blocks; there are {}", name, row, batch, listed,
-                                      lists.columns));
-          newCounts.push_back(listed);
-          for (std::int32_t j = 0; j < listed; ++j) {
-            const std::int32_t page = indices[static_cast<std::size_t>(from * lists.columns + j)];
-            if (page < 0 || page >= pagesOf(batch))
-              return refuse(
-                  fmt::format("block lists: {} of row {} lists block {}, for which sequence {} has no page (it has {}); reserve() more",
-                              name, row, page, batch, pagesOf(batch)));
-            newIndices[static_cast<std::size_t>((i * perBatch + row) * pageCount + j)] =
-                static_cast<std::int32_t>(table[static_cast<std::size_t>(batch * pageCount + page)]);
-          }
-        }
-      return {};
-    };
-    if (Result<void> partial = convert("kv_indices", lists.kvNumBlocks, lists.kvIndices, made.kvNumBlocks, made.kvIndices); !partial)
-      return partial.error();
-    if (!lists.fullKvNumBlocks.empty())
-      if (Result<void> full =
-              convert("full_kv_indices", lists.fullKvNumBlocks, lists.fullKvIndices, made.fullKvNumBlocks, made.fullKvIndices);
-          !full)
-        return full.error();
-    return made;
-  });
 }
 
 } // namespace attnjit::inline v0

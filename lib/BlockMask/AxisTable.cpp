@@ -64,8 +64,8 @@ void uniteFloats(Range &range, const double *x, std::int64_t count) {
 } // namespace
 
 AxisTable::AxisTable(const expr::Formula &formula, const expr::Bindings &bindings, Param axis, std::vector<ValueId> nodes,
-                     std::int64_t length, std::int64_t block)
-    : formula(formula), bindings(bindings), axis(axis), ids(std::move(nodes)), length(length), block(block) {
+                     std::int64_t length, std::int64_t block, std::int64_t firstBlock)
+    : formula(formula), bindings(bindings), axis(axis), ids(std::move(nodes)), length(length), block(block), firstBlock(firstBlock) {
   const std::vector<std::uint8_t> ofNode = expr::dependences(formula.mask);
   for (const ValueId id : ids)
     depends.push_back(ofNode[id]);
@@ -118,7 +118,7 @@ void AxisTable::fillEnds(std::span<const std::size_t> places, std::int64_t b, st
   for (const std::size_t place : places)
     roots.push_back(ids[place]);
   LaneInterp interp(formula.mask, bindings, roots, axis);
-  for (std::int64_t first = 0; first < counts[0]; first += LaneInterp::kLanes) {
+  for (std::int64_t first = firstBlock; first < counts[0]; first += LaneInterp::kLanes) {
     const int lanes = static_cast<int>(std::min<std::int64_t>(LaneInterp::kLanes, counts[0] - first));
     for (const bool atEnd : {false, true}) {
       // The last block may be shorter than a step: it gets a run of its own.
@@ -144,7 +144,7 @@ void AxisTable::fillEnds(std::span<const std::size_t> places, std::int64_t b, st
         run(length - 1, 1, counts[0] - 1);
     }
   }
-  elements += 2 * counts[0];
+  elements += 2 * std::max<std::int64_t>(counts[0] - firstBlock, 0);
 }
 
 void AxisTable::fillAll(std::span<const std::size_t> places, std::int64_t b, std::int64_t h) {
@@ -152,10 +152,10 @@ void AxisTable::fillAll(std::span<const std::size_t> places, std::int64_t b, std
   for (const std::size_t place : places)
     roots.push_back(ids[place]);
   for (const std::size_t place : places)
-    for (std::int64_t cell = 0; cell < counts[0]; ++cell)
+    for (std::int64_t cell = firstBlock; cell < counts[0]; ++cell)
       ranges[0][cell * ids.size() + place] = nothing(formula.mask[ids[place]].kind);
   LaneInterp interp(formula.mask, bindings, roots, axis);
-  for (std::int64_t first = 0; first < length; first += LaneInterp::kLanes) {
+  for (std::int64_t first = firstBlock * block; first < length; first += LaneInterp::kLanes) {
     const int lanes = static_cast<int>(std::min<std::int64_t>(LaneInterp::kLanes, length - first));
     const bool outside = interp.run({b, h, first, first}, 1, lanes);
     for (std::int64_t at = first; at < first + lanes;) {
@@ -174,12 +174,12 @@ void AxisTable::fillAll(std::span<const std::size_t> places, std::int64_t b, std
       if (!outOfRange[0][at / block])
         outOfRange[0][at / block] = interp.run({b, h, at, at}, 1, 1);
   }
-  elements += length;
+  elements += std::max<std::int64_t>(length - firstBlock * block, 0);
 }
 
 void AxisTable::coarsen(std::span<const std::size_t> places) {
   for (int level = 1; level < levels(); ++level)
-    for (std::int64_t cell = 0; cell < counts[level]; ++cell) {
+    for (std::int64_t cell = firstBlock >> level; cell < counts[level]; ++cell) {
       const std::int64_t left = 2 * cell, right = std::min(2 * cell + 1, counts[level - 1] - 1);
       outOfRange[level][cell] = outOfRange[level - 1][left] | outOfRange[level - 1][right];
       for (const std::size_t place : places) {

@@ -16,9 +16,9 @@ namespace attnjit::plan {
 class AxisTable {
 public:
   /// `nodes` depend on `axis` (Param::Q or Param::Kv), on b and h, and on nothing else. The axis has `length` positions in blocks of
-  /// `block`.
+  /// `block`; no cell that holds a block before `firstBlock` is ever asked about.
   AxisTable(const expr::Formula &formula, const expr::Bindings &bindings, expr::Param axis, std::vector<expr::ValueId> nodes,
-            std::int64_t length, std::int64_t block);
+            std::int64_t length, std::int64_t block, std::int64_t firstBlock);
 
   /// Computes what depends on the batch or head that changed; everything the first time.
   void fill(std::int64_t b, std::int64_t h);
@@ -43,7 +43,7 @@ private:
   const expr::Bindings bindings;
   const expr::Param axis;
   const std::vector<expr::ValueId> ids;
-  const std::int64_t length, block;
+  const std::int64_t length, block, firstBlock;
   std::vector<std::uint8_t> depends; ///< of each of ids
   std::vector<std::int64_t> counts;
   std::vector<std::vector<expr::Range>> ranges;      ///< [level][cell * ids + place]

@@ -59,8 +59,11 @@ struct Partition {
 struct Shared {
   Shared(const expr::Formula &formula, const expr::Bindings &bindings, const BlockProblem &problem, const DecideOptions &options)
       : formula(formula), bindings(bindings), problem(problem), options(options), partition(formula.mask),
-        q(formula, bindings, Param::Q, partition.onQ, problem.M, problem.blockQ),
-        kv(formula, bindings, Param::Kv, partition.onKv, problem.N, problem.blockKv), tables(formula.captures.size()) {
+        q(formula, bindings, Param::Q, partition.onQ, problem.M, problem.blockQ,
+          options.knownCols >= problem.cols() ? options.knownRows : 0),
+        kv(formula, bindings, Param::Kv, partition.onKv, problem.N, problem.blockKv,
+           options.knownRows >= problem.rows() ? options.knownCols : 0),
+        tables(formula.captures.size()) {
     const std::int64_t blocks = problem.rows() * problem.cols();
     for (const ValueId load : partition.jointLoads) {
       const std::int64_t capture = formula.mask[load].imm.i;

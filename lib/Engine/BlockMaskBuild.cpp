@@ -178,8 +178,9 @@ Result<BlockMask> BlockMask::grow(std::int64_t qLength, std::int64_t kvLength, c
     if (!bound)
       return bound.error();
     plan::DecideOptions options;
-    options.knownRows = mask->qLength / mask->blockQ; // blocks that the old border cut are decided anew
-    options.knownCols = mask->kvLength / mask->blockKv;
+    // Blocks that a border cut are decided anew when it moves.
+    options.knownRows = qLength == mask->qLength ? mask->rows.rows : mask->qLength / mask->blockQ;
+    options.knownCols = kvLength == mask->kvLength ? mask->rows.cols : mask->kvLength / mask->blockKv;
     Result<plan::Decided> decided = decideBlocks(grown->mod, *bound, problem, options, threads, grown->report);
     if (!decided)
       return decided.error();

@@ -14,6 +14,8 @@ namespace {
 /// Calls may nest and repeat; these bounds keep a short text from asking for unbounded work.
 constexpr int kMaxRecursion = 2 * kMaxNesting;
 constexpr std::size_t kMaxSteps = 2'000'000;
+/// A module may have so many statements that cannot be run here; one with more is no module of mods.
+constexpr std::size_t kMaxModuleErrors = 200;
 
 std::string describe(Kind kind) { return fmt::format("{} {}", kind == Kind::Int ? "an" : "a", name(kind)); }
 
@@ -142,6 +144,7 @@ void Sema::reset() {
   calls.clear();
   depth = 0;
   lifting = false;
+  bareScope = nullptr;
   scopes.clear();
   moduleErrors.clear();
   scope = &scopes.emplace_back(nullptr, true);
@@ -210,8 +213,7 @@ Object Sema::evaluateNaming() {
 Object Sema::evaluateBare() {
   Scope &own = scopes.emplace_back(scope, true);
   bindStandardNames(own);
-  scope = &own;
-  isBare = true;
+  bareScope = scope = &own;
   resultUnit = &root;
   resultRange = root.ast[root.ast.expression].range;
   Object result = evaluate(root.ast.expression);
@@ -323,7 +325,7 @@ void Sema::runModule(const Unit &text, Scope &own) {
       depth = 0;
       unit = &text;
       scope = &own;
-      if (steps > kMaxSteps) { // no statement may run for ever, and none after it
+      if (steps > kMaxSteps || moduleErrors.size() > kMaxModuleErrors) { // no statement may run for ever, and none after it
         error = moduleErrors.back();
         break;
       }
@@ -360,7 +362,7 @@ Object Sema::lookUp(const AstNode &node) {
     if (here->isModule && isCapture && bound->tag == Tag::Failed)
       break; // the problem gives what the module could not make
     if (here->isModule && isCapture)
-      return isBare && isStandardName(node.text)
+      return here == bareScope
                  ? fail(node.token, fmt::format("'{}' is both an argument and a captured name", node.text),
                         "rename the capture, or use a lambda with other argument names")
                  : fail(node.token, fmt::format("'{}' is both a name of the text and a captured name", node.text), "rename one of them");
@@ -371,7 +373,7 @@ Object Sema::lookUp(const AstNode &node) {
     }
     if (bound->tag == Tag::Unset)
       return fail(node.token, fmt::format("'{}' has no certain value here: {}", node.text, bound->text), bound->detail);
-    if (isBare && here->parent && isStandardName(node.text))
+    if (here == bareScope && isStandardName(node.text))
       for (const Scope *outer = here->parent; outer; outer = outer->parent)
         if (outer->find(node.text))
           return fail(node.token, fmt::format("'{}' is both an argument and a name of the module", node.text),
@@ -423,10 +425,11 @@ Object Sema::lookUpBuiltin(std::string_view name, TextRange range) {
 
 std::string Sema::suggestName(std::string_view unknown) const {
   std::vector<std::string_view> visible, all;
+  constexpr std::size_t kMany = 400; // keeps the work bounded; far fewer are shown
   const auto add = [&](const Scope &from) {
     const std::size_t begin = visible.size();
     for (const auto &[name, object] : from.names())
-      if (!name.starts_with("__") && std::find(visible.begin(), visible.end(), name) == visible.end())
+      if (visible.size() < kMany && !name.starts_with("__") && std::find(visible.begin(), visible.end(), name) == visible.end())
         visible.push_back(name);
     std::sort(visible.begin() + static_cast<std::ptrdiff_t>(begin), visible.end());
   };

@@ -103,6 +103,7 @@ Object Sema::call(const Object &callee, Arguments &arguments) {
 Object Sema::callClosure(const Closure &closure, Arguments &arguments) {
   if (!enter(arguments.call))
     return {};
+  const std::size_t madeBefore = closures.size();
   Scope &own = scopes.emplace_back(closure.scope, false);
   if (!bindParameters(closure, arguments, own))
     return {};
@@ -126,6 +127,8 @@ Object Sema::callClosure(const Closure &closure, Arguments &arguments) {
   unit = outerUnit;
   calls.pop_back();
   lower.range = arguments.call;
+  if (closures.size() == madeBefore && &scopes.back() == &own) // nothing looks into it any more
+    scopes.pop_back();
   return frame.result;
 }
 
@@ -317,6 +320,7 @@ Object Sema::applyBuiltin(const Builtin &builtin, const std::vector<SignatureNam
         if (call.arguments[i].isValue())
           call.arguments[i].value = given[i].known;
       result.known = builtin.lower(lower, call);
+      result.value = lower.convert(result.value, lower.kind(result.known)); // Python's round() of a number gives an int
     }
     if (!lower.builder.isConst(result.known))
       result.known = kUnknown;

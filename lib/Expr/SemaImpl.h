@@ -212,7 +212,7 @@ private:
   Lower lower;
   bool lifting = false; ///< number literals become Scalars: the mod-naming expression is being read
   Scope *scope = nullptr;
-  bool isBare = false;
+  const Scope *bareScope = nullptr; ///< of a bare expression: the standard names
   int depth = 0;
   std::size_t steps = 0;
   TextRange resultRange; ///< of the last return, in resultUnit

@@ -42,7 +42,8 @@ struct Caches {
 
 /// Tokens to write: key (i, h, s, d) is 100 i + 10 s + h, values its negative.
 struct Tokens {
-  explicit Tokens(const std::vector<std::vector<std::int64_t>> &at) : n(static_cast<std::int64_t>(at.size())), S(static_cast<std::int64_t>(at[0].size())) {
+  explicit Tokens(const std::vector<std::vector<std::int64_t>> &at)
+      : n(static_cast<std::int64_t>(at.size())), S(static_cast<std::int64_t>(at[0].size())) {
     for (const auto &one : at)
       positions.insert(positions.end(), one.begin(), one.end());
     for (std::int64_t i = 0; i < n; ++i)
@@ -81,31 +82,30 @@ TEST_CASE("paged: PyTorch's golden table") {
   CHECK_MESSAGE(contains(more.error().message, "513 tokens need 1 more pages of 128, but only 0 of 8 are empty"), more.error().message);
   CHECK(pages.capacity(0) == 512);
 
-  // Causal over 512 x 512: the golden partial and full lists of sequence 0.
-  BlockLists causal{1,
-                    1,
-                    4,
-                    4,
-                    {1, 1, 1, 1},
-                    {0, 9, 9, 9, 1, 9, 9, 9, 2, 9, 9, 9, 3, 9, 9, 9},
-                    {0, 1, 2, 3},
-                    {9, 9, 9, 9, 0, 9, 9, 9, 0, 1, 9, 9, 0, 1, 2, 9}};
-  const std::int64_t batches[] = {0, 1};
-  const Result<BlockLists> converted = pages.convertLogicalBlocks(causal, batches);
+  // Causal over 512 x 512: PyTorch's golden lists of sequence 0 (0, 3, 5, 7), in ascending order.
+  const Result<BlockMask> causal = createBlockMask(parseMod("", "q_idx >= kv_idx"), {}, 1, 1, 512, 512);
+  REQUIRE(causal);
+  const Result<BlockMask> converted = pages.convertLogicalBlockMask(*causal, 0, 2);
   REQUIRE_MESSAGE(converted, converted.error().message);
-  CHECK(converted->B == 2);
-  CHECK(converted->columns == 8);
-  CHECK(converted->kvNumBlocks == std::vector<std::int32_t>{1, 1, 1, 1, 1, 1, 1, 1});
-  CHECK(converted->fullKvNumBlocks == std::vector<std::int32_t>{0, 1, 2, 3, 0, 1, 2, 3});
-  const std::int32_t partial[] = {0, 3, 5, 7}, full[] = {0, 3, 5};
-  for (int r = 0; r < 4; ++r) {
-    CHECK(converted->kvIndices[r * 8] == partial[r]);
-    CHECK(converted->kvIndices[r * 8 + 1] == 0); // filled with zeros
-    for (int i = 0; i < r; ++i)
-      CHECK(converted->fullKvIndices[r * 8 + i] == full[i]);
+  CHECK(converted->shape() == std::array<std::int64_t, 4>{2, 1, 512, 1024});
+  const BlockTensors lists = *converted->tensors(false);
+  CHECK(lists.kvNumBlocks.data == std::vector<std::int32_t>{1, 1, 1, 1, 1, 1, 1, 1});
+  CHECK(lists.fullKvNumBlocks->data == std::vector<std::int32_t>{0, 1, 2, 3, 0, 1, 2, 3});
+  const std::vector<std::int32_t> partial[] = {{0, 3, 5, 7}, {2, 1, 4, 6}}, full[] = {{0, 3, 5}, {1, 2, 4}};
+  for (int batch : {0, 1})
+    for (int r = 0; r < 4; ++r)
+      CHECK(lists.kvIndices.data[(batch * 4 + r) * 8] == partial[batch][r]);
+  for (int batch : {0, 1}) {
+    const auto last = lists.fullKvIndices->data.begin() + (batch * 4 + 3) * 8;
+    CHECK(std::vector<std::int32_t>(last, last + 3) == full[batch]);
   }
-  CHECK(converted->kvIndices[(4 + 1) * 8] == 1);
-  CHECK(converted->fullKvIndices[(4 + 3) * 8 + 2] == 4);
+  CHECK(lists.fullKvIndices->data[(4 + 1) * 8] == 2);
+
+  // Keys that are not there yet: the page that holds the end is partial, not full.
+  std::vector<std::int64_t> lengths = {512, 300};
+  const Result<BlockMask> cut = pages.convertLogicalBlockMask(*causal, 0, 2, TensorRef::dense(lengths.data(), DType::I64, {2}));
+  REQUIRE(cut);
+  CHECK(cut->tensors(false)->fullKvNumBlocks->data == std::vector<std::int32_t>{0, 1, 2, 3, 0, 1, 2, 2});
 }
 
 TEST_CASE("paged: erased pages are dealt again, and leave no trace") {
@@ -252,15 +252,29 @@ TEST_CASE("paged: every refusal changes nothing and says what to do") {
   CHECK(caches.k == Caches(12).k);
   CHECK(pages.emptyPages() == 1);
 
-  const BlockLists lists{1, 1, 1, 2, {2}, {0, 2}, {}, {}};
-  const auto blocks = [&](BlockLists l, std::vector<std::int64_t> batches) {
-    const Result<BlockLists> made = pages.convertLogicalBlocks(l, batches);
+  const auto blocks = [&](const BlockMask &mask, std::int64_t first, std::int64_t batches, std::optional<TensorRef> kvLen = {}) {
+    const Result<BlockMask> made = pages.convertLogicalBlockMask(mask, first, batches, kvLen);
     return made ? std::string("accepted") : made.error().message;
   };
-  CHECK(contains(blocks(lists, {0}), "kv_indices of row 0 lists block 2, for which sequence 0 has no page (it has 2)"));
-  CHECK(contains(blocks({3, 1, 1, 2, {2}, {0, 1}, {}, {}}, {0}), "their B is 3, for 1 sequences"));
-  CHECK(contains(blocks({1, 1, 1, 2, {3}, {0, 1}, {}, {}}, {0}), "counts 3 blocks; there are 2"));
-  CHECK(contains(blocks({1, 1, 1, 2, {1}, {0}, {}, {}}, {0}), "1 counts and 1 indices, expected 1 and 2"));
-  CHECK(contains(blocks({1, 1, 1, 9, {1}, {0}, {}, {}}, {0}), "do not fit a pool of 3 pages"));
-  CHECK(blocks({1, 1, 1, 2, {2}, {0, 1}, {}, {}}, {0, 1}) == "accepted");
+  const auto dense = [](std::int64_t B, std::int64_t kvLength, std::int64_t block) {
+    BlockMaskOptions options;
+    options.blockQ = options.blockKv = block;
+    return *createBlockMask(parseMod("", "b >= 0"), {}, B, 1, 4, kvLength, options);
+  };
+  CHECK(contains(blocks(dense(1, 12, 4), 0, 1), "row 0 of batch 0 sees block 2, for which sequence 0 has no page (it has 2)"));
+  CHECK(contains(blocks(dense(1, 8, 8), 0, 1), "its blocks are 8 keys wide, pages 4; make it with blockKv = 4"));
+  CHECK(contains(blocks(dense(1, 8, 4), 1, 2), "2 sequences from 1 on do not exist; there are 2"));
+  CHECK(contains(blocks(dense(1, 8, 4), -1, 1), "do not exist"));
+  std::int32_t narrow[] = {8, 8};
+  CHECK(
+      contains(blocks(dense(1, 8, 4), 0, 2, TensorRef::dense(narrow, DType::I32, {2})), "kv_len has 2 elements of i32; expected 2 of i64"));
+  std::int64_t lengths[] = {8, 5};
+  const TensorRef kvLen = TensorRef::dense(lengths, DType::I64, {2});
+  CHECK(contains(blocks(dense(1, 7, 4), 0, 2, kvLen), "kv_len of batch 0 is 8, but the mask ends at 7 and sequence 0 holds 8"));
+  CHECK(contains(blocks(dense(1, 7, 4), 0, 2), "it ends at key 7, inside a page of 4; give kv_len"));
+  CHECK(blocks(dense(1, 12, 4), 0, 2, kvLen) == "accepted"); // keys 8 to 11 are not there yet
+  lengths[0] = 9;
+  CHECK(contains(blocks(dense(1, 12, 4), 0, 2, kvLen), "kv_len of batch 0 is 9, but the mask ends at 12 and sequence 0 holds 8"));
+  CHECK(blocks(dense(1, 8, 4), 0, 2) == "accepted");
+  CHECK(blocks(dense(1, 8, 4), 1, 1) == "accepted");
 }

@@ -148,5 +148,30 @@ TEST_CASE("the formula over the whole cache says the same") {
   CHECK(worst < 1e-5);
   CHECK(byPages.memory[kHq * M * kD] == 0); // sequence 1 sees nothing
 
+  // And with a block mask over the keys of sequences 2 and 3, whose batches are 0 and 1.
+  BlockMaskOptions options;
+  options.blockQ = 4;
+  options.blockKv = kPageSize;
+  const TensorRef lastLengths = TensorRef::dense(lengths.data() + 2, DType::I64, {2});
+  const Result<BlockMask> logical = createBlockMask(mod.maskOnly(), {}, 2, 1, M, 131, options);
+  REQUIRE_MESSAGE(logical, logical.error().message);
+  const Result<BlockMask> blocks = pool.books.convertLogicalBlockMask(*logical, 2, 2, lastLengths);
+  REQUIRE_MESSAGE(blocks, blocks.error().message);
+  call.mod = physical->scoreOnly();
+  call.blockMask = *blocks;
+  call.captures = pool.books.captures(lastLengths, 2);
+  call.captures.push_back({"bias", biasOf133});
+  for (TensorRef *operand : {&call.q, &call.out}) {
+    operand->sizes[0] = 2;
+    operand->data = static_cast<float *>(operand->data) + 2 * operand->strides[0];
+  }
+  std::fill(out.memory.begin(), out.memory.end(), 77.0f);
+  const Result<ForwardReport> masked = realEngine().forward(call);
+  REQUIRE_MESSAGE(masked, masked.error().message);
+  worst = 0;
+  for (std::size_t i = 2 * kHq * M * kD; i < 4 * kHq * M * kD; ++i)
+    worst = std::max(worst, std::abs(double(out.memory[i]) - byPages.memory[i]));
+  CHECK(worst < 1e-5);
+
   CHECK(!pool.books.physicalMod(*Mod::parse("", "kv_idx < kv_len", {{"kv_len", DType::I64}}), true));
 }

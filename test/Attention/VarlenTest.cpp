@@ -132,6 +132,34 @@ TEST_CASE("formulas see the number of the sequence and positions inside it") {
   }
 }
 
+TEST_CASE("numbers of a module, and sizes of captures, come along, and another number is no new kernel") {
+  std::vector<float> bias(40);
+  for (std::size_t i = 0; i < bias.size(); ++i)
+    bias[i] = 0.05f * static_cast<float>(i);
+  std::uint64_t compiles = 0;
+  for (int window : {7, 30}) {
+    Packed packed({6, 33}, {8, 40});
+    ModText text;
+    text.module = "def last(n):\n  return lambda b, h, q_idx, kv_idx: kv_idx >= n - b\n"
+                  "def biased(score, b, h, q_idx, kv_idx):\n  return score + bias[bias.shape[0] - 1 - kv_idx]\n";
+    text.scoreMod = "biased";
+    const std::string mask = "last(" + std::to_string(window) + ")";
+    text.maskMod = mask;
+    const Result<Mod> mod = Mod::parse(text, {{"bias", DType::F32, 1}});
+    REQUIRE_MESSAGE(mod, mod.error().message);
+    packed.call.mod = *mod;
+    packed.call.captures = {{"bias", TensorRef::dense(bias.data(), DType::F32, {40})}};
+    packed.call.window = {-1, 3};
+    check(packed, lengthsOf(packed.cuK), [&](std::int64_t s, std::int64_t, std::int64_t q, std::int64_t kv, double score) {
+      const std::int64_t shift = packed.cuK[s + 1] - packed.cuK[s] - packed.cuQ[s + 1] + packed.cuQ[s];
+      return kv >= window - s && kv <= q + shift + 3 ? score + bias[static_cast<std::size_t>(39 - kv)] : -kInf;
+    });
+    if (compiles != 0)
+      CHECK(realEngine().counters().compiles == compiles);
+    compiles = realEngine().counters().compiles;
+  }
+}
+
 TEST_CASE("seqused_k ends a sequence early, and the window with it") {
   Packed packed({5, 3, 4}, {20, 30, 10});
   std::vector<std::int32_t> used = {12, 0, 10};

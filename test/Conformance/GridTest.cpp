@@ -6,6 +6,17 @@
 using namespace attnjit;
 using namespace attnjit::conformance;
 
+TEST_CASE("a module carries its grid in comments") {
+  const std::string grid = gridOfModule("\"\"\"Causal.\"\"\"\n#! --mask-mod 'f({1|2})'\n# other\ndef f(n): return n\n#! --x => io\n");
+  const auto cases = parseGrid(grid);
+  REQUIRE(cases);
+  REQUIRE(cases->size() == 3);
+  CHECK((*cases)[0].line == 2);
+  CHECK((*cases)[0].commandLine == "--mask-mod 'f(1)'");
+  CHECK((*cases)[2].line == 5);
+  CHECK((*cases)[2].expectedError == "io");
+}
+
 TEST_CASE("a line is the cross product of its braces, the last running fastest") {
   const Result<std::vector<GridCase>> cases = parseGrid("# a comment\n\n  --a {1|2} --b x{|y}z  \n--c => no-backend\n");
   REQUIRE(cases);

@@ -8,10 +8,14 @@ import subprocess
 import sys
 import tempfile
 
+CORPUS = pathlib.Path(__file__).resolve().parents[1] / "Corpus"
 PROBLEMS = {
     "causal": ["--shape", "S=512,D=64", "--mask-mod", "q_idx >= kv_idx"],
     "softcap bf16": ["--shape", "S=512,D=128", "--dtype", "bf16", "--score-mod", "30 * tanh(score / 30)"],
     "math f64 capture": ["--shape", "S=64,D=24", "--dtype", "f64", "--score-mod", "score + t[kv_idx] * s", "--capture", "t=random:64:f32", "--capture", "s=0.5"],
+    "numbers of a module": ["--shape", "S=200,D=32", "--mods", str(CORPUS / "sliding_window.py"), "--mask-mod", "generate_sliding_window(17)"],
+    "sizes of a view": ["--shape", "Hq=2,S=60,D=32", "--mods", str(CORPUS / "relative_bias_slice.py"), "--score-mod", "centred(bias)",
+                        "--capture", "bias=random:2x200:f32"],
     "avx2 document": ["--shape", "S=512,D=64", "--target", "x86-64-v3", "--mask-mod", "d[q_idx] == d[kv_idx]", "--capture", "d=docs:512:3"],
 }
 FILES = {"attn": "attn.mlir", "tile": "tile.mlir", "vector": "vector.mlir", "llvm": "llvm.mlir", "ll": "ll.ll", "asm": "asm.s", "obj": "obj.o"}

@@ -314,6 +314,16 @@ TEST_CASE("masks grow with their sequences: only new blocks are decided, and all
   const BlockMask causal = need(createBlockMask(parse("q_idx >= kv_idx"), {}, 1, 1, 100, 100));
   CHECK(contains(errorOf(causal.grow(50, 100, {})), "adjust() makes it shorter"));
   CHECK(contains(errorOf(causal.adjust(100, 101)), "kvLength 101 is larger than now; the mask has 100, grow() makes it longer"));
+  // One query and ever more keys: what is decided and what is looked at is new keys only.
+  const Mod decoding = parse("docs[q_idx + 63] == docs[kv_idx]", infos);
+  const auto all = std::vector<CaptureArgument>{{"docs", TensorRef::dense(docs.data(), DType::I32, {400})}};
+  BlockMask step = need(createBlockMask(decoding, all, 1, 1, 1, 64, Options(16, 16)));
+  for (std::int64_t n = 65; n <= 400; n += 37) {
+    step = need(step.grow(1, n, all));
+    CHECK(statesOf(step) == statesOf(need(createBlockMask(decoding, all, 1, 1, 1, n, Options(16, 16)))));
+    CHECK(step.report().blocks <= 4);
+    CHECK(step.report().valuesTabulated <= 37 + 16 + 1);
+  }
   // A slice grows too: its rows stay where they were cut.
   const BlockMask decode = need(need(createBlockMask(parse("q_idx >= kv_idx"), {}, 1, 1, 64, 64, Options(16, 16))).slice({}, {}, {3, 4}));
   CHECK(statesOf(need(decode.grow(16, 80, {}))) == std::vector<int>{2, 2, 2, 1, 0});

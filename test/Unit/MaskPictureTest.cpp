@@ -34,6 +34,20 @@ TEST_CASE("small masks are exact") {
   CHECK(drawTerminal(grid) == "┌────┐\n│█▄  │\n│▀▀▀ │\n└────┘\n");
 }
 
+TEST_CASE("blocks: full 1, partial a half, patches of them their mean") {
+  const Result<Mod> mod = Mod::parse("", "q_idx >= kv_idx + h");
+  REQUIRE(mod);
+  const Result<BlockMask> mask = createBlockMask(*mod, {}, 1, 2, 8, 8, {.blockQ = 2, .blockKv = 2});
+  REQUIRE(mask);
+  const MaskGrid blocks = tools::gridOf(*mask, 0, 0, 64, 64);
+  CHECK(blocks.rows == 4);
+  CHECK(blocks.visible == std::vector<float>{0.5f, 0, 0, 0, 1, 0.5f, 0, 0, 1, 1, 0.5f, 0, 1, 1, 1, 0.5f});
+  CHECK(tools::gridOf(*mask, 0, 1, 64, 64).at(1, 0) == 1); // another head, another mask
+  CHECK(tools::gridOf(*mask, 0, 1, 64, 64).at(0, 0) == 0.5f);
+  CHECK(tools::gridOf(*mask, 0, 0, 2, 2).visible == std::vector<float>{0.5f, 0, 1, 0.5f});
+  CHECK(tools::gridOf(*mask, 0, 0, 4, 1).visible == std::vector<float>{0.125f, 0.375f, 0.625f, 0.875f});
+}
+
 TEST_CASE("large masks are sampled: full, empty and crossed patches stay apart") {
   const MaskGrid grid = gridOf("q_idx >= kv_idx", 4096, 4096, 16, 16);
   for (int row = 0; row < 16; ++row)

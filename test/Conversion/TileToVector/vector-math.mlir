@@ -40,13 +40,14 @@ tile.kernel @inline_recipes(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v
   tile.store_row %rmax, %max[%b, %h, %q0] : !tile.row<16xf32>, !tile.view<?xf32>
 }
 
-// Functions of many steps are arithmetic too. Only huge angles take a branch of their own.
+// Functions of many steps are arithmetic too. Only huge angles take a branch of their own, lane by lane.
 // CHECK-LABEL: func.func @inline_functions(
 // CHECK-NOT:     llvm.alloca
 // CHECK:         llvm.intr.fma({{.*}}) : (vector<16xf32>, vector<16xf32>, vector<16xf32>) -> vector<16xf32>
 // CHECK:         scf.if
-// CHECK:           llvm.intr.fshl({{.*}}) : (vector<16xi32>, vector<16xi32>, vector<16xi32>) -> vector<16xi32>
-// CHECK:           arith.muli {{.*}} : vector<16xi64>
+// CHECK:           scf.for
+// CHECK:             llvm.intr.fshl({{.*}}) : (i32, i32, i32) -> i32
+// CHECK:             arith.muli {{.*}} : i64
 // CHECK:         } else {
 // CHECK:         arith.divf {{.*}} : vector<16xf32>
 // CHECK-NOT:     llvm.call
@@ -120,14 +121,12 @@ tile.kernel @calls(%q: !tile.view<?x8xf64>, %k: !tile.view<?x8xf64>, %v: !tile.v
   tile.store_row %rmax, %max[%b, %h, %q0] : !tile.row<16xf64>, !tile.view<?xf64>
 }
 
-// x86 cannot divide vectors of integers: an i32 quotient goes through f64, as a product with the reciprocal of a divisor that is never 0.
+// x86 cannot divide vectors of integers: an i32 quotient goes through f64, by a divisor that is never 0.
 // CHECK-LABEL: func.func @floor_div(
 // CHECK:         %[[ZERO:.*]] = arith.cmpi eq, %[[DIVISOR:[^,]*]], {{.*}} : vector<16xi32>
 // CHECK:         %[[SAFE:.*]] = arith.select {{.*}}, %[[DIVISOR]] : vector<16xi1>, vector<16xi32>
 // CHECK:         arith.sitofp %[[SAFE]] : vector<16xi32> to vector<16xf64>
 // CHECK:         arith.divf {{.*}} : vector<16xf64>
-// CHECK:         arith.mulf {{.*}} : vector<16xf64>
-// CHECK:         arith.mulf {{.*}} : vector<16xf64>
 // CHECK:         arith.fptosi {{.*}} : vector<16xf64> to vector<16xi32>
 // CHECK-NOT:     arith.divsi {{.*}} : vector
 // CHECK:         return

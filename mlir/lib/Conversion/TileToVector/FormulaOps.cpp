@@ -37,14 +37,11 @@ static std::optional<int64_t> constantOf(Value value) {
   return constant.getSExtValue();
 }
 
-/// Vectors of i32, by f64: the reciprocal is made a little too large, so that where the quotient is an integer n the product is at least n;
-/// it stays below n + 1 where it is not, as quotients of 32 bits keep at least 2^-32 of themselves away from the next integer. A reciprocal
-/// of what all rounds of a loop share is computed before the loop.
-static Value divideByReciprocal(const Emitter &emit, Value a, Value b) {
+/// Vectors of i32, by f64, where the quotient is exact: neighbouring quotients differ by more than 2^-52.
+static Value divideByF64(const Emitter &emit, Value a, Value b) {
   Type type = a.getType(), wide = likeShape(type, emit.f64());
-  Value reciprocal = emit.divF(emit.constFloat(wide, 1.0), emit.make<arith::SIToFPOp>(wide, b));
-  reciprocal = emit.mulF(reciprocal, emit.constFloat(wide, 1 + 0x1p-51));
-  return emit.make<arith::FPToSIOp>(type, emit.mulF(emit.make<arith::SIToFPOp>(wide, a), reciprocal));
+  Value quotient = emit.divF(emit.make<arith::SIToFPOp>(wide, a), emit.make<arith::SIToFPOp>(wide, b));
+  return emit.make<arith::FPToSIOp>(type, quotient);
 }
 
 /// a / b for a divisor that is neither 0 nor -1. x86 has no vector division of integers.
@@ -53,15 +50,14 @@ static Value divideSafely(const Emitter &emit, Value a, Value b) {
   if (!isVector(a))
     return emit.make<arith::DivSIOp>(a, b);
   if (elementTypeOf(type).isInteger(32))
-    return constantOf(b) ? Value(emit.make<arith::DivSIOp>(a, b))
-                         : divideByReciprocal(emit, a, b); // LLVM multiplies by a constant's inverse
+    return constantOf(b) ? Value(emit.make<arith::DivSIOp>(a, b)) : divideByF64(emit, a, b); // LLVM multiplies by a constant's inverse
   // i64 seldom holds more than i32 could; lanes that do are divided one by one.
   Value narrowA = emit.toInt(emit.i32(), a), narrowB = emit.toInt(emit.i32(), b);
   auto isWide = [&](Value value, Value narrow) { return emit.cmp(CmpI::ne, value, emit.toInt(emit.i64(), narrow)); };
   Value anyWide = emit.any(emit.bitOr(isWide(a, narrowA), isWide(b, narrowB)));
   return emit.ifElse(
       SmallVector<Type>{type}, anyWide, [&]() -> Emitter::Values { return {emit.make<arith::DivSIOp>(a, b)}; },
-      [&]() -> Emitter::Values { return {emit.toInt(emit.i64(), divideByReciprocal(emit, narrowA, narrowB))}; })[0];
+      [&]() -> Emitter::Values { return {emit.toInt(emit.i64(), divideByF64(emit, narrowA, narrowB))}; })[0];
 }
 
 static Division divide(const Emitter &emit, Value a, Value b) {
