@@ -60,7 +60,7 @@ struct RunArg {
 
 /// The plan: for query tile qt of (b, h), with i = b * batchStride + h * headStride + qt, the runs
 /// runs[offsets[i]] .. runs[offsets[i + 1] - 1], ascending and disjoint. `offsets` null: one partial run [0, N), which the
-/// kernel's own closed form of the mask narrows block by block.
+/// kernel's own closed form of the mask narrows block by block. With parts: one tile of all queries, h the first head of a kv head.
 struct PlanArg {
   const std::int64_t *offsets;
   const RunArg *runs;
