@@ -68,7 +68,7 @@ private:
 struct BackendReason {
   std::string predicate; ///< stable name, e.g. "head-dim"
   bool ok = true;
-  std::string detail;    ///< with the offending value, empty if ok
+  std::string detail;    ///< with the offending value; if ok, empty or what follows from it
 };
 
 /// Everything a backend had to say about a problem.

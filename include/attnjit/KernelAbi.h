@@ -4,9 +4,20 @@
 // What a kernel was specialised for (D, Dv, dtypes, formula, stride class ...) stands in its KernelImage metadata; all
 // that may change from call to call stands here, so a new length, batch, window or stride never needs a new kernel.
 //
-// Work is cut into *tiles*: tile t covers query rows [qt * tileRows, min(M, (qt + 1) * tileRows)) of batch b, head h
-// with t = (b * Hq + h) * ceil(M / tileRows) + qt. The launcher calls the entry point on ranges of tiles, from any
-// number of threads, each with a workspace of its own; results never depend on how the range was cut (A11).
+// Work is cut into numbered *units*. The launcher calls the entry point on ranges of units, from any number of threads, each with a
+// workspace of its own; results never depend on how the range was cut (A11). There are two grids; the image's metadata say which.
+//
+// Tiles (stateRowBytes = 0): unit t covers query rows [qt * tileRows, min(M, (qt + 1) * tileRows)) of batch b, head h with
+// t = (b * Hq + h) * ceil(M / tileRows) + qt.
+//
+// Parts (stateRowBytes > 0): the query rows of all G = Hq / Hkv heads of one kv head stand in one list, row r being query r / G of head
+// hkv * G + r % G, so that K and V are read once for all of them. With R = M * G rows, rowTiles = ceil(R / tileRows) and the parts of SplitArg,
+//
+//     unit  (p, t) = ((b * Hkv + hkv) * parts + p) * rowTiles + rt       computes rows [rt * tileRows, ...) over the keys of part p
+//     unit  U + t,  U = B * Hkv * parts * rowTiles,  t = (b * Hkv + hkv) * rowTiles + rt        merges the parts of t in index order
+//
+// With one part its unit writes the results and there are no merges. Otherwise it writes its state, min(R, tileRows) * stateRowBytes bytes, to
+// states at the unit's index, and unit U + t may run as soon as all parts of t have returned: no barrier between the two.
 //
 // Generated code reads these fields by offsetof; test/Unit/KernelAbiTest.cpp holds the two together. Any change here is a new
 // kAbiVersion.
@@ -17,7 +28,7 @@
 
 namespace attnjit::inline v0 {
 
-inline constexpr std::uint32_t kAbiVersion = 1;
+inline constexpr std::uint32_t kAbiVersion = 2;
 
 /// One of q, k, v, out, lse, max. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse and
 /// max have no column. `data` of lse and max may be null: then that output is not wanted.
@@ -49,7 +60,7 @@ struct RunArg {
 
 /// The plan: for query tile qt of (b, h), with i = b * batchStride + h * headStride + qt, the runs
 /// runs[offsets[i]] .. runs[offsets[i + 1] - 1], ascending and disjoint. `offsets` null: one partial run [0, N), which the
-/// kernel's own closed form of the mask narrows block by block.
+/// kernel's own closed form of the mask narrows block by block. With parts: one tile of all queries, h the first head of a kv head.
 struct PlanArg {
   const std::int64_t *offsets;
   const RunArg *runs;
@@ -74,6 +85,16 @@ struct FunctionTable {
 /// No captured index was out of range.
 inline constexpr std::int64_t kStatusOk = INT64_MAX;
 
+/// How the keys are cut into parts, and where the states of parts meet. A function of the problem and the image alone (A11).
+struct SplitArg {
+  /// Keys per part, a multiple of tileCols: part p covers keys [p * keys, min(N, (p + 1) * keys)).
+  std::int64_t keys;
+  /// ceil(N / keys), at least 1.
+  std::int64_t parts;
+  /// Aligned to 64; null with one part.
+  void *states;
+};
+
 struct KernelArgs {
   std::int64_t B, Hq, Hkv, M, N;
   double scale;
@@ -85,10 +106,11 @@ struct KernelArgs {
   /// captured tensor was indexed out of range (A10).
   std::int64_t *status;
   const FunctionTable *functions;
+  SplitArg split; ///< read by kernels with parts only
 };
 
-/// Entry point of a CPU image: computes tiles [tileBegin, tileEnd). `workspace`: workspaceBytes of the metadata, aligned to
+/// Entry point of a CPU image: computes units [unitBegin, unitEnd). `workspace`: workspaceBytes of the metadata, aligned to
 /// 64, private to this call while it runs, contents undefined before and after.
-using CpuKernelFn = void (*)(const KernelArgs *args, std::int64_t tileBegin, std::int64_t tileEnd, void *workspace);
+using CpuKernelFn = void (*)(const KernelArgs *args, std::int64_t unitBegin, std::int64_t unitEnd, void *workspace);
 
 } // namespace attnjit::inline v0

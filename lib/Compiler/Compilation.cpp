@@ -27,6 +27,7 @@ namespace {
 
 constexpr llvm::StringRef kProblemAttr = "attnjit.problem";
 constexpr llvm::StringRef kWorkspaceAttr = "attnjit.workspace_bytes";
+constexpr llvm::StringRef kStateRowAttr = "attnjit.state_row_bytes";
 
 pipelines::MlirStage mlirStage(Stage stage) {
   switch (stage) {
@@ -98,7 +99,12 @@ Error Compilation::failure(std::string_view step, std::string details) {
 }
 
 pipelines::CpuOptions Compilation::cpuOptions() const {
-  return {header.spec.backend == SDPBackend::FlashAttention, {header.spec.target.vectorBits, header.spec.target.registers}};
+  using pipelines::CpuSchedule;
+  const SDPBackend backend = header.spec.backend;
+  const CpuSchedule schedule = backend == SDPBackend::Math             ? CpuSchedule::Generic
+                               : backend == SDPBackend::FlashAttention ? CpuSchedule::Flash
+                                                                       : CpuSchedule::Efficient;
+  return {schedule, {header.spec.target.vectorBits, header.spec.target.registers}};
 }
 
 tile::TileSizes Compilation::chooseTile() const {
@@ -106,7 +112,15 @@ tile::TileSizes Compilation::chooseTile() const {
   if (onGpu())
     return tile::chooseMmaSyncTile(spec.D, spec.Dv);
   const pipelines::CpuOptions cpu = cpuOptions();
-  return cpu.flash ? tile::chooseFlashTile(spec.D, spec.Dv, cpu.target) : tile::chooseGenericTile(spec.D, spec.Dv);
+  switch (cpu.schedule) {
+  case pipelines::CpuSchedule::Generic:
+    return tile::chooseGenericTile(spec.D, spec.Dv);
+  case pipelines::CpuSchedule::Flash:
+    return tile::chooseFlashTile(spec.D, spec.Dv, cpu.target);
+  case pipelines::CpuSchedule::Efficient:
+    return tile::chooseEfficientTile(spec.D, spec.Dv, cpu.target);
+  }
+  llvm_unreachable("all schedules are listed");
 }
 
 //===- Entering the ladder ----------------------------------------------------------------------------------------------------===//
@@ -114,8 +128,8 @@ tile::TileSizes Compilation::chooseTile() const {
 Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
   if (spec.target.kind == TargetDesc::Kind::Nvptx && spec.backend != SDPBackend::FlashAttention)
     return Error{ErrorCode::Unsupported, fmt::format("only FLASH_ATTENTION is compiled for {}", spec.target.cpu)};
-  if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention)
-    return Error{ErrorCode::Unsupported, "only MATH and FLASH_ATTENTION are compiled by this build"};
+  if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention && spec.backend != SDPBackend::EfficientAttention)
+    return Error{ErrorCode::Unsupported, "only MATH, FLASH_ATTENTION and EFFICIENT_ATTENTION are compiled by this build"};
   // Locations would say nothing here: the code is not the user's.
   handler = std::make_shared<ScopedDiagnosticHandler>(&slot.context, [this](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
@@ -223,7 +237,8 @@ Result<KernelImage> Compilation::goOnFromAttn() {
   showModule(Stage::Attn);
   if (stopsAt(Stage::Attn))
     return withoutCode();
-  if (timed("attn-to-tile", [&] { return failed(pipelines::attnToTile(*module)); }))
+  const bool splitKeys = header.spec.backend == SDPBackend::EfficientAttention;
+  if (timed("attn-to-tile", [&] { return failed(pipelines::attnToTile(*module, splitKeys)); }))
     return failure("attn-to-tile");
   return goOnFromTile();
 }
@@ -241,7 +256,7 @@ Result<KernelImage> Compilation::goOnFromTile() {
     return goOnFromTileOnGpu(*program);
   const pipelines::CpuOptions cpu = cpuOptions();
   if (std::optional<std::string> reason = pipelines::refusal(*program, cpu))
-    return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
+    return Error{ErrorCode::Unsupported, fmt::format("{} cannot compute this problem: {}", attnjit::name(header.spec.backend), *reason)};
   if (timed("tile-to-vector", [&] { return failed(pipelines::tileToVector(*module, cpu)); }))
     return failure("tile-to-vector");
   return goOnFromVector();
@@ -250,6 +265,8 @@ Result<KernelImage> Compilation::goOnFromTile() {
 Result<KernelImage> Compilation::goOnFromVector() {
   auto function = pipelines::singleOp<func::FuncOp>(*module);
   header.workspaceBytes = static_cast<std::uint64_t>(function->getAttrOfType<IntegerAttr>(kWorkspaceAttr).getInt());
+  auto stateRow = function->getAttrOfType<IntegerAttr>(kStateRowAttr);
+  header.stateRowBytes = stateRow ? static_cast<std::uint64_t>(stateRow.getInt()) : 0;
   showModule(Stage::Vector);
   if (stopsAt(Stage::Vector))
     return withoutCode();

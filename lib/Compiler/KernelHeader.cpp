@@ -40,9 +40,15 @@ bool readValue(std::string_view text, DType &value) {
   return parsed.has_value() && isFloat(value);
 }
 
+/// The backends that this library makes code for.
+bool isCompiled(SDPBackend backend) {
+  return backend == SDPBackend::Math || backend == SDPBackend::FlashAttention || backend == SDPBackend::EfficientAttention;
+}
+
 bool readValue(std::string_view text, SDPBackend &value) {
-  value = text == "MATH" ? SDPBackend::Math : SDPBackend::FlashAttention;
-  return text == "MATH" || text == "FLASH_ATTENTION";
+  const std::optional<SDPBackend> parsed = parseSDPBackend(text);
+  value = parsed.value_or(SDPBackend::Math);
+  return isCompiled(value) && text == name(value);
 }
 
 /// Fills the field that `key` names. Every key has to occur once; `seen` remembers which did.
@@ -79,6 +85,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
   FieldReader reader(key, value, seen);
   reader.field("abi", abi, "an integer")
       .field("workspace_bytes", header.workspaceBytes, "a number of bytes")
+      .field("state_row_bytes", header.stateRowBytes, "a number of bytes")
       .field("threads_per_block", header.threadsPerBlock, "a number of threads")
       .field("shared_bytes", header.sharedBytes, "a number of bytes")
       .field("has_mask", header.hasMask, "true or false")
@@ -87,7 +94,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("cpu", spec.target.cpu, "a CPU or GPU name")
       .field("vector_bits", spec.target.vectorBits, "an integer")
       .field("registers", spec.target.registers, "an integer")
-      .field("pipeline", spec.backend, "MATH or FLASH_ATTENTION")
+      .field("pipeline", spec.backend, "MATH, FLASH_ATTENTION or EFFICIENT_ATTENTION")
       .field("q", spec.qType, "f64, f32, bf16 or f16")
       .field("kv", spec.kvType, "f64, f32, bf16 or f16")
       .field("out", spec.outType, "f64, f32, bf16 or f16")
@@ -104,8 +111,8 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
 } // namespace
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nthreads_per_block = {}\nshared_bytes = {}\nhas_mask = {}\nclosed_form = {}\n{}", kAbiVersion,
-                     header.workspaceBytes, header.threadsPerBlock, header.sharedBytes, header.hasMask, header.hasClosedForm, print(header.spec));
+  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nthreads_per_block = {}\nshared_bytes = {}\nhas_mask = {}\nclosed_form = {}\n{}", kAbiVersion,
+                     header.workspaceBytes, header.stateRowBytes, header.threadsPerBlock, header.sharedBytes, header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
 Result<KernelHeader> parseHeader(std::string_view text) {
@@ -151,7 +158,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.abiVersion = kAbiVersion;
   meta.buildId = buildId;
   meta.kind = spec.target.kind == TargetDesc::Kind::Cpu ? ImageKind::CpuX86_64 : ImageKind::Ptx;
-  meta.pipeline = spec.backend == SDPBackend::Math ? "MATH" : "FLASH_ATTENTION";
+  meta.pipeline = name(spec.backend);
   meta.triple = spec.target.triple;
   meta.cpu = spec.target.cpu;
   if (spec.target.kind == TargetDesc::Kind::Cpu)
@@ -170,6 +177,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.tileRows = spec.config.tileRows;
   meta.tileCols = spec.config.tileCols;
   meta.workspaceBytes = header.workspaceBytes;
+  meta.stateRowBytes = header.stateRowBytes;
   meta.threadsPerBlock = header.threadsPerBlock;
   meta.sharedBytes = header.sharedBytes;
   for (const expr::CaptureDecl &capture : spec.formula.captures)

@@ -36,7 +36,7 @@ std::string ExplainReport::text() const {
     text +=
         fmt::format("{}{}: {}\n", name(report.backend), registered ? fmt::format(" '{}'", report.pipeline) : "", verdict(report, isChosen));
     for (const BackendReason &reason : report.reasons)
-      text += fmt::format("  {:12} {}\n", reason.predicate, reason.ok ? "ok" : reason.detail);
+      text += fmt::format("  {:12} {}{}\n", reason.predicate, !reason.ok ? "" : reason.detail.empty() ? "ok" : "ok, ", reason.detail);
   }
   if (!found)
     text += "no allowed backend can compute this call\n";

@@ -20,7 +20,7 @@ struct CallClass {
   Hash128 formula;
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
-  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, unused[2];
+  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, sizes, unused[1];
 };
 static_assert(sizeof(CallClass) == 64, "no padding: it is hashed as bytes");
 
@@ -37,6 +37,7 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
                  problem.contiguous,
                  problem.checkedIndices,
                  problem.narrowIndices,
+                 sizeClass(problem),
                  {}};
   for (SDPBackend backend : allowed.inOrder())
     call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);

@@ -2,6 +2,7 @@
 
 #include "BlockMask/Planner.h"
 
+#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
 
@@ -55,6 +56,30 @@ Result<ForwardReport> runHostKernel(const KernelImpl &kernel, const ForwardCall 
   report.runNs = nanosecondsSince(start);
   report.workers = 1;
   return report;
+}
+
+/// The units of a launch, and a guess of its work: `pairs` visible pairs.
+runtime::LaunchShape launchShape(const ImageMetadata &meta, const Problem &problem, double pairs) {
+  const double columns = static_cast<double>(problem.D + problem.Dv);
+  runtime::LaunchShape shape;
+  shape.workspaceBytes = meta.workspaceBytes;
+  shape.flops = 2 * pairs * columns;
+  if (meta.stateRowBytes == 0) {
+    shape.heads = problem.B * problem.Hq;
+    shape.tilesPerHead = (problem.M + meta.tileRows - 1) / meta.tileRows;
+    return shape;
+  }
+  const std::int64_t rows = problem.M * (problem.Hq / problem.Hkv);
+  shape.heads = problem.B * problem.Hkv;
+  shape.tilesPerHead = (rows + meta.tileRows - 1) / meta.tileRows;
+  shape.keysPerPart = runtime::keysPerPart(problem.N, rows, meta.tileCols);
+  shape.parts = std::max<std::int64_t>(1, (problem.N + shape.keysPerPart - 1) / shape.keysPerPart);
+  shape.stateBytes = static_cast<std::size_t>(std::min(rows, meta.tileRows)) * meta.stateRowBytes;
+  // Few rows are bound by memory, not by arithmetic: a byte of K and V takes as long as several operations.
+  constexpr double kFlopsPerByte = 4;
+  const double bytes = pairs / static_cast<double>(rows) * columns * static_cast<double>(sizeInBytes(meta.kvType));
+  shape.flops = std::max(shape.flops, kFlopsPerByte * bytes);
+  return shape;
 }
 
 Result<void> checkLaunchable(const KernelImpl &kernel) {
@@ -125,14 +150,15 @@ Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const
   args.captures = captures.data();
   args.scalars = checked.scalars.data();
 
-  const double pairFlops = 2.0 * static_cast<double>(problem.D + problem.Dv);
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
   plan::Plan plan;
   if (planPays(kernel, mod, problem)) {
     const Clock::time_point start = Clock::now();
+    const bool parts = kernel.meta.stateRowBytes > 0; // then all queries of all heads of a kv head share a plan
     plan = plan::buildPlan(mod.formula, checked.bindings(),
-                           {problem.B, problem.Hq, problem.M, problem.N, kernel.meta.tileRows, kernel.meta.tileCols});
-    args.plan = plan.arg();
+                           {problem.B, problem.Hq, problem.M, problem.N, parts ? problem.M : kernel.meta.tileRows, kernel.meta.tileCols});
+    if (!parts || plan.headStride == 0 || problem.Hq == problem.Hkv)
+      args.plan = plan.arg();
     report.planNs = nanosecondsSince(start);
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
     if (plan.totalBlocks > 0)
@@ -140,8 +166,7 @@ Result<ForwardReport> launch(const KernelImpl &kernel, const ModImpl &mod, const
   }
 
   const Clock::time_point start = Clock::now();
-  const runtime::LaunchShape shape{problem.B * problem.Hq, (problem.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows,
-                                   kernel.meta.workspaceBytes, pairs * pairFlops};
+  const runtime::LaunchShape shape = launchShape(kernel.meta, problem, pairs);
   Result<runtime::LaunchResult> ran =
       kernel.launcher->launch(kernel.mapping->entry(), args, shape, call.threads > 0 ? call.threads : kernel.threads);
   if (!ran)

@@ -1,5 +1,6 @@
 #include "Engine/Selection.h"
 
+#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
 #include <span>
@@ -13,6 +14,11 @@ struct Predicate {
   std::string_view name;
   std::string (*refusal)(const Problem &problem);
 };
+
+/// EFFICIENT keeps the rows of a tile beside K and V: more queries than this are FLASH's.
+constexpr std::int64_t kEfficientMostQueries = 64;
+/// Up to so many queries EFFICIENT is the faster one: FLASH computes a panel of 24 or 32 however few there are (docs/performance.md).
+constexpr std::int64_t kEfficientBestQueries = 16;
 
 struct BackendRow {
   SDPBackend backend;
@@ -37,15 +43,26 @@ std::string flashDTypeRefusal(const Problem &problem) {
   return "";
 }
 
+std::string efficientTargetRefusal(const Problem &problem) {
+  return problem.forGpu ? "the streaming schedule is written for CPUs; the target is a GPU" : "";
+}
+
+std::string queryRowsRefusal(const Problem &problem) {
+  if (problem.M <= kEfficientMostQueries)
+    return "";
+  return fmt::format("M is {}; it streams for at most {} query rows", problem.M, kEfficientMostQueries);
+}
+
 std::string notBuilt(const Problem &) { return "not built in this version"; }
 
 constexpr Predicate kMath[] = {{"target", mathTargetRefusal}, {"head-dim", headDimRefusal}};
 constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}};
+constexpr Predicate kEfficient[] = {{"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}};
 constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
 
 constexpr BackendRow kBackends[] = {
     {SDPBackend::FlashAttention, kFlash},
-    {SDPBackend::EfficientAttention, kNotBuilt},
+    {SDPBackend::EfficientAttention, kEfficient},
     {SDPBackend::CudnnAttention, kNotBuilt},
     {SDPBackend::Math, kMath},
 };
@@ -120,13 +137,44 @@ std::string title(const BackendReport &report) {
 
 } // namespace
 
+bool prefersEfficient(const Problem &problem) {
+  return !problem.forGpu && problem.M <= kEfficientBestQueries;
+}
+
+std::uint8_t sizeClass(const Problem &problem) {
+  return static_cast<std::uint8_t>((problem.M <= kEfficientMostQueries ? 1 : 0) | (prefersEfficient(problem) ? 2 : 0));
+}
+
+/// The engine's order suits the problem: EFFICIENT before FLASH where it is faster. An order that the caller gave stays.
+static std::vector<SDPBackend> orderFor(const Problem &problem, const BackendSet &set) {
+  std::vector<SDPBackend> order = set.inOrder();
+  const auto flash = std::find(order.begin(), order.end(), SDPBackend::FlashAttention);
+  const auto efficient = std::find(order.begin(), order.end(), SDPBackend::EfficientAttention);
+  if (!set.isOrdered() && prefersEfficient(problem) && efficient != order.end() && flash < efficient)
+    std::rotate(flash, efficient, efficient + 1);
+  return order;
+}
+
+/// Says why EFFICIENT stands where it does in the engine's own order.
+static void explainOrder(const Problem &problem, const BackendSet &allowed, std::vector<Candidate> &candidates) {
+  if (allowed.isOrdered())
+    return;
+  const bool first = prefersEfficient(problem);
+  for (Candidate &candidate : candidates)
+    if (candidate.report.backend == SDPBackend::EfficientAttention && candidate.report.accepted)
+      candidate.report.reasons.push_back({"order", true,
+                                          fmt::format("asked {} FLASH_ATTENTION: M is {}, {} {}", first ? "before" : "after", problem.M,
+                                                      first ? "at most" : "above", kEfficientBestQueries)});
+}
+
 std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines) {
   std::vector<Candidate> candidates;
-  for (SDPBackend backend : allowed.inOrder())
+  for (SDPBackend backend : orderFor(problem, allowed))
     judgeBackend(backend, true, problem, pipelines, candidates);
-  for (SDPBackend backend : BackendSet().inOrder())
+  for (SDPBackend backend : orderFor(problem, BackendSet()))
     if (!allowed.contains(backend))
       judgeBackend(backend, false, problem, pipelines, candidates);
+  explainOrder(problem, allowed, candidates);
   return candidates;
 }
 

@@ -7,6 +7,7 @@
 #include "attnjit/Problem.h"
 #include "attnjit/Result.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,12 @@ struct Candidate {
   BackendReport report;
   std::shared_ptr<const OverridePipeline> pipeline; ///< OVERRIDEABLE only
 };
+
+/// In the engine's own order EFFICIENT_ATTENTION is asked before FLASH_ATTENTION for this problem, because it is faster: few queries.
+bool prefersEfficient(const Problem &problem);
+
+/// What selection makes of the sizes that are no part of a kernel's class: problems of one class and one size class are judged alike by built-in backends.
+std::uint8_t sizeClass(const Problem &problem);
 
 /// Every allowed backend in the order in which it is asked, then those that are not allowed. All predicates of all of them are asked.
 std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const PipelineList &pipelines);

@@ -59,8 +59,10 @@ private:
   std::atomic<std::int64_t> taken{0};
 };
 
+} // namespace
+
 /// One buffer per worker, given back when the launch ends.
-class Scratch {
+class CpuLauncher::Scratch {
 public:
   explicit Scratch(WorkspacePool &pool) : pool(pool) {}
   ~Scratch() {
@@ -90,15 +92,46 @@ private:
   std::vector<WorkspacePool::Buffer> buffers;
 };
 
-int workersFor(const LaunchShape &shape, std::int64_t tiles, int threads) {
+namespace {
+
+int workersFor(const LaunchShape &shape, int threads) {
   const std::int64_t worth = static_cast<std::int64_t>(std::min(shape.flops / kFlopsPerWorker, 1e6));
-  return static_cast<int>(std::clamp<std::int64_t>(std::min(worth, tiles), 1, std::max(1, threads)));
+  return static_cast<int>(std::clamp<std::int64_t>(std::min(worth, shape.tiles() * shape.parts), 1, std::max(1, threads)));
 }
+
+/// A buffer of the pool for as long as this lives.
+class PooledBuffer {
+public:
+  PooledBuffer(WorkspacePool &pool, WorkspacePool::Buffer buffer) : pool(pool), buffer(buffer) {}
+  ~PooledBuffer() { pool.release(buffer); }
+  PooledBuffer(const PooledBuffer &) = delete;
+  PooledBuffer &operator=(const PooledBuffer &) = delete;
+
+private:
+  WorkspacePool &pool;
+  WorkspacePool::Buffer buffer;
+};
+
+/// Hands out the units of a launch with parts in runs, ascending: a run reads on where the one before it in memory ended.
+class PartQueue {
+public:
+  PartQueue(std::int64_t units, int workers) : units(units), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {}
+
+  bool next(std::int64_t &begin, std::int64_t &end) {
+    begin = taken.fetch_add(grain, std::memory_order_relaxed);
+    end = std::min(begin + grain, units);
+    return begin < units;
+  }
+
+private:
+  std::int64_t units, grain;
+  std::atomic<std::int64_t> taken{0};
+};
 
 } // namespace
 
 Result<LaunchResult> CpuLauncher::launch(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, int threads) {
-  const std::int64_t tiles = shape.heads * shape.tilesPerHead;
+  const std::int64_t tiles = shape.tiles();
   if (tiles == 0)
     return LaunchResult{};
 
@@ -106,27 +139,79 @@ Result<LaunchResult> CpuLauncher::launch(CpuKernelFn kernel, KernelArgs args, co
   alignas(64) std::int64_t status = kStatusOk;
   args.status = &status;
   args.functions = &functionTable();
+  args.split = {shape.keysPerPart, shape.parts, nullptr};
 
   Scratch scratch(workspaces);
-  Result<int> workers = scratch.acquire(workersFor(shape, tiles, threads), shape.workspaceBytes);
+  Result<int> workers = scratch.acquire(workersFor(shape, threads), shape.workspaceBytes);
   if (!workers)
     return workers.error();
+  Result<void> ran = shape.parts > 1 ? runParts(kernel, args, shape, scratch, *workers) : runTiles(kernel, args, shape, scratch, *workers);
+  if (!ran)
+    return ran.error();
+  return LaunchResult{status, *workers};
+}
 
-  if (*workers == 1) {
+Result<void> CpuLauncher::runTiles(CpuKernelFn kernel, const KernelArgs &args, const LaunchShape &shape, const Scratch &scratch,
+                                   int workers) {
+  if (workers == 1) {
     DefaultFloatEnvironment environment;
-    kernel(&args, 0, tiles, scratch.of(0));
-    return LaunchResult{status, 1};
+    kernel(&args, 0, shape.tiles(), scratch.of(0));
+    return {};
   }
-
-  TileQueue queue(shape, *workers);
-  Result<void> ran = parallelFor(parallelForHook, *workers, [&](int worker) {
+  TileQueue queue(shape, workers);
+  return parallelFor(parallelForHook, workers, [&](int worker) {
     DefaultFloatEnvironment environment;
     for (std::int64_t begin, end; queue.next(begin, end);)
       kernel(&args, begin, end, scratch.of(worker));
   });
-  if (!ran)
-    return ran.error();
-  return LaunchResult{status, *workers};
+}
+
+Result<void> CpuLauncher::runParts(CpuKernelFn kernel, KernelArgs args, const LaunchShape &shape, const Scratch &scratch, int workers) {
+  const std::int64_t tiles = shape.tiles(), units = tiles * shape.parts;
+  Result<WorkspacePool::Buffer> states = workspaces.acquire(static_cast<std::size_t>(units) * shape.stateBytes);
+  if (!states)
+    return states.error();
+  const PooledBuffer pooled(workspaces, *states);
+  args.split.states = states->memory;
+
+  // Nobody waits for all parts: whoever returns from the last one of a tile has seen the states of the others and merges them.
+  std::vector<std::atomic<std::int64_t>> partsLeft(static_cast<std::size_t>(tiles));
+  for (std::atomic<std::int64_t> &left : partsLeft)
+    left.store(shape.parts, std::memory_order_relaxed);
+  const auto tileOf = [&](std::int64_t unit) {
+    return unit / (shape.parts * shape.tilesPerHead) * shape.tilesPerHead + unit % shape.tilesPerHead;
+  };
+  PartQueue queue(units, workers);
+  const auto work = [&](int worker) {
+    DefaultFloatEnvironment environment;
+    for (std::int64_t begin, end; queue.next(begin, end);) {
+      kernel(&args, begin, end, scratch.of(worker));
+      for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t tile = tileOf(unit);
+        if (partsLeft[static_cast<std::size_t>(tile)].fetch_sub(1, std::memory_order_acq_rel) == 1)
+          kernel(&args, units + tile, units + tile + 1, scratch.of(worker));
+      }
+    }
+  };
+  if (workers > 1)
+    return parallelFor(parallelForHook, workers, work);
+  work(0);
+  return {};
+}
+
+namespace {
+/// A part should stream for longer than it takes to start one (a few microseconds): with 512 keys of 128 columns in f32 it is 512 KiB, 20
+/// us or more.
+constexpr std::int64_t kLeastPartKeys = 512;
+/// Parts of a sequence, times its packed rows: enough parts for every core of a large machine, few enough that states are small beside K
+/// and V.
+constexpr std::int64_t kMostPartRows = 1024, kMostParts = 128, kFewestParts = 8;
+} // namespace
+
+std::int64_t keysPerPart(std::int64_t keys, std::int64_t rows, std::int64_t tileCols) {
+  const std::int64_t most = std::clamp(kMostPartRows / std::max<std::int64_t>(rows, 1), kFewestParts, kMostParts);
+  const std::int64_t least = std::max(kLeastPartKeys, keys / most + (keys % most != 0));
+  return (least + tileCols - 1) / tileCols * tileCols;
 }
 
 StatusPosition decodeStatus(std::int64_t status, const KernelArgs &args) {

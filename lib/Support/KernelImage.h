@@ -42,7 +42,7 @@ struct ImageMetadata {
   std::uint32_t abiVersion = 0;
   std::string buildId;    ///< of the compiler; an image of another build is a cache miss
   ImageKind kind = ImageKind::CpuX86_64;
-  std::string pipeline;   ///< "MATH", "FLASH_ATTENTION" or an embedder's name
+  std::string pipeline;   ///< "MATH", "FLASH_ATTENTION", "EFFICIENT_ATTENTION" or an embedder's name
   std::string triple;     ///< e.g. x86_64-pc-linux-gnu
   std::string cpu;        ///< e.g. znver4, sm_80
   std::string features;   ///< required CPU features, comma separated: "avx2,fma"
@@ -55,9 +55,10 @@ struct ImageMetadata {
   bool narrowIndices = true;   ///< indices and int scalars were assumed to lie within +-2^30
   bool hasMask = false;
   bool hasClosedForm = false;  ///< the kernel narrows its runs by itself; a plan is optional
-  std::int64_t tileRows = 0;   ///< query rows per tile
+  std::int64_t tileRows = 0;   ///< query rows per tile; with parts, packed rows
   std::int64_t tileCols = 0;   ///< keys per block
   std::uint64_t workspaceBytes = 0; ///< per concurrent call
+  std::uint64_t stateRowBytes = 0;  ///< 0: units are tiles; else they are parts (KernelAbi.h), with states of so many bytes per row
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   std::vector<CaptureMeta> captures;
   std::vector<ScalarMeta> scalars;

@@ -66,19 +66,19 @@ struct Large : Operands {
 
 } // namespace
 
-TEST_CASE("formulas through both pipelines agree with the reference") {
+TEST_CASE("formulas through every pipeline agree with the reference") {
   const Engine engine = realEngine();
   std::vector<float> slopes = {0.5f, 0.25f, 0.125f, 0.0625f};
-  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::Math}) {
+  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::EfficientAttention, SDPBackend::Math}) {
     CAPTURE(name(backend));
-    Operands operands(2, 4, 2, 70, 133, 40);
+    Operands operands(2, 4, 2, 60, 133, 40);
     operands.call.backends = BackendSet{backend};
     checkAgainstReference(engine, operands);
     operands.call.mod = parseMod("", "q_idx >= kv_idx");
     checkAgainstReference(engine, operands);
     operands.call.mod = parseMod("20.0 * torch.tanh(score / 20.0)", "(q_idx >= kv_idx) & (q_idx - kv_idx < 30)");
     checkAgainstReference(engine, operands);
-    operands.call.mod = parseMod("score", "kv_idx < q_idx - 50"); // most rows see nothing
+    operands.call.mod = parseMod("score", "kv_idx < q_idx - 40"); // most rows see nothing
     checkAgainstReference(engine, operands);
     operands.call.mod = parseMod("score + slopes[h] * (kv_idx - q_idx) * a", "", {{"slopes", DType::F32, 1}, {"a", DType::F64}});
     operands.call.captures = {{"slopes", TensorRef::dense(slopes.data(), DType::F32, {4})}, {"a", 0.3}};
@@ -88,8 +88,10 @@ TEST_CASE("formulas through both pipelines agree with the reference") {
 
 TEST_CASE("lengths of 0, 1 and their neighbours") {
   const Engine engine = realEngine();
-  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::Math})
+  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::EfficientAttention, SDPBackend::Math})
     for (auto [M, N] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {5, 0}, {1, 300}, {300, 1}, {129, 127}}) {
+      if (backend == SDPBackend::EfficientAttention && M > 64)
+        continue;
       CAPTURE(name(backend));
       CAPTURE(M);
       CAPTURE(N);
@@ -209,6 +211,63 @@ TEST_CASE("FLASH allocates nothing that grows with M * N") {
   CHECK(news[1] < 4096);
 }
 
+TEST_CASE("A11: EFFICIENT gives the same bits for any number of threads, and to a sequence in any batch") {
+  const Engine engine = realEngine();
+  Operands three(3, 4, 2, 3, 5000, 64);
+  three.call.backends = BackendSet{SDPBackend::EfficientAttention};
+  three.call.mod = parseMod("score + 0.1 * h", "kv_idx <= q_idx + 4990");
+  three.call.lse = three.rows(three.lse);
+  three.call.threads = 1;
+  REQUIRE(engine.forward(three.call));
+  const std::vector<float> out = three.out, lse = three.lse;
+  for (int threads : {2, 3, 8}) {
+    std::fill(three.out.begin(), three.out.end(), -1.0f);
+    three.call.threads = threads;
+    Result<ForwardReport> report = engine.forward(three.call);
+    REQUIRE(report);
+    CHECK(report->workers == threads);
+    CHECK(three.out == out);
+    CHECK(three.lse == lse);
+  }
+  // Each sequence alone: the same views, one batch at a time.
+  for (std::int64_t b = 0; b < 3; ++b) {
+    std::fill(three.out.begin(), three.out.end(), -1.0f);
+    ForwardCall alone = three.call;
+    for (TensorRef *tensor : {&alone.q, &alone.k, &alone.v, &alone.out, &*alone.lse}) {
+      tensor->data = static_cast<float *>(tensor->data) + b * tensor->strides[0];
+      tensor->sizes[0] = 1;
+    }
+    REQUIRE(engine.forward(alone));
+    const std::size_t size = out.size() / 3, begin = static_cast<std::size_t>(b) * size;
+    CHECK(std::equal(out.begin() + static_cast<std::ptrdiff_t>(begin), out.begin() + static_cast<std::ptrdiff_t>(begin + size),
+                     three.out.begin() + static_cast<std::ptrdiff_t>(begin)));
+  }
+  three.call.threads = 1;
+  checkAgainstReference(engine, three);
+}
+
+TEST_CASE("EFFICIENT's states stay small beside K and V") {
+  std::atomic<std::size_t> live{0}, most{0};
+  EngineOptions options;
+  options.hooks.memory.allocate = [&](std::size_t bytes, std::size_t alignment) {
+    most = std::max<std::size_t>(most, live += bytes);
+    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  };
+  options.hooks.memory.free = [&](void *memory, std::size_t bytes, std::size_t) {
+    live -= bytes;
+    std::free(memory);
+  };
+  options.threads = 1;
+  const Engine engine = realEngine(options);
+  for (auto [M, N] : {std::pair<std::int64_t, std::int64_t>{1, 40000}, {64, 8000}}) {
+    Operands mine(1, 2, 1, M, N, 64);
+    mine.call.backends = BackendSet{SDPBackend::EfficientAttention};
+    most = 0;
+    REQUIRE(engine.forward(mine.call));
+    CHECK(most < (mine.k.size() + mine.v.size()) * sizeof(float) / 4);
+  }
+}
+
 TEST_CASE("stages can be watched and stopped at") {
   const Engine engine = realEngine();
   Operands mine;
@@ -239,12 +298,12 @@ TEST_CASE("stages can be watched and stopped at") {
 
 TEST_CASE("odd tile sizes are served or refused with a reason, never miscomputed") {
   const Engine engine = realEngine();
-  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::Math})
+  for (SDPBackend backend : {SDPBackend::FlashAttention, SDPBackend::EfficientAttention, SDPBackend::Math})
     for (auto [rows, cols] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {7, 5}, {48, 33}, {1000, 4096}}) {
       CAPTURE(name(backend));
       CAPTURE(rows);
       CAPTURE(cols);
-      Operands mine(1, 2, 2, 70, 90, 24);
+      Operands mine(1, 2, 1, 60, 90, 24);
       mine.call.tiles = {rows, cols};
       mine.call.backends = BackendSet{backend};
       mine.call.mod = parseMod("", "q_idx >= kv_idx");

@@ -118,7 +118,7 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   CHECK(report->pipeline == "FLASH_ATTENTION");
   CHECK(report->backends.size() == 5);
   CHECK(reportOf(*report, Math).accepted);
-  CHECK(refusalOf(*report, EfficientAttention, "built") == "not built in this version");
+  CHECK(reportOf(*report, EfficientAttention).accepted);
   CHECK(refusalOf(*report, CudnnAttention, "built") == "not built in this version");
   CHECK(contains(refusalOf(*report, Overrideable, "registered"), "no pipeline is registered"));
 
@@ -126,9 +126,9 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
     tensor->dtype = DType::F64;
   report = engine.explain(mine.call);
   REQUIRE(report);
-  CHECK(report->chosen == Math);
+  CHECK(report->chosen == EfficientAttention);
   CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "f64"));
-  CHECK(contains(report->text(), "MATH: chosen"));
+  CHECK(contains(report->text(), "EFFICIENT_ATTENTION: chosen"));
   CHECK(contains(report->text(), "the operands are f64"));
   CHECK(compiler.calls == 0);
 
@@ -141,18 +141,50 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   CHECK(report->chosen == NoBackend);
   CHECK(contains(refusalOf(*report, Math, "target"), "GPU"));
   CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "f32"));
+  CHECK(contains(refusalOf(*report, EfficientAttention, "target"), "GPU"));
+}
+
+TEST_CASE("select-efficient: up to 64 query rows; first where they are few") {
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler);
+  auto explain = [&](std::int64_t Hq, std::int64_t Hkv, std::int64_t M) {
+    Operands mine(1, Hq, Hkv, M, 300);
+    return *engine.explain(mine.call);
+  };
+  CHECK(explain(2, 2, 1).chosen == EfficientAttention);
+  CHECK(explain(2, 2, 16).chosen == EfficientAttention);
+  CHECK(explain(8, 1, 16).chosen == EfficientAttention); // however many heads share keys
+  CHECK(explain(2, 2, 17).chosen == FlashAttention);
+  CHECK(contains(explain(8, 1, 2).text(), "asked before FLASH_ATTENTION: M is 2, at most 16"));
+  CHECK(contains(explain(8, 1, 17).text(), "asked after FLASH_ATTENTION: M is 17, above 16"));
+  CHECK(explain(8, 1, 2).backends.front().backend == EfficientAttention);
+  CHECK(reportOf(explain(2, 2, 64), EfficientAttention).accepted);
+  CHECK(contains(refusalOf(explain(2, 2, 65), EfficientAttention, "query-rows"), "M is 65; it streams for at most 64"));
+
+  // The lengths that decide are no part of a kernel's class, and yet each call gets its own.
+  Operands few(1, 2, 2, 16, 40), many(1, 2, 2, 20, 40);
+  CHECK(engine.forward(few.call)->backend == EfficientAttention);
+  CHECK(engine.forward(many.call)->backend == FlashAttention);
+  CHECK(engine.forward(few.call)->backend == EfficientAttention);
+  CHECK(engine.forward(few.call)->source == KernelSource::Memory);
+  // An order that the caller gave stays.
+  few.call.backends = BackendSet({FlashAttention, EfficientAttention}, true);
+  CHECK(engine.forward(few.call)->backend == FlashAttention);
+  many.call.backends = BackendSet{EfficientAttention};
+  CHECK(engine.forward(many.call)->backend == EfficientAttention);
 }
 
 TEST_CASE("select-error: when nothing fits, every backend and every reason is listed, with a cure") {
   FakeCompiler compiler;
   const Engine engine = makeEngine(compiler);
-  Operands mine;
+  Operands mine(1, 2, 2, 65, 40);
   mine.call.backends = BackendSet{EfficientAttention, CudnnAttention, Overrideable};
   Result<ForwardReport> report = engine.forward(mine.call);
   REQUIRE(!report);
   CHECK(report.error().code == ErrorCode::NoBackend);
-  for (std::string_view part : {"EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "OVERRIDEABLE", "not built in this version",
-                                "no pipeline is registered", "not in the allowed set", "Allow FLASH_ATTENTION"})
+  for (std::string_view part :
+       {"EFFICIENT_ATTENTION", "at most 64 query rows", "CUDNN_ATTENTION", "OVERRIDEABLE", "not built in this version",
+        "no pipeline is registered", "not in the allowed set", "Allow FLASH_ATTENTION"})
     CHECK_MESSAGE(contains(report.error().message, part), report.error().message);
 
   mine.call.backends = BackendSet{NoBackend};
@@ -168,7 +200,7 @@ TEST_CASE("select-schedule: a schedule that refuses while compiling passes the c
   Operands mine;
   Result<ForwardReport> report = engine.forward(mine.call);
   REQUIRE(report);
-  CHECK(report->backend == Math);
+  CHECK(report->backend == EfficientAttention); // the next in order
   CHECK(engine.forward(mine.call)->source == KernelSource::Memory);
   CHECK(compiler.calls == 2); // FLASH was not asked again
   mine.call.backends = BackendSet{FlashAttention};

@@ -1,4 +1,4 @@
-// The binary contract of version 1, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
+// The binary contract of version 2, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
 #include "attnjit/KernelAbi.h"
 
 #include <array>
@@ -9,7 +9,7 @@
 using namespace attnjit;
 
 TEST_CASE("offsets that generated code uses") {
-  REQUIRE(kAbiVersion == 1);
+  REQUIRE(kAbiVersion == 2);
   CHECK(offsetof(OperandArg, data) == 0);
   CHECK(offsetof(OperandArg, strides) == 8);
   CHECK(sizeof(OperandArg) == 40);
@@ -41,7 +41,10 @@ TEST_CASE("offsets that generated code uses") {
   CHECK(offsetof(KernelArgs, plan) == 304);
   CHECK(offsetof(KernelArgs, status) == 336);
   CHECK(offsetof(KernelArgs, functions) == 344);
-  CHECK(sizeof(KernelArgs) == 352);
+  CHECK(offsetof(KernelArgs, split) == 352);
+  CHECK(offsetof(SplitArg, parts) == 8);
+  CHECK(offsetof(SplitArg, states) == 16);
+  CHECK(sizeof(KernelArgs) == 376);
 }
 
 TEST_CASE("functions of the table keep their places") {

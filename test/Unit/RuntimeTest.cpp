@@ -4,6 +4,8 @@
 #include "Runtime/ImageMapping.h"
 #include "Runtime/ThreadPool.h"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cfenv>
 #include <cmath>
@@ -39,6 +41,42 @@ std::string permissionsAt(const void *address) {
       return permissions;
   }
   return "";
+}
+
+/// Parts of tiles: checks the order that KernelAbi.h promises to merges.
+struct SeenParts {
+  std::int64_t tiles, parts, tilesPerHead;
+  std::size_t stateBytes;
+  std::vector<std::atomic<int>> unitRuns, mergeRuns;
+  std::atomic<bool> mergedEarly{false}, statesWrong{false};
+  SeenParts(std::int64_t heads, std::int64_t tilesPerHead, std::int64_t parts, std::size_t stateBytes)
+      : tiles(heads * tilesPerHead), parts(parts), tilesPerHead(tilesPerHead), stateBytes(stateBytes),
+        unitRuns(static_cast<std::size_t>(tiles * parts)), mergeRuns(static_cast<std::size_t>(tiles)) {}
+};
+SeenParts *seenParts = nullptr;
+
+void recordParts(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *) {
+  SeenParts &here = *seenParts;
+  here.statesWrong = here.statesWrong || args->split.parts != here.parts || (here.parts > 1) != (args->split.states != nullptr) ||
+                     reinterpret_cast<std::uintptr_t>(args->split.states) % 64 != 0;
+  const std::int64_t units = here.tiles * here.parts;
+  for (std::int64_t unit = begin; unit < end; ++unit) {
+    if (unit < units) {
+      ++here.unitRuns[static_cast<std::size_t>(unit)];
+      if (args->split.states)
+        std::memset(static_cast<char *>(args->split.states) + static_cast<std::size_t>(unit) * here.stateBytes, int(unit % 251),
+                    here.stateBytes);
+      continue;
+    }
+    const std::int64_t tile = unit - units, first = tile / here.tilesPerHead * here.parts * here.tilesPerHead + tile % here.tilesPerHead;
+    ++here.mergeRuns[static_cast<std::size_t>(tile)];
+    for (std::int64_t part = 0; part < here.parts; ++part) {
+      const std::int64_t of = first + part * here.tilesPerHead;
+      here.mergedEarly = here.mergedEarly || here.unitRuns[static_cast<std::size_t>(of)] != 1;
+      const auto *state = static_cast<unsigned char *>(args->split.states) + static_cast<std::size_t>(of) * here.stateBytes;
+      here.mergedEarly = here.mergedEarly || state[0] != of % 251 || state[here.stateBytes - 1] != of % 251;
+    }
+  }
 }
 
 struct Seen {
@@ -119,6 +157,41 @@ TEST_CASE("every tile is computed exactly once, whatever the shape and the numbe
       CHECK(!here.strangeEnvironment);
       CHECK(static_cast<int>(here.workspaces.size()) <= threads);
     }
+}
+
+TEST_CASE("every part is computed once, and every tile merged once, after its last part") {
+  CpuLauncher launcher({});
+  for (auto [heads, perHead, parts] : {std::array<std::int64_t, 3>{1, 1, 2}, {1, 1, 100}, {40, 1, 3}, {5, 3, 7}, {3, 2, 1}})
+    for (int threads : {1, 2, 3, 16}) {
+      CAPTURE(heads);
+      CAPTURE(perHead);
+      CAPTURE(parts);
+      CAPTURE(threads);
+      SeenParts here(heads, perHead, parts, 192);
+      seenParts = &here;
+      LaunchShape shape{heads, perHead, 100, 1e12};
+      shape.keysPerPart = 512;
+      shape.parts = parts;
+      shape.stateBytes = 192;
+      REQUIRE(launcher.launch(recordParts, KernelArgs{}, shape, threads));
+      CHECK(std::all_of(here.unitRuns.begin(), here.unitRuns.end(), [](int runs) { return runs == 1; }));
+      CHECK(std::all_of(here.mergeRuns.begin(), here.mergeRuns.end(), [&](int runs) { return runs == (parts > 1); }));
+      CHECK(!here.mergedEarly);
+      CHECK(!here.statesWrong);
+    }
+}
+
+TEST_CASE("parts of keys: whole blocks, not too short, not too many") {
+  for (std::int64_t keys : {0, 1, 511, 4096, 131072, 1 << 24})
+    for (std::int64_t rows : {1, 4, 64, 512})
+      for (std::int64_t block : {1, 48, 128}) {
+        const std::int64_t part = keysPerPart(keys, rows, block);
+        CHECK(part % block == 0);
+        CHECK(part >= 512);
+        CHECK((keys + part - 1) / part <= 128);
+        CHECK((keys + part - 1) / part * rows <= std::max<std::int64_t>(1024, 8 * rows));
+      }
+  CHECK(keysPerPart(4096, 1, 128) == 512); // eight parts for the cores of one short sequence
 }
 
 TEST_CASE("kernels run in the default float environment and the caller's comes back") {

@@ -7,19 +7,26 @@ using namespace mlir;
 
 namespace attnjit::pipelines {
 
-llvm::LogicalResult attnToTile(ModuleOp module) {
+llvm::LogicalResult attnToTile(ModuleOp module, bool splitKeys) {
   if (failed(verifyStage(module, MlirStage::Attn)))
     return failure();
   attn::ForwardOp forward;
   module.walk([&](attn::ForwardOp op) { forward = op; });
-  if (failed(attn::lowerToTile(forward)))
+  if (failed(attn::lowerToTile(forward, splitKeys)))
     return failure();
   return verifyStage(module, MlirStage::Tile);
 }
 
 std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOptions &options) {
-  // The generic lowering takes every legal program.
-  return options.flash ? tile::flashRefusal(program, options.target) : std::nullopt;
+  switch (options.schedule) {
+  case CpuSchedule::Generic:
+    return std::nullopt; // it takes every legal program
+  case CpuSchedule::Flash:
+    return tile::flashRefusal(program, options.target);
+  case CpuSchedule::Efficient:
+    return tile::efficientRefusal(program, options.target);
+  }
+  llvm_unreachable("all schedules are listed");
 }
 
 /// The program of the module's one kernel.
@@ -30,11 +37,21 @@ static FailureOr<tile::TileProgram> programOf(ModuleOp module) {
   return tile::TileProgram::match(kernel);
 }
 
+static llvm::LogicalResult lower(const tile::TileProgram &program, const CpuOptions &options) {
+  switch (options.schedule) {
+  case CpuSchedule::Generic:
+    return tile::lowerGeneric(program, options.target);
+  case CpuSchedule::Flash:
+    return tile::lowerFlash(program, options.target);
+  case CpuSchedule::Efficient:
+    return tile::lowerEfficient(program, options.target);
+  }
+  llvm_unreachable("all schedules are listed");
+}
+
 llvm::LogicalResult tileToVector(ModuleOp module, const CpuOptions &options) {
   FailureOr<tile::TileProgram> program = programOf(module);
-  if (failed(program))
-    return failure();
-  if (failed(options.flash ? tile::lowerFlash(*program, options.target) : tile::lowerGeneric(*program, options.target)))
+  if (failed(program) || failed(lower(*program, options)))
     return failure();
   return verifyStage(module, MlirStage::Vector);
 }

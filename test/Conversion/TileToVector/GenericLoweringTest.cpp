@@ -126,6 +126,7 @@ struct Case {
   Index columnStep = 1;
   bool checked = false;
   bool wide = false; ///< 64-bit indices
+  Index keysPerPart = 0; ///< not 0: the program is split
   std::string score, mask, closedForm; ///< bodies; names: %s %b %h %i %j, captures %c0.., scalars %x0..; closed form: %qlo %qhi %klo %khi.
                                        ///< Written for i32 and f32; see retype()
   std::function<double(double, Index, Index, Index, Index)> scoreFn;
@@ -189,8 +190,15 @@ std::string moduleText(const Case &c) {
   if (!c.closedForm.empty())
     os << " {\n^bb0(%pb: " << index << ", %ph: " << index << ", %qlo: " << index << ", %qhi: " << index << ", %klo: " << index << ", %khi: " << index
        << scalarArgs << "):\n" << retype(c, c.closedForm) << "}";
-  os << "\n%m, %l, %acc = tile.stream %plan iter(%m0, %l0, %acc0 : " << row << ", " << row << ", " << acc << ") {\n"
-     << "^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: " << row << ", %li: " << row << ", %acci: " << acc << "):\n"
+  std::string stateTypes = row + ", " + row + ", " + acc;
+  if (c.keysPerPart)
+    os << "\n%m, %l, %acc = tile.split %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n"
+       << "^bb0(%part: !tile.plan, %ma: " << row << ", %la: " << row << ", %acca: " << acc << "):\n"
+       << "%mn, %ln = tile.softmax_init : " << row << "\n%accn = tile.fill 0.0 : " << acc << "\n"
+       << "%mp, %lp, %accp = tile.stream %part iter(%mn, %ln, %accn : " << stateTypes << ") {\n";
+  else
+    os << "\n%m, %l, %acc = tile.stream %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n";
+  os << "^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: " << row << ", %li: " << row << ", %acci: " << acc << "):\n"
      << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
      << "%s = tile.dot qk %qt, trans %kt scale(%scale) : " << tileType(c.tileRows, c.D, type) << ", " << tileType(c.tileCols, c.D, type) << " -> " << s << "\n";
   std::string scores = "%s";
@@ -210,8 +218,11 @@ std::string moduleText(const Case &c) {
      << "%vt = tile.load %v[%b, %hkv, %kv0] : " << viewType(c.Dv) << " -> " << tileType(c.tileCols, c.Dv, type) << "\n"
      << "%scaled = tile.row_scale %acci, %alpha : " << acc << ", " << row << "\n"
      << "%acc1 = tile.dot pv %p, %vt acc(%scaled) : " << s << ", " << tileType(c.tileCols, c.Dv, type) << " -> " << acc << "\n"
-     << "tile.yield %m1, %l1, %acc1 : " << row << ", " << row << ", " << acc << "\n}\n"
-     << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
+     << "tile.yield %m1, %l1, %acc1 : " << stateTypes << "\n}\n";
+  if (c.keysPerPart)
+    os << "%mb, %lb, %accb = tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : " << row << ", " << acc << "\n"
+       << "tile.yield %mb, %lb, %accb : " << stateTypes << "\n}\n";
+  os << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
   std::string result = "%o", resultType = acc;
   if (type != compute) {
     resultType = tileType(c.tileRows, c.Dv, type);
@@ -257,7 +268,7 @@ std::int64_t run(const Case &c, const TargetDesc &target, Operands &operands, bo
   INFO(text);
   INFO(message);
   REQUIRE(module);
-  pipelines::CpuOptions options{/*flash=*/false, {target.vectorBits, target.registers}};
+  pipelines::CpuOptions options{pipelines::CpuSchedule::Generic, {target.vectorBits, target.registers}};
   bool lowered = mlir::succeeded(pipelines::tileToVector(*module, options));
   INFO(message);
   REQUIRE(lowered);
@@ -278,7 +289,7 @@ std::int64_t run(const Case &c, const TargetDesc &target, Operands &operands, bo
   std::int64_t status = kStatusOk;
   KernelArgs args{c.B, c.Hq, c.Hkv, c.M, c.N, 1 / std::sqrt(static_cast<double>(c.D)), operands.q.operand(), operands.k.operand(),
                   operands.v.operand(), operands.out.operand(), operands.lse.operand(), operands.max.operand(), captures.data(), scalars.data(), {},
-                  &status, &libmTable()};
+                  &status, &libmTable(), {c.keysPerPart, c.keysPerPart ? std::max<Index>(1, (c.N + c.keysPerPart - 1) / c.keysPerPart) : 1, nullptr}};
   if (!wantsRows)
     args.lse.data = args.max.data = nullptr;
   Index tiles = (c.M + c.tileRows - 1) / c.tileRows * c.B * c.Hq;
@@ -568,6 +579,39 @@ TEST_CASE("64-bit indices and f64 with a closed form") {
   check(c);
   c.type = DType::F64;
   c.tolerance = 1e-14;
+  check(c);
+}
+
+TEST_CASE("tile.split: parts computed on their own and merged are the same attention") {
+  for (Index keys : {1, 32, 50, 64, 200}) {
+    CAPTURE(keys);
+    Case c = causal();
+    c.keysPerPart = keys;
+    check(c);
+    c.closedForm = "";
+    c.Hq = 4, c.Hkv = 2;
+    check(c, [](Operands &operands) { // in one part only; and what is masked stays out
+      operands.k.set({0, 0, 50, 3}, NAN);
+      operands.q.set({0, 1, 20, 0}, INFINITY);
+    });
+    c.N = 0;
+    check(c);
+  }
+  Case c;
+  c.keysPerPart = 30;
+  c.type = DType::F64, c.tolerance = 1e-13;
+  c.mask = "%z = arith.constant 60 : i32\n%m1_ = arith.cmpi sge, %i, %z : i32\n%m2_ = arith.cmpi sge, %j, %z : i32\n"
+           "%m_ = arith.andi %m1_, %m2_ : i1\ntile.yield %m_ : i1\n"; // rows and parts that see nothing
+  c.maskFn = [](Index, Index, Index i, Index j) { return i >= 60 && j >= 60; };
+  check(c);
+}
+
+TEST_CASE("tile.split: runs of a plan are cut where parts end") {
+  Case c = causal();
+  c.closedForm = "";
+  c.M = 16;
+  c.keysPerPart = 40;
+  c.runs = {{3, 17, 0}, {30, 81, 1}, {85, 90, 0}};
   check(c);
 }
 

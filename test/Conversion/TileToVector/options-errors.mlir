@@ -1,5 +1,5 @@
 // RUN: not attnjit-opt %s --convert-tile-to-vector=pipeline=flat 2>&1 | FileCheck %s --check-prefix=PIPELINE
 // RUN: not attnjit-opt %s --convert-tile-to-vector=vector-bits=128 2>&1 | FileCheck %s --check-prefix=BITS
-// PIPELINE: error: pipeline: expected 'math' or 'flash', got 'flat'
+// PIPELINE: error: pipeline: expected 'math', 'flash' or 'efficient', got 'flat'
 // BITS: error: vector-bits: expected 256 or 512, got 128
 module {}

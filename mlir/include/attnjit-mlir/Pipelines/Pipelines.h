@@ -4,7 +4,8 @@
 //   stage    the module holds
 //   attn     one func.func around one attn.forward
 //   tile     one tile.kernel in normal form, nothing else
-//   vector   one func.func with the signature of CpuKernelFn and `attnjit.workspace_bytes`, made of arith, math, vector, scf and llvm ops
+//   vector   one func.func with the signature of CpuKernelFn and `attnjit.workspace_bytes` (and, with parts,
+//            `attnjit.state_row_bytes`), made of arith, math, vector, scf and llvm ops
 //   gpu      one llvm.func with nvvm.kernel, made of arith, scf, vector, llvm and nvvm ops, beside its shared memory (Conversion/TileToGPU/Schedules.h)
 //   llvm     one llvm.func made of llvm ops that calls nothing by name; for a GPU also nvvm ops and the shared memory
 //
@@ -37,13 +38,16 @@ void registerDialects(mlir::DialectRegistry &registry);
 /// Checks the post-condition of a stage, as in the table above; a failure is reported on the op that breaks it.
 llvm::LogicalResult verifyStage(mlir::ModuleOp module, MlirStage stage);
 
-/// [attn] -> [tile].
-llvm::LogicalResult attnToTile(mlir::ModuleOp module);
+/// The CPU lowerings of a tile program (Conversion/TileToVector/Schedules.h): MATH, FLASH_ATTENTION, EFFICIENT_ATTENTION.
+enum class CpuSchedule { Generic, Flash, Efficient };
 
 struct CpuOptions {
-  bool flash = true; ///< the flash schedule, else the generic lowering
+  CpuSchedule schedule = CpuSchedule::Flash;
   tile::CpuTarget target;
 };
+
+/// [attn] -> [tile]. `splitKeys`: as the efficient schedule wants it, with tile.split.
+llvm::LogicalResult attnToTile(mlir::ModuleOp module, bool splitKeys = false);
 
 /// Why the schedule of `options` cannot take this tile program; empty: it can.
 std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOptions &options);

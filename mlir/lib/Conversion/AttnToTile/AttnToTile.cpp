@@ -14,6 +14,7 @@ using namespace mlir;
 
 namespace attnjit::attn {
 
+#define GEN_PASS_DECL_ATTNTOTILEPASS
 #define GEN_PASS_DEF_ATTNTOTILEPASS
 #include "attnjit-mlir/Conversion/AttnToTile/AttnToTile.h.inc"
 
@@ -23,8 +24,9 @@ using tile::KernelOp;
 
 class Lowering {
 public:
-  Lowering(ForwardOp op, func::FuncOp function)
-      : op(op), function(function), builder(function), loc(op.getLoc()), compute(op.getComputeType()), index(op.getRegionIndexType()) {}
+  Lowering(ForwardOp op, func::FuncOp function, bool splitKeys)
+      : op(op), function(function), splitKeys(splitKeys), builder(function), loc(op.getLoc()), compute(op.getComputeType()),
+        index(op.getRegionIndexType()) {}
 
   FailureOr<KernelOp> run() {
     if (failed(checkFunction()) || failed(collectCaptured()))
@@ -117,63 +119,88 @@ private:
     return builder.getArrayAttr(names);
   }
 
-  /// Online softmax over the blocks of keys: the normal form (TileProgram.cpp reads it back).
+  /// The normal form (TileProgram.cpp reads it back): position, state, plan, the loop over keys, results.
   void buildBody(KernelOp kernel) {
-    MLIRContext *context = builder.getContext();
-    int64_t rows = op.getConfig().getTileRows(), cols = op.getConfig().getTileCols();
-    auto tileOf = [&](unsigned argument, int64_t height) {
-      auto view = cast<tile::ViewType>(kernel.getArgument(argument).getType());
-      return tile::TileType::get(context, height, view.getCols(), view.getElementType());
-    };
-    auto rowType = tile::RowType::get(context, rows, compute);
-    auto scoresType = tile::TileType::get(context, rows, cols, compute);
-    auto accType = tile::TileType::get(context, rows, op.getValueDim(), compute);
-
     auto position = tile::PositionOp::create(builder, loc);
-    Value b = position.getB(), h = position.getH(), kvHead = position.getKvHead(), q0 = position.getQ0();
-    Value q = tile::LoadOp::create(builder, loc, tileOf(KernelOp::Q, rows), kernel.getArgument(KernelOp::Q), b, h, q0);
-    auto init = tile::SoftmaxInitOp::create(builder, loc, rowType, rowType);
-    Value zero = tile::FillOp::create(builder, loc, accType, builder.getF64FloatAttr(0.0));
+    Value b = position.getB(), h = position.getH(), q0 = position.getQ0();
+    Value q = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::Q, tileRows()), kernel.getArgument(KernelOp::Q), b, h, q0);
+    SmallVector<Value> initial = buildInitialState();
     auto plan = tile::PlanOp::create(builder, loc, builder.getType<tile::PlanType>(), b, h, q0, kernel.getScalars());
     buildClosedForm(kernel, plan.getClosedForm());
+    SmallVector<Value> state = splitKeys ? buildSplit(kernel, position, q, plan, initial) : buildStream(kernel, position, q, plan, initial);
 
-    SmallVector<Type> states{rowType, rowType, accType};
-    auto stream = tile::StreamOp::create(builder, loc, states, plan, ValueRange{init.getMax(), init.getSum(), zero});
-    {
-      OpBuilder::InsertionGuard guard(builder);
-      SmallVector<Type> types{builder.getI64Type(), builder.getI64Type(), builder.getI1Type()};
-      llvm::append_range(types, states);
-      Block *body = builder.createBlock(&stream.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
-      Value kv0 = body->getArgument(0), count = body->getArgument(1), partial = body->getArgument(2);
-      Value max = body->getArgument(3), sum = body->getArgument(4), acc = body->getArgument(5);
-      Value k = tile::LoadOp::create(builder, loc, tileOf(KernelOp::K, cols), kernel.getArgument(KernelOp::K), b, kvHead, kv0);
-      Value scores = tile::DotOp::create(builder, loc, scoresType, tile::DotRole::QK, q, k, /*transposeB=*/true,
-                                         kernel.getArgument(KernelOp::Scale), Value());
-      if (!op.getScore().empty()) {
-        auto map = tile::MapOp::create(builder, loc, scoresType, scores, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
-        cloneFormula(kernel, op.getScore(), map.getBody(), /*score=*/true);
-        scores = map.getResult();
-      }
-      if (!op.getMask().empty()) {
-        auto mask =
-            tile::MaskOp::create(builder, loc, scoresType, scores, partial, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
-        cloneFormula(kernel, op.getMask(), mask.getBody(), /*score=*/false);
-        scores = mask.getResult();
-      }
-      auto step = tile::SoftmaxStepOp::create(builder, loc, rowType, rowType, scoresType, rowType, max, sum, scores, count);
-      Value v = tile::LoadOp::create(builder, loc, tileOf(KernelOp::V, cols), kernel.getArgument(KernelOp::V), b, kvHead, kv0);
-      Value scaled = tile::RowScaleOp::create(builder, loc, accType, acc, step.getAlpha());
-      Value next = tile::DotOp::create(builder, loc, accType, tile::DotRole::PV, step.getProbs(), v, /*transposeB=*/false, Value(), scaled);
-      tile::YieldOp::create(builder, loc, ValueRange{step.getNewMax(), step.getNewSum(), next});
-    }
-    auto finish = tile::SoftmaxFinishOp::create(builder, loc, accType, rowType, rowType, stream.getResult(0), stream.getResult(1),
-                                                stream.getResult(2));
+    auto finish = tile::SoftmaxFinishOp::create(builder, loc, accType(), rowType(), rowType(), state[0], state[1], state[2]);
     Value out = finish.getOut();
-    if (tileOf(KernelOp::Out, rows) != accType)
-      out = tile::CastOp::create(builder, loc, tileOf(KernelOp::Out, rows), out);
+    if (tileOf(kernel, KernelOp::Out, tileRows()) != accType())
+      out = tile::CastOp::create(builder, loc, tileOf(kernel, KernelOp::Out, tileRows()), out);
     tile::StoreOp::create(builder, loc, out, kernel.getArgument(KernelOp::Out), b, h, q0);
     tile::StoreRowOp::create(builder, loc, finish.getLse(), kernel.getArgument(KernelOp::Lse), b, h, q0);
     tile::StoreRowOp::create(builder, loc, finish.getRowMax(), kernel.getArgument(KernelOp::Max), b, h, q0);
+  }
+
+  int64_t tileRows() { return op.getConfig().getTileRows(); }
+  int64_t tileCols() { return op.getConfig().getTileCols(); }
+  tile::TileType tileOf(KernelOp kernel, unsigned argument, int64_t height) {
+    auto view = cast<tile::ViewType>(kernel.getArgument(argument).getType());
+    return tile::TileType::get(builder.getContext(), height, view.getCols(), view.getElementType());
+  }
+  Type rowType() { return tile::RowType::get(builder.getContext(), tileRows(), compute); }
+  Type accType() { return tile::TileType::get(builder.getContext(), tileRows(), op.getValueDim(), compute); }
+
+  /// Before any key: maximum, sum, accumulator.
+  SmallVector<Value> buildInitialState() {
+    auto init = tile::SoftmaxInitOp::create(builder, loc, rowType(), rowType());
+    Value zero = tile::FillOp::create(builder, loc, accType(), builder.getF64FloatAttr(0.0));
+    return {init.getMax(), init.getSum(), zero};
+  }
+
+  /// Opens the body of a loop that carries `initial` behind arguments of its own.
+  Block *openBody(Region &region, SmallVector<Type> types, ValueRange initial) {
+    llvm::append_range(types, initial.getTypes());
+    return builder.createBlock(&region, {}, types, SmallVector<Location>(types.size(), loc));
+  }
+
+  /// Parts of the keys, each from the neutral state, merged in order.
+  SmallVector<Value> buildSplit(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
+    auto split = tile::SplitOp::create(builder, loc, initial.getTypes(), plan, initial);
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = openBody(split.getBody(), {builder.getType<tile::PlanType>()}, initial);
+    SmallVector<Value> part = buildStream(kernel, position, q, body->getArgument(0), buildInitialState());
+    ValueRange before = body->getArguments().drop_front();
+    auto merge = tile::SoftmaxMergeOp::create(builder, loc, rowType(), rowType(), accType(), before[0], before[1], before[2], part[0], part[1],
+                                              part[2]);
+    tile::YieldOp::create(builder, loc, merge.getResults());
+    return SmallVector<Value>(split.getResults());
+  }
+
+  /// Online softmax over the blocks of keys of a plan.
+  SmallVector<Value> buildStream(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
+    Value b = position.getB(), h = position.getH(), kvHead = position.getKvHead(), q0 = position.getQ0();
+    Type scoresType = tile::TileType::get(builder.getContext(), tileRows(), tileCols(), compute);
+    auto stream = tile::StreamOp::create(builder, loc, initial.getTypes(), plan, initial);
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = openBody(stream.getBody(), {builder.getI64Type(), builder.getI64Type(), builder.getI1Type()}, initial);
+    Value kv0 = body->getArgument(0), count = body->getArgument(1), partial = body->getArgument(2);
+    Value max = body->getArgument(3), sum = body->getArgument(4), acc = body->getArgument(5);
+    Value k = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::K, tileCols()), kernel.getArgument(KernelOp::K), b, kvHead, kv0);
+    Value scores = tile::DotOp::create(builder, loc, scoresType, tile::DotRole::QK, q, k, /*transposeB=*/true,
+                                       kernel.getArgument(KernelOp::Scale), Value());
+    if (!op.getScore().empty()) {
+      auto map = tile::MapOp::create(builder, loc, scoresType, scores, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
+      cloneFormula(kernel, op.getScore(), map.getBody(), /*score=*/true);
+      scores = map.getResult();
+    }
+    if (!op.getMask().empty()) {
+      auto mask = tile::MaskOp::create(builder, loc, scoresType, scores, partial, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
+      cloneFormula(kernel, op.getMask(), mask.getBody(), /*score=*/false);
+      scores = mask.getResult();
+    }
+    auto step = tile::SoftmaxStepOp::create(builder, loc, rowType(), rowType(), scoresType, rowType(), max, sum, scores, count);
+    Value v = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::V, tileCols()), kernel.getArgument(KernelOp::V), b, kvHead, kv0);
+    Value scaled = tile::RowScaleOp::create(builder, loc, accType(), acc, step.getAlpha());
+    Value next = tile::DotOp::create(builder, loc, accType(), tile::DotRole::PV, step.getProbs(), v, /*transposeB=*/false, Value(), scaled);
+    tile::YieldOp::create(builder, loc, ValueRange{step.getNewMax(), step.getNewSum(), next});
+    return SmallVector<Value>(stream.getResults());
   }
 
   /// Copies a region of attn.forward; its captures and scalars become those of the kernel.
@@ -248,6 +275,7 @@ private:
 
   ForwardOp op;
   func::FuncOp function;
+  bool splitKeys;
   OpBuilder builder;
   Location loc;
   Type compute, index;
@@ -255,22 +283,24 @@ private:
 };
 
 struct AttnToTilePass : impl::AttnToTilePassBase<AttnToTilePass> {
+  using AttnToTilePassBase::AttnToTilePassBase;
+
   void runOnOperation() override {
     SmallVector<ForwardOp> ops;
     getOperation().walk([&](ForwardOp op) { ops.push_back(op); });
     for (ForwardOp op : ops)
-      if (failed(lowerToTile(op)))
+      if (failed(lowerToTile(op, splitKeys)))
         return signalPassFailure();
   }
 };
 
 } // namespace
 
-FailureOr<KernelOp> lowerToTile(ForwardOp op) {
+FailureOr<KernelOp> lowerToTile(ForwardOp op, bool splitKeys) {
   auto function = dyn_cast<func::FuncOp>(op->getParentOp());
   if (!function)
     return op.emitError() << "expected attn.forward directly in a func.func, got '" << op->getParentOp()->getName() << "'";
-  return Lowering(op, function).run();
+  return Lowering(op, function, splitKeys).run();
 }
 
 void registerAttnToTilePass() {

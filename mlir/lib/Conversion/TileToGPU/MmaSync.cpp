@@ -78,7 +78,7 @@ private:
     OperandAccess q = abi.operand(Operand::Q), k = abi.operand(Operand::K), v = abi.operand(Operand::V);
     copy(shape.q, {q, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous});
 
-    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, tile, shape.cols, initialState().flatten(),
+    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols, initialState().flatten(),
                                  [&](const KvBlock &block, ValueRange carried) {
       copy(shape.k, {k, tile.b, tile.kvHead, block.begin, block.end, program.contiguous});
       copy(shape.v, {v, tile.b, tile.kvHead, block.begin, block.end, program.contiguous});

@@ -179,6 +179,15 @@ struct Emitter {
     builder.setInsertionPoint(op.thenBlock()->getTerminator());
     then();
   }
+  void ifElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) const {
+    auto both = [](llvm::function_ref<void()> body) {
+      return [body] {
+        body();
+        return Values();
+      };
+    };
+    ifElse({}, condition, both(then), both(otherwise));
+  }
   Values ifElse(mlir::TypeRange types, Value condition, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise) const {
     auto op = make<mlir::scf::IfOp>(types, condition, /*addThenBlock=*/true, /*addElseBlock=*/true);
     mlir::OpBuilder::InsertionGuard guard(builder);

@@ -44,6 +44,8 @@ TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &ta
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target) {
   if (!program.computeType.isF32())
     return "it computes in f32, the problem asks for f64";
+  if (program.isSplit)
+    return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
   if (target.vectorBits != 256 && target.vectorBits != 512)
     return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
   return std::nullopt;
@@ -119,7 +121,7 @@ void FlashKernel::emitTile(const TileCoords &coords) {
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();
   packQueries();
-  forEachKvBlock(builder, emit.loc, program, *abi, tile, program.tileCols, {}, [&](const KvBlock &block, ValueRange) {
+  forEachKvBlock(builder, emit.loc, program, *abi, scopeOf(builder, emit.loc, *abi, tile), program.tileCols, {}, [&](const KvBlock &block, ValueRange) {
     emitBlock(block);
     return Values();
   });

@@ -69,8 +69,8 @@ private:
       if (isa<YieldOp>(op))
         return; // read by whoever owns the block
       llvm::TypeSwitch<Operation *>(&op)
-          .Case<PositionOp, PlanOp, StreamOp, LoadOp, StoreOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, CastOp, RowScaleOp, SoftmaxInitOp,
-                SoftmaxStepOp, SoftmaxFinishOp>([&](auto typed) { lower(typed); })
+          .Case<PositionOp, PlanOp, SplitOp, StreamOp, LoadOp, StoreOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, CastOp, RowScaleOp, SoftmaxInitOp,
+                SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp>([&](auto typed) { lower(typed); })
           .Default([&](Operation *other) { status = other->emitOpError("has no generic lowering for the CPU"); });
       if (failed(status))
         return;
@@ -86,26 +86,56 @@ private:
 
   void lower(PlanOp) {} // the walk of the stream reads it from the program
 
+  /// The parts one after the other: what the op means, on one processor.
+  void lower(SplitOp op) {
+    Block &body = op.getBody().front();
+    SmallVector<Buffer> state = carryState(op.getInits(), body.getArguments().drop_front(1));
+    Value keys = abi.splitKeys();
+    emit.loop(emit.index(0), abi.splitParts(), emit.index(1), [&](Value part) {
+      Value begin = emit.mul(part, keys);
+      parts[body.getArgument(0)] = {begin, emit.minS(emit.add(begin, keys), abi.keys())};
+      lowerBlock(body);
+      storeState(body, state);
+    });
+    nameResults(op, state);
+  }
+
   void lower(StreamOp op) {
     Block &body = op.getBody().front();
-    // The state lives in buffers that every round reads and writes again.
-    SmallVector<Buffer> state;
-    for (auto [init, argument] : llvm::zip_equal(op.getInits(), body.getArguments().drop_front(3))) {
-      state.push_back(reuseOrAllocate(init));
-      copyIfDistinct(buffers.lookup(init), state.back());
-      buffers[argument] = state.back();
-    }
-    forEachKvBlock(builder, loc, program, abi, tile, program.tileCols, {}, [&](const KvBlock &block, ValueRange) -> SmallVector<Value> {
+    SmallVector<Buffer> state = carryState(op.getInits(), body.getArguments().drop_front(3));
+    KvScope scope = scopeOf(builder, loc, abi, tile);
+    if (auto part = parts.find(op.getPlan()); part != parts.end())
+      std::tie(scope.keyBegin, scope.keyEnd) = part->second;
+    forEachKvBlock(builder, loc, program, abi, scope, program.tileCols, {}, [&](const KvBlock &block, ValueRange) -> SmallVector<Value> {
       scalars[body.getArgument(0)] = block.begin;
       scalars[body.getArgument(1)] = emit.sub(block.end, block.begin);
       scalars[body.getArgument(2)] = block.partial;
       lowerBlock(body);
-      if (succeeded(status))
-        for (auto [next, current] : llvm::zip_equal(body.getTerminator()->getOperands(), state))
-          copyIfDistinct(buffers.lookup(next), current);
+      storeState(body, state);
       return {};
     });
-    for (auto [result, current] : llvm::zip_equal(op.getResults(), state))
+    nameResults(op, state);
+  }
+
+  /// The state of a loop lives in buffers that every round reads and writes again.
+  SmallVector<Buffer> carryState(ValueRange inits, ArrayRef<BlockArgument> arguments) {
+    SmallVector<Buffer> state;
+    for (auto [init, argument] : llvm::zip_equal(inits, arguments)) {
+      state.push_back(reuseOrAllocate(init));
+      copyIfDistinct(buffers.lookup(init), state.back());
+      buffers[argument] = state.back();
+    }
+    return state;
+  }
+
+  void storeState(Block &body, ArrayRef<Buffer> state) {
+    if (succeeded(status))
+      for (auto [next, current] : llvm::zip_equal(body.getTerminator()->getOperands(), state))
+        copyIfDistinct(buffers.lookup(next), current);
+  }
+
+  void nameResults(Operation *op, ArrayRef<Buffer> state) {
+    for (auto [result, current] : llvm::zip_equal(op->getResults(), state))
       buffers[result] = current;
   }
 
@@ -531,6 +561,28 @@ private:
     buffers[op.getAlpha()] = alpha;
   }
 
+  void lower(SoftmaxMergeOp op) {
+    Buffer maxA = buffers.lookup(op.getMaxA()), sumA = buffers.lookup(op.getSumA()), accA = buffers.lookup(op.getAccA());
+    Buffer maxB = buffers.lookup(op.getMaxB()), sumB = buffers.lookup(op.getSumB()), accB = buffers.lookup(op.getAccB());
+    Buffer max = allocate(op.getMax().getType()), sum = allocate(op.getSum().getType()), acc = reuseOrAllocate(op.getAccA());
+    forEachRow(acc, [&](Value r) {
+      Value a = loadRow(maxA, r), b = loadRow(maxB, r), larger = maximum(a, b);
+      // As in a step: while no score is above -inf the reference is 0, and both weights are exp(-inf) = 0.
+      Value isEmpty = emit.cmp(CmpF::OEQ, larger, emit.constFloat(compute, -HUGE_VAL));
+      Value reference = emit.select(isEmpty, emit.constFloat(compute, 0.0), larger);
+      Value weightA = emitExp(builder, loc, emit.subF(a, reference)), weightB = emitExp(builder, loc, emit.subF(b, reference));
+      storeRow(max, r, larger);
+      storeRow(sum, r, emit.fma(weightB, loadRow(sumB, r), emit.mulF(weightA, loadRow(sumA, r))));
+      Value factorA = emit.splat(weightA, lanes), factorB = emit.splat(weightB, lanes);
+      forEachColumnVector(acc, [&](Value c) {
+        storeVector(acc, r, c, emit.fma(factorB, loadVector(accB, r, c), emit.mulF(factorA, loadVector(accA, r, c))));
+      });
+    });
+    buffers[op.getMax()] = max;
+    buffers[op.getSum()] = sum;
+    buffers[op.getAcc()] = acc;
+  }
+
   void lower(SoftmaxFinishOp op) {
     Buffer max = buffers.lookup(op.getMax()), sum = buffers.lookup(op.getSum()), acc = buffers.lookup(op.getAcc());
     Buffer out = reuseOrAllocate(op.getAcc()), lse = allocate(op.getLse().getType());
@@ -561,6 +613,7 @@ private:
   TileCoords tile;
   DenseMap<Value, Buffer> buffers; ///< of tiles and rows
   DenseMap<Value, Value> scalars;  ///< everything else that ops exchange
+  DenseMap<Value, std::pair<Value, Value>> parts; ///< of plans that are parts of another: first key, end
   int64_t workspaceBytes = 0;
   LogicalResult status = success();
 };

@@ -101,6 +101,10 @@ Value AbiAccess::function(uint64_t offsetInTable) {
   return loadInvariant(emit, emit.atBytes(table, offsetInTable), emit.ptr());
 }
 
+Value AbiAccess::splitKeys() { return load(offsetof(KernelArgs, split) + offsetof(SplitArg, keys), builder.getI64Type()); }
+Value AbiAccess::splitParts() { return load(offsetof(KernelArgs, split) + offsetof(SplitArg, parts), builder.getI64Type()); }
+Value AbiAccess::splitStates() { return load(offsetof(KernelArgs, split) + offsetof(SplitArg, states), Emitter(builder, loc).ptr()); }
+
 Value AbiAccess::planOffsets() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, offsets), Emitter(builder, loc).ptr()); }
 Value AbiAccess::planRuns() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, runs), Emitter(builder, loc).ptr()); }
 
@@ -160,9 +164,14 @@ std::pair<Value, Value> emitClassify(OpBuilder &builder, Location loc, const Til
   return {mapping.lookup(yield->getOperand(0)), mapping.lookup(yield->getOperand(1))};
 }
 
+KvScope scopeOf(OpBuilder &builder, Location loc, AbiAccess &abi, const TileCoords &tile) {
+  Emitter emit(builder, loc);
+  return {tile.b, tile.h, {}, tile.q0, emit.sub(emit.add(tile.q0, tile.rows), 1), abi.planIndex(tile.b, tile.h, tile.queryTile), {}, {}};
+}
+
 namespace {
 
-/// Emits the walk over the runs of one tile.
+/// Emits the walk over the runs of one scope.
 struct PlanWalk {
   /// Blocks per group that the closed form is asked about at once.
   static constexpr int64_t kGroupBlocks = 32;
@@ -170,7 +179,7 @@ struct PlanWalk {
   Emitter emit;
   const TileProgram &program;
   AbiAccess &abi;
-  const TileCoords &tile;
+  const KvScope &scope;
   int64_t cols;
   llvm::function_ref<Emitter::Values(const KvBlock &, ValueRange)> body;
 
@@ -179,12 +188,12 @@ struct PlanWalk {
     Value noTable = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::eq, offsets, emit.make<LLVM::ZeroOp>(emit.ptr()));
     Type i64 = emit.i64();
     Emitter::Values range = emit.ifElse({i64, i64}, noTable, [&] { return Emitter::Values{emit.index(0), emit.index(1)}; }, [&] {
-      Value first = emit.at(offsets, i64, abi.planIndex(tile.b, tile.h, tile.queryTile));
+      Value first = emit.at(offsets, i64, scope.planIndex);
       return Emitter::Values{loadInvariant(emit, first, i64), loadInvariant(emit, emit.atBytes(first, sizeof(int64_t)), i64)};
     });
     return emit.loop(range[0], range[1], emit.index(1), iterArgs, [&](Value index, ValueRange carried) {
       Emitter::Values run = emit.ifElse({i64, i64, emit.i1()}, noTable,
-                                        [&] { return Emitter::Values{emit.index(0), abi.keys(), emit.truth(program.mask == nullptr)}; },
+                                        [&] { return Emitter::Values{firstKey(), endKey(), emit.truth(program.mask == nullptr)}; },
                                         [&] { return readRun(index); });
       return overBlocks(run[0], run[1], run[2], carried);
     });
@@ -194,10 +203,12 @@ struct PlanWalk {
     Value run = emit.at(abi.planRuns(), emit.i8(), emit.mul(index, sizeof(RunArg)));
     auto field = [&](uint64_t offset) { return loadInvariant(emit, emit.atBytes(run, offset), emit.i64()); };
     // A table that comes from elsewhere must not lead outside K and V (A10).
-    Value n = abi.keys(), zero = emit.index(0);
-    Value kvBegin = emit.maxS(field(offsetof(RunArg, kvBegin)), zero), kvEnd = emit.minS(field(offsetof(RunArg, kvEnd)), n);
-    return {kvBegin, kvEnd, emit.cmp(Emitter::CmpI::ne, field(offsetof(RunArg, full)), zero)};
+    Value kvBegin = emit.maxS(field(offsetof(RunArg, kvBegin)), firstKey()), kvEnd = emit.minS(field(offsetof(RunArg, kvEnd)), endKey());
+    return {kvBegin, kvEnd, emit.cmp(Emitter::CmpI::ne, field(offsetof(RunArg, full)), emit.index(0))};
   }
+
+  Value firstKey() { return scope.keyEnd ? scope.keyBegin : emit.index(0); }
+  Value endKey() { return scope.keyEnd ? scope.keyEnd : abi.keys(); }
 
   /// A run, cut into blocks. With a closed form, groups of blocks are asked about first: a narrow window in a long sequence must not cost one
   /// question per block.
@@ -228,9 +239,21 @@ struct PlanWalk {
     });
   }
 
+  /// True or false somewhere in the scope: for several heads, for any of them.
   std::pair<Value, Value> classify(Value kvBegin, Value kvEnd) {
-    return emitClassify(emit.builder, emit.loc, program, abi, tile.b, tile.h, tile.q0, emit.sub(emit.add(tile.q0, tile.rows), 1), kvBegin,
-                        emit.sub(kvEnd, 1));
+    Value lastKey = emit.sub(kvEnd, 1);
+    auto ofHead = [&](Value h) {
+      return emitClassify(emit.builder, emit.loc, program, abi, scope.b, h, scope.qFirst, scope.qLast, kvBegin, lastKey);
+    };
+    constexpr unsigned kHeadArgument = 1;
+    if (!scope.headLast || program.closedForm->getArgument(kHeadArgument).use_empty())
+      return ofHead(scope.headFirst);
+    Value no = emit.truth(false);
+    Emitter::Values any = emit.loop(scope.headFirst, emit.add(scope.headLast, 1), emit.index(1), {no, no}, [&](Value h, ValueRange carried) {
+      auto [mayBeTrue, mayBeFalse] = ofHead(h);
+      return Emitter::Values{emit.bitOr(carried[0], mayBeTrue), emit.bitOr(carried[1], mayBeFalse)};
+    });
+    return {any[0], any[1]};
   }
 
   Emitter::Values visitIf(Value condition, ValueRange carried, llvm::function_ref<Emitter::Values()> visit) {
@@ -243,10 +266,10 @@ struct PlanWalk {
 
 } // namespace
 
-SmallVector<Value> forEachKvBlock(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const TileCoords &tile,
+SmallVector<Value> forEachKvBlock(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const KvScope &scope,
                                   int64_t cols, ValueRange iterArgs,
                                   llvm::function_ref<SmallVector<Value>(const KvBlock &, ValueRange)> body) {
-  return PlanWalk{Emitter(builder, loc), program, abi, tile, cols, body}.overRuns(iterArgs);
+  return PlanWalk{Emitter(builder, loc), program, abi, scope, cols, body}.overRuns(iterArgs);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

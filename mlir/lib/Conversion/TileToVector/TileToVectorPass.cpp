@@ -23,8 +23,8 @@ struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileTo
   using ConvertTileToVectorPassBase::ConvertTileToVectorPassBase;
 
   void runOnOperation() override {
-    if (pipeline != "math" && pipeline != "flash") {
-      getOperation().emitError() << "pipeline: expected 'math' or 'flash', got '" << pipeline << "'";
+    if (pipeline != "math" && pipeline != "flash" && pipeline != "efficient") {
+      getOperation().emitError() << "pipeline: expected 'math', 'flash' or 'efficient', got '" << pipeline << "'";
       return signalPassFailure();
     }
     if (vectorBits != 256 && vectorBits != 512) {
@@ -43,9 +43,10 @@ struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileTo
       return failure();
     if (pipeline == "math")
       return lowerGeneric(*program, target);
-    if (std::optional<std::string> reason = flashRefusal(*program, target))
-      return kernel.emitError() << "the flash schedule does not take this program: " << *reason;
-    return lowerFlash(*program, target);
+    bool flash = pipeline == "flash";
+    if (std::optional<std::string> reason = flash ? flashRefusal(*program, target) : efficientRefusal(*program, target))
+      return kernel.emitError() << "the " << pipeline << " schedule does not take this program: " << *reason;
+    return flash ? lowerFlash(*program, target) : lowerEfficient(*program, target);
   }
 };
 

@@ -1,4 +1,4 @@
-// tile.kernel and the ops with regions: plan, stream, map, mask.
+// tile.kernel and the ops with regions: plan, split, stream, map, mask.
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 
 #include "mlir/IR/Matchers.h"
@@ -162,16 +162,11 @@ OpFoldResult MapOp::fold(FoldAdaptor) { return yielded(getBody()) == getBody().g
 OpFoldResult MaskOp::fold(FoldAdaptor) { return matchPattern(yielded(getBody()), m_One()) ? getInput() : Value(); }
 
 //===----------------------------------------------------------------------===//
-// tile.stream
+// tile.split, tile.stream: loops with a state
 //===----------------------------------------------------------------------===//
 
-void StreamOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
-  static constexpr StringRef names[] = {"kv0", "cols", "partial"};
-  for (BlockArgument argument : region.getArguments())
-    setName(argument, argument.getArgNumber() < 3 ? names[argument.getArgNumber()] : "state");
-}
-
-ParseResult StreamOp::parse(OpAsmParser &parser, OperationState &result) {
+/// `%plan iter(%inits : types) attributes {...} { body }`
+static ParseResult parseStateLoop(OpAsmParser &parser, OperationState &result) {
   OpAsmParser::UnresolvedOperand plan;
   SmallVector<OpAsmParser::UnresolvedOperand> inits;
   SmallVector<Type> types;
@@ -186,39 +181,74 @@ ParseResult StreamOp::parse(OpAsmParser &parser, OperationState &result) {
   return success();
 }
 
-void StreamOp::print(OpAsmPrinter &printer) {
-  printer << ' ' << getPlan() << " iter(" << getInits() << " : ";
-  llvm::interleaveComma(getInits().getTypes(), printer);
+template <typename OpT> static void printStateLoop(OpAsmPrinter &printer, OpT op) {
+  printer << ' ' << op.getPlan() << " iter(" << op.getInits() << " : ";
+  llvm::interleaveComma(op.getInits().getTypes(), printer);
   printer << ')';
-  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs());
+  printer.printOptionalAttrDictWithKeyword(op->getAttrs());
   printer << ' ';
-  printer.printRegion(getBody());
+  printer.printRegion(op.getBody());
 }
 
-LogicalResult StreamOp::verifyRegions() {
-  Block &block = getBody().front();
-  MLIRContext *context = getContext();
-  SmallVector<Type> expected{IntegerType::get(context, 64), IntegerType::get(context, 64), IntegerType::get(context, 1)};
-  llvm::append_range(expected, getInits().getTypes());
+/// The body takes `fixed` arguments and the state and yields the next state; `names` says so in the message.
+template <typename OpT> static LogicalResult verifyStateLoop(OpT op, ArrayRef<Type> fixed, StringRef names) {
+  Block &block = op.getBody().front();
+  SmallVector<Type> expected(fixed);
+  llvm::append_range(expected, op.getInits().getTypes());
   if (block.getNumArguments() != expected.size())
-    return emitOpError() << "body: expected " << expected.size() << " arguments (kv0, cols, partial, state), got " << block.getNumArguments();
+    return op.emitOpError() << "body: expected " << expected.size() << " arguments (" << names << ", state), got " << block.getNumArguments();
   for (auto [index, type] : llvm::enumerate(expected))
     if (block.getArgument(index).getType() != type)
-      return emitOpError() << "body argument " << index << ": expected " << type << ", got " << block.getArgument(index).getType();
-  if (getResultTypes() != getInits().getTypes())
-    return emitOpError() << "expected one result per initial state, of its type";
+      return op.emitOpError() << "body argument " << index << ": expected " << type << ", got " << block.getArgument(index).getType();
+  if (op.getResultTypes() != op.getInits().getTypes())
+    return op.emitOpError() << "expected one result per initial state, of its type";
   auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
   if (!yield)
-    return emitOpError() << "body: expected tile.yield at its end";
-  if (yield.getValues().getTypes() != getInits().getTypes())
+    return op.emitOpError() << "body: expected tile.yield at its end";
+  if (yield.getValues().getTypes() != op.getInits().getTypes())
     return yield.emitOpError() << "expected the next state, one value of its type per initial state";
-  for (Operation &op : block.without_terminator())
-    if (!isa<LoadOp, DotOp, MapOp, MaskOp, SoftmaxStepOp, RowScaleOp, FillOp, CastOp>(op)) {
-      InFlightDiagnostic diag = emitOpError() << "body: '" << op.getName()
-                                              << "' cannot stand in a stream; expected tile loads, dots, maps, masks and row operations";
-      diag.attachNote(op.getLoc()) << "this operation";
-      return diag;
-    }
+  return success();
+}
+
+static LogicalResult refuseInBody(Operation *op, Operation &inner, StringRef where, StringRef expected) {
+  InFlightDiagnostic diag = op->emitOpError() << "body: '" << inner.getName() << "' cannot stand in a " << where << "; expected " << expected;
+  diag.attachNote(inner.getLoc()) << "this operation";
+  return diag;
+}
+
+void SplitOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
+  for (BlockArgument argument : region.getArguments())
+    setName(argument, argument.getArgNumber() == 0 ? "part" : "state");
+}
+
+ParseResult SplitOp::parse(OpAsmParser &parser, OperationState &result) { return parseStateLoop(parser, result); }
+void SplitOp::print(OpAsmPrinter &printer) { printStateLoop(printer, *this); }
+
+LogicalResult SplitOp::verifyRegions() {
+  if (failed(verifyStateLoop(*this, PlanType::get(getContext()), "part")))
+    return failure();
+  for (Operation &op : getBody().front().without_terminator())
+    if (!isa<SoftmaxInitOp, FillOp, StreamOp, SoftmaxMergeOp>(op))
+      return refuseInBody(*this, op, "split", "an initial state, tile.stream and tile.softmax_merge");
+  return success();
+}
+
+void StreamOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"kv0", "cols", "partial"};
+  for (BlockArgument argument : region.getArguments())
+    setName(argument, argument.getArgNumber() < 3 ? names[argument.getArgNumber()] : "state");
+}
+
+ParseResult StreamOp::parse(OpAsmParser &parser, OperationState &result) { return parseStateLoop(parser, result); }
+void StreamOp::print(OpAsmPrinter &printer) { printStateLoop(printer, *this); }
+
+LogicalResult StreamOp::verifyRegions() {
+  Type i64 = IntegerType::get(getContext(), 64), i1 = IntegerType::get(getContext(), 1);
+  if (failed(verifyStateLoop(*this, {i64, i64, i1}, "kv0, cols, partial")))
+    return failure();
+  for (Operation &op : getBody().front().without_terminator())
+    if (!isa<LoadOp, DotOp, MapOp, MaskOp, SoftmaxStepOp, RowScaleOp, FillOp, CastOp>(op))
+      return refuseInBody(*this, op, "stream", "tile loads, dots, maps, masks and row operations");
   return success();
 }
 

@@ -130,6 +130,7 @@ static LogicalResult verifyRowOf(Operation *op, StringRef what, RowType row, Til
 
 LogicalResult RowScaleOp::verify() { return verifyRowOf(*this, "factors", getFactors().getType(), getTile().getType()); }
 LogicalResult SoftmaxStepOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getScores().getType()); }
+LogicalResult SoftmaxMergeOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType()); }
 LogicalResult SoftmaxFinishOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType()); }
 
 LogicalResult CastOp::verify() {

@@ -82,6 +82,7 @@ private:
 struct Ops {
   PositionOp position;
   PlanOp plan;
+  SplitOp split; ///< null: the stream walks the plan itself
   StreamOp stream;
   MapOp map;   ///< null: identity
   MaskOp mask; ///< null: True
@@ -97,7 +98,9 @@ public:
     SoftmaxInitOp init;
     FillOp fill;
     if (!(ops.position = reader.take<PositionOp>()) || !(loadQ = reader.take<LoadOp>()) || !(init = reader.take<SoftmaxInitOp>()) ||
-        !(fill = reader.take<FillOp>()) || !(ops.plan = reader.take<PlanOp>()) || !(ops.stream = reader.take<StreamOp>()))
+        !(fill = reader.take<FillOp>()) || !(ops.plan = reader.take<PlanOp>()))
+      return failure();
+    if (!(ops.split = reader.takeOptional<SplitOp>()) && !(ops.stream = reader.take<StreamOp>()))
       return failure();
     if (!checkLoad(loadQ, KernelOp::Q, ops.position.getH(), ops.position.getQ0()))
       return failure();
@@ -107,10 +110,10 @@ public:
     if (!Wiring(ops.plan).is("b", ops.plan.getB(), ops.position.getB()).is("h", ops.plan.getH(), ops.position.getH())
              .is("q0", ops.plan.getQ0(), ops.position.getQ0()).are("scalars", ops.plan.getScalars(), scalars))
       return failure();
-    if (!Wiring(fill).that(fill.getValue().isZero() && !fill.getValue().isNegative(), "the accumulator starts at 0.0"))
+    if (!checkZero(fill))
       return failure();
-    if (!Wiring(ops.stream).is("plan", ops.stream.getPlan(), ops.plan.getPlan())
-             .are("initial states", ops.stream.getInits(), {init.getMax(), init.getSum(), fill.getResult()}))
+    Value initial[] = {init.getMax(), init.getSum(), fill.getResult()};
+    if (ops.split ? !matchSplit(initial) : !checkLoop(ops.stream, ops.plan.getPlan(), initial))
       return failure();
     if (!matchBody(loadQ) || !matchEnd(reader))
       return failure();
@@ -118,6 +121,39 @@ public:
   }
 
 private:
+  bool checkZero(FillOp fill) {
+    return bool(Wiring(fill).that(fill.getValue().isZero() && !fill.getValue().isNegative(), "the accumulator starts at 0.0"));
+  }
+
+  template <typename OpT> bool checkLoop(OpT loop, Value plan, ValueRange initial) {
+    return bool(Wiring(loop).is("plan", loop.getPlan(), plan).are("initial states", loop.getInits(), initial));
+  }
+
+  /// Each part from the neutral state, merged behind what came before.
+  bool matchSplit(ValueRange initial) {
+    if (!checkLoop(ops.split, ops.plan.getPlan(), initial))
+      return false;
+    Block &body = ops.split.getBody().front();
+    Reader reader(ops.split, body);
+    // Where common subexpressions were eliminated, the neutral state is the one outside.
+    reader.takeOptional<SoftmaxInitOp>();
+    reader.takeOptional<FillOp>();
+    SoftmaxMergeOp merge;
+    YieldOp yield;
+    if (!(ops.stream = reader.take<StreamOp>()) || !(merge = reader.take<SoftmaxMergeOp>()) || !(yield = reader.take<YieldOp>()) ||
+        !reader.atEnd())
+      return false;
+    OperandRange inits = ops.stream.getInits();
+    auto neutral = inits.size() == 3 ? inits[0].getDefiningOp<SoftmaxInitOp>() : SoftmaxInitOp();
+    auto zero = neutral ? inits[2].getDefiningOp<FillOp>() : FillOp();
+    if (!Wiring(ops.stream).that(neutral && zero, "a part starts from tile.softmax_init and tile.fill"))
+      return false;
+    SmallVector<Value> merged(body.getArguments().drop_front());
+    llvm::append_range(merged, ops.stream.getResults());
+    return checkZero(zero) && checkLoop(ops.stream, body.getArgument(0), {neutral.getMax(), neutral.getSum(), zero.getResult()}) &&
+           Wiring(merge).are("states", merge.getOperands(), merged) && Wiring(yield).are("states", yield.getValues(), merge.getResults());
+  }
+
   bool checkLoad(LoadOp load, unsigned argument, Value head, Value row) {
     return bool(Wiring(load).is("view", load.getView(), kernel.getArgument(argument)).is("batch", load.getB(), ops.position.getB())
                     .is("head", load.getHead(), head).is("row", load.getRow(), row));
@@ -178,7 +214,8 @@ private:
 
   bool matchEnd(Reader &reader) {
     auto finish = reader.take<SoftmaxFinishOp>();
-    if (!finish || !Wiring(finish).are("states", finish.getOperands(), ops.stream.getResults()))
+    ResultRange states = ops.split ? ops.split.getResults() : ops.stream.getResults();
+    if (!finish || !Wiring(finish).are("states", finish.getOperands(), states))
       return false;
     Value out = finish.getOut();
     if (auto cast = reader.takeOptional<CastOp>()) {
@@ -229,7 +266,9 @@ FailureOr<TileProgram> TileProgram::match(Operation *op) {
   program.computeType = kernel.getComputeType();
   program.indexType = kernel.getIndexType();
   program.contiguous = view(KernelOp::Q).getContiguous() && view(KernelOp::K).getContiguous() && view(KernelOp::V).getContiguous();
+  program.outIsContiguous = view(KernelOp::Out).getContiguous();
   program.checkedIndices = kernel.getConfig().getCheckedIndices();
+  program.isSplit = bool(ops->split);
   program.score = ops->map ? &ops->map.getBody() : nullptr;
   program.mask = ops->mask ? &ops->mask.getBody() : nullptr;
   program.closedForm = ops->plan.getClosedForm().empty() ? nullptr : &ops->plan.getClosedForm();

@@ -18,7 +18,11 @@ def AttnToTilePass : Pass<"attn-to-tile", "::mlir::ModuleOp"> {
     After: `tile.kernel @f` in the normal form that tile-verify checks. The region of its tile.plan is the interval extension of the mask where
     one can be derived (expr::closedForm); not so when indices are checked and the mask reads captured tensors, because skipping
     a block would hide an index out of range (A10).
+
+    With `split-keys` the stream stands inside a tile.split, whose parts are merged in index order: the program of schedules that spread the keys
+    of one tile over several processors.
   }];
+  let options = [Option<"splitKeys", "split-keys", "bool", "false", "cut the keys into parts and merge their states">];
   let dependentDialects = ["::attnjit::tile::TileDialect", "::attnjit::attn::AttnDialect"];
 }
 

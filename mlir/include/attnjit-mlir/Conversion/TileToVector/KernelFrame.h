@@ -38,6 +38,9 @@ public:
   mlir::Value statusPointer();
   mlir::Value arguments() const { return args; } ///< the KernelArgs themselves
   mlir::Value function(uint64_t offsetInTable); ///< a pointer of KernelArgs::functions
+  mlir::Value splitKeys();   ///< KernelArgs::split, i64
+  mlir::Value splitParts();  ///< i64
+  mlir::Value splitStates(); ///< pointer
   mlir::Value planOffsets(); ///< pointer, may be null at run time
   mlir::Value planRuns();
   mlir::Value planIndex(mlir::Value b, mlir::Value h, mlir::Value queryTile); ///< b*batchStride + h*headStride + tile
@@ -63,10 +66,21 @@ struct KvBlock {
   mlir::Value begin, end, partial;
 };
 
-/// Emits the walk over a tile's plan: runs of the table (or the one run [0, N)), cut into blocks of `cols` keys, each narrowed by the closed form if there
+/// Which rows and keys a walk is about, all i64. Null headLast: one head. Null keyEnd: all keys.
+struct KvScope {
+  mlir::Value b, headFirst, headLast; ///< heads, inclusive
+  mlir::Value qFirst, qLast;          ///< queries, inclusive
+  mlir::Value planIndex;              ///< of KernelArgs::plan
+  mlir::Value keyBegin, keyEnd;
+};
+
+/// The rows of a tile and all keys.
+KvScope scopeOf(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, const TileCoords &tile);
+
+/// Emits the walk over a plan: runs of the table (or the one run [0, N)), cut into blocks of `cols` keys, each narrowed by the closed form if there
 /// is one: empty blocks are skipped, full ones have partial = false. `iterArgs` are carried through; body returns their next values.
 llvm::SmallVector<mlir::Value> forEachKvBlock(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi,
-                                              const TileCoords &tile, int64_t cols, mlir::ValueRange iterArgs,
+                                              const KvScope &scope, int64_t cols, mlir::ValueRange iterArgs,
                                               llvm::function_ref<llvm::SmallVector<mlir::Value>(const KvBlock &, mlir::ValueRange)> body);
 
 /// Emits the closed form on a box (inclusive bounds, i64): (mayBeTrue, mayBeFalse) as i1. Without one: the constants (true, has a mask).

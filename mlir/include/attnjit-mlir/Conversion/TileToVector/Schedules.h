@@ -1,5 +1,5 @@
 // The CPU lowerings of a tile program. Each replaces the tile.kernel op by a func.func with the ABI of CpuKernelFn (KernelFrame.h) and
-// sets on it the unit-less integer attribute "attnjit.workspace_bytes".
+// sets on it the integer attribute "attnjit.workspace_bytes"; one whose work is cut into (tile, part) units also "attnjit.state_row_bytes".
 #pragma once
 
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
@@ -28,5 +28,11 @@ llvm::LogicalResult lowerGeneric(const TileProgram &program, const CpuTarget &ta
 TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target);
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target);
 llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target);
+
+/// EFFICIENT_ATTENTION: streams K and V once for all query heads of a kv head, in parts of the keys whose states are merged. It wants a split program
+/// (tile.split).
+TileSizes chooseEfficientTile(int64_t headDim, int64_t valueDim, const CpuTarget &target);
+std::optional<std::string> efficientRefusal(const TileProgram &program, const CpuTarget &target);
+llvm::LogicalResult lowerEfficient(const TileProgram &program, const CpuTarget &target);
 
 } // namespace attnjit::tile

@@ -13,11 +13,12 @@ def ConvertTileToVectorPass : Pass<"convert-tile-to-vector", "::mlir::ModuleOp">
     attribute `attnjit.workspace_bytes`. Memory is reached through LLVM dialect loads and stores of scalars and native vectors, arithmetic
     is arith and vector, control flow scf. No op is left that would become a call into libm or compiler-rt.
 
-    `pipeline=math` lowers op by op through buffers and accepts every program; `pipeline=flash` is the transposed flash schedule and fails with its
-    reason on a program that it cannot schedule.
+    `pipeline=math` lowers op by op through buffers and accepts every program. `pipeline=flash` is the transposed flash schedule and
+    `pipeline=efficient` the streaming one of split programs, which also sets `attnjit.state_row_bytes`; they fail with their reason on a program
+    that they cannot schedule.
   }];
   let options = [
-    Option<"pipeline", "pipeline", "std::string", "\"math\"", "math or flash">,
+    Option<"pipeline", "pipeline", "std::string", "\"math\"", "math, flash or efficient">,
     Option<"vectorBits", "vector-bits", "int64_t", "256", "width of a native vector: 256 (AVX2) or 512 (AVX-512)">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",

@@ -97,7 +97,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
     all there; at run time lse and max may be unwanted, and then storing to them does nothing.
 
     `config.tile_rows` x `config.tile_cols` is the shape of a score tile. The normal form, which `tile-verify` checks and `TileProgram`
-    reads, is the order of ops in this example; tile.map, tile.mask and the region of tile.plan may be absent.
+    reads, is the order of ops in this example; tile.map, tile.mask and the region of tile.plan may be absent. In a program whose keys are
+    split, a tile.split stands in place of the tile.stream (see there).
 
     ```mlir
     tile.kernel @causal(%q: !tile.view<?x64xbf16>, %k: !tile.view<?x64xbf16>, %v: !tile.view<?x32xbf16>, %out: !tile.view<?x32xbf16>,
@@ -206,7 +207,7 @@ def Tile_PlanOp : Tile_Op<"plan", [Pure, IsolatedFromAbove, HasParent<"KernelOp"
   let hasRegionVerifier = 1;
 }
 
-def Tile_StreamOp : Tile_Op<"stream", [SingleBlock, HasParent<"KernelOp">, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
+def Tile_StreamOp : Tile_Op<"stream", [SingleBlock, ParentOneOf<["KernelOp", "SplitOp"]>, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "the loop over the blocks of keys of a plan";
   let description = [{
     Walks every run of the plan in blocks of at most config.tile_cols keys. Body arguments: first key of the block and number of keys
@@ -237,10 +238,54 @@ def Tile_StreamOp : Tile_Op<"stream", [SingleBlock, HasParent<"KernelOp">, Decla
   let hasRegionVerifier = 1;
 }
 
-def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "StreamOp", "MapOp", "MaskOp"]>]> {
+def Tile_SplitOp : Tile_Op<"split", [SingleBlock, HasParent<"KernelOp">, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
+  let summary = "the parts of a plan, each computed on its own, combined in index order";
+  let description = [{
+    Cuts the keys into parts of KernelArgs::split.keys keys (the last may be shorter) and calls the body once per part, in index order, with
+    the plan narrowed to the part and the state so far. The body computes the state of the part from nothing but its plan and combines
+    the two; so a schedule may compute the parts at the same time, on different processors, as long as it combines them in
+    index order (A11). With one part this is the program without the split.
+
+    ```mlir
+    tile.kernel @part(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<?x8xf32>, %out: !tile.view<?x8xf32>,
+                      %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32, %window: i32)
+        config<tile_rows = 4, tile_cols = 16, checked_indices = false, narrow = true> {
+      %b, %h, %hkv, %q0 = tile.position
+      %qt = tile.load %q[%b, %h, %q0] : !tile.view<?x8xf32> -> !tile.tile<4x8xf32>
+      %m0, %l0 = tile.softmax_init : !tile.row<4xf32>
+      %acc0 = tile.fill 0.0 : !tile.tile<4x8xf32>
+      %plan = tile.plan at(%b, %h, %q0) scalars(%window : i32)
+      %m, %l, %acc = tile.split %plan iter(%m0, %l0, %acc0 : !tile.row<4xf32>, !tile.row<4xf32>, !tile.tile<4x8xf32>) {
+      ^bb0(%part: !tile.plan, %ma: !tile.row<4xf32>, %la: !tile.row<4xf32>, %acca: !tile.tile<4x8xf32>):
+        %mn, %ln = tile.softmax_init : !tile.row<4xf32>
+        %accn = tile.fill 0.0 : !tile.tile<4x8xf32>
+        %mp, %lp, %accp = tile.stream %part iter(%mn, %ln, %accn : !tile.row<4xf32>, !tile.row<4xf32>, !tile.tile<4x8xf32>) {
+        ^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: !tile.row<4xf32>, %li: !tile.row<4xf32>, %acci: !tile.tile<4x8xf32>):
+          %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
+          %s = tile.dot qk %qt, trans %kt scale(%scale) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
+          %m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, %s cols(%cols) : !tile.row<4xf32>, !tile.tile<4x16xf32>
+          %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
+          %scaled = tile.row_scale %acci, %alpha : !tile.tile<4x8xf32>, !tile.row<4xf32>
+          %acc1 = tile.dot pv %p, %vt acc(%scaled) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
+          tile.yield %m1, %l1, %acc1 : !tile.row<4xf32>, !tile.row<4xf32>, !tile.tile<4x8xf32>
+        }
+        %mb, %lb, %accb = tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : !tile.row<4xf32>, !tile.tile<4x8xf32>
+        tile.yield %mb, %lb, %accb : !tile.row<4xf32>, !tile.row<4xf32>, !tile.tile<4x8xf32>
+      }
+    }
+    ```
+  }];
+  let arguments = (ins Tile_Plan:$plan, Variadic<AnyType>:$inits);
+  let results = (outs Variadic<AnyType>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasRegionVerifier = 1;
+}
+
+def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "SplitOp", "StreamOp", "MapOp", "MaskOp"]>]> {
   let summary = "the values of a region";
   let description = [{
-    Ends the region of a plan (two i1), stream (the next state), map (the new element) or mask (i1).
+    Ends the region of a plan (two i1), split or stream (the next state), map (the new element) or mask (i1).
 
     ```mlir
     func.func @negated(%s: !tile.tile<4x16xf32>, %b: i64, %h: i64, %q0: i64, %kv0: i64) {
@@ -511,6 +556,34 @@ def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["max", "s
   let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$scores, I64:$cols);
   let results = (outs Tile_AnyRow:$newMax, Tile_AnyRow:$newSum, Tile_AnyTile:$probs, Tile_AnyRow:$alpha);
   let assemblyFormat = "$max `,` $sum `,` $scores `cols` `(` $cols `)` attr-dict `:` qualified(type($max)) `,` qualified(type($scores))";
+  let hasVerifier = 1;
+}
+
+def Tile_SoftmaxMergeOp : Tile_Op<"softmax_merge", [Pure, AllTypesMatch<["maxA", "sumA", "maxB", "sumB", "max", "sum"]>,
+    AllTypesMatch<["accA", "accB", "acc"]>]> {
+  let summary = "one state out of two that saw different keys";
+  let description = [{
+        max = max(maxA, maxB)                        NaN propagates (A6)
+        r   = max == -inf ? 0 : max                  no exp(-inf + inf)
+        wX  = exp(maxX - r)                          exactly 0 for a state that saw no score above -inf (A5)
+        sum = wA * sumA + wB * sumB,  acc = wA * accA + wB * accB
+
+    softmax_init with a zero accumulator is neutral on either side. Merging in another order gives the same up to rounding; a program that
+    promises equal bits (A11) fixes the order.
+
+    ```mlir
+    func.func @merge(%ma: !tile.row<16xf32>, %la: !tile.row<16xf32>, %a: !tile.tile<16x64xf32>,
+                     %mb: !tile.row<16xf32>, %lb: !tile.row<16xf32>, %b: !tile.tile<16x64xf32>) {
+      %m, %l, %acc = tile.softmax_merge (%ma, %la, %a), (%mb, %lb, %b) : !tile.row<16xf32>, !tile.tile<16x64xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyRow:$maxA, Tile_AnyRow:$sumA, Tile_AnyTile:$accA, Tile_AnyRow:$maxB, Tile_AnyRow:$sumB, Tile_AnyTile:$accB);
+  let results = (outs Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$acc);
+  let assemblyFormat = [{
+    `(` $maxA `,` $sumA `,` $accA `)` `,` `(` $maxB `,` $sumB `,` $accB `)` attr-dict `:` qualified(type($maxA)) `,` qualified(type($accA))
+  }];
   let hasVerifier = 1;
 }
 

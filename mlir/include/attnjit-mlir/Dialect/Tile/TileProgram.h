@@ -42,7 +42,9 @@ struct TileProgram {
   mlir::Type computeType;            ///< f32, or f64 for f64 problems
   mlir::Type indexType;              ///< type of b, h, q, kv in map bodies: i32 when narrow, else i64
   bool contiguous = true;            ///< last stride of q, k, v is 1 at compile time
+  bool outIsContiguous = true;       ///< last stride of out is 1 at compile time
   bool checkedIndices = false;       ///< captured loads must be checked and reported (A10)
+  bool isSplit = false;              ///< keys are cut into parts whose states are merged in index order (tile.split)
 
   /// Map bodies, null when the map is absent (identity score, True mask). Block arguments: score has (score, b, h, q, kv), mask has
   /// (b, h, q, kv), followed in both by one argument per capture (!tile.capture) and per scalar. Terminator tile.yield with one

@@ -1,0 +1,116 @@
+// What happens to scores between the two products of the efficient schedule. A row is one query of one head, so b, h and q are scalars and
+// a vector holds the scores of neighbouring keys: packed heads cost a formula nothing.
+#include "EfficientSchedule.h"
+
+#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
+
+#include <cmath>
+#include <numbers>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+/// The larger one; a NaN candidate changes nothing (it reaches the output through its exponential). One instruction on x86.
+Value EfficientKernel::maximum(Value candidate, Value current) const {
+  return emit.select(emit.cmp(Emitter::CmpF::OGT, candidate, current), candidate, current);
+}
+
+/// A difference of scores as an exponent of 2.
+Value EfficientKernel::exponent(Value difference) const {
+  return scoresAreLog2 ? difference : emit.mulF(difference, emit.constFloat(difference.getType(), std::numbers::log2e));
+}
+
+/// Folds a vector by halves: a fixed order, and few steps.
+Value EfficientKernel::fold(Value vector, llvm::function_ref<Value(Value, Value)> combine) const {
+  for (int64_t half = shape.lanes / 2; half >= 1; half /= 2) {
+    auto low = llvm::to_vector(llvm::seq<int64_t>(0, half)), high = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
+    Value lower = emit.make<vector::ShuffleOp>(vector, vector, low), upper = emit.make<vector::ShuffleOp>(vector, vector, high);
+    vector = combine(lower, upper);
+  }
+  return emit.lane(vector, 0);
+}
+
+/// Turns the scores of every row into P; updates maxima and sums; leaves in `factors` what O so far must be multiplied with.
+void EfficientKernel::emitSoftmax(const KvBlock &block, Value count) {
+  Value minusInf = scalarF(-INFINITY), zero = scalarF(0.0);
+  forEachRow([&](Value row) {
+    Value blockMax = fold(emitMaps(block, count, row), [&](Value a, Value b) { return maximum(a, b); });
+    Value maxAddress = rowOf(layout.maxima, row, 1), sumAddress = rowOf(layout.sums, row, shape.lanes);
+    Value oldMax = emit.load(compute, maxAddress), newMax = maximum(blockMax, oldMax);
+    // While every score is -inf the reference is 0: -inf - 0 is -inf, and its exponential 0 (A5).
+    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, newMax, minusInf);
+    Value reference = emit.select(isEmpty, zero, newMax), references = broadcast(reference);
+    Value factor = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(oldMax, reference)));
+    emit.store(newMax, maxAddress);
+    emit.store(factor, rowOf(layout.factors, row, 1));
+
+    Value scores = rowOf(layout.scores, row, pitch);
+    Value before = emit.mulF(emit.load(vectorType(), sumAddress), broadcast(factor));
+    Value sums = emit.loop(emit.index(0), count, emit.index(shape.lanes), {before}, [&](Value key, ValueRange carried) -> Values {
+      Value address = emit.at(scores, compute, key);
+      Value p = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(emit.load(vectorType(), address), references)));
+      emit.store(p, address);
+      return {emit.addF(carried[0], p)};
+    })[0];
+    emit.store(sums, sumAddress);
+  });
+}
+
+Value EfficientKernel::emitMaps(const KvBlock &block, Value count, Value row) {
+  int64_t lanes = shape.lanes;
+  Type index = program.indexType, indexVector = emit.vec(lanes, index);
+  Value scores = rowOf(layout.scores, row, pitch), minusInf = splatF(-INFINITY);
+  Value b, h, q;
+  if (program.score || program.mask) {
+    b = emit.toInt(index, tile.b);
+    h = emit.toInt(index, headOf(row));
+    q = emit.toInt(index, queryOf(row));
+  }
+  for (std::optional<MapExpander> *expander : {&score, &mask})
+    if (*expander) {
+      (*expander)->bindHeads(b, h);
+      (*expander)->bindQuery(q);
+    }
+
+  Value counts = emit.splat(emit.toInt(index, count), lanes);
+  Value firstKey = emit.toInt(index, block.begin), lastKey = emit.splat(emit.sub(emit.toInt(index, block.end), 1), lanes);
+  return emit.loop(emit.index(0), count, emit.index(lanes), {minusInf}, [&](Value key, ValueRange carried) -> Values {
+    Value address = emit.at(scores, compute, key), value = emit.load(vectorType(), address);
+    Value position = emit.add(emit.splat(emit.toInt(index, key), lanes), emit.iota(indexVector));
+    Value isInside = emit.cmp(Emitter::CmpI::slt, position, counts);
+    // Lanes past the block stand for its last key once more: their indices are in bounds.
+    Value kv = emit.minS(emit.add(emit.splat(firstKey, lanes), position), lastKey);
+    auto report = [&](Value outOfRange, Value visible) {
+      if (!outOfRange)
+        return;
+      Value counted = visible ? emit.bitAnd(isInside, visible) : isInside; // a lane past the block has a score that means nothing
+      emitReport(builder, emit.loc, *abi, outOfRange, counted, b, h, q, kv, lanes);
+    };
+    Value outOfRange;
+    if (score) {
+      score->bindKey(kv);
+      MapResult mapped = score->expand(value);
+      value = score->splat(mapped.value);
+      outOfRange = mapped.outOfRange;
+    }
+    auto masked = [&]() -> Values {
+      mask->bindKey(kv);
+      MapResult mapped = mask->expand(nullptr);
+      Value visible = mask->splat(mapped.value);
+      report(mapped.outOfRange, nullptr);
+      report(outOfRange, visible);
+      return {emit.select(visible, value, minusInf)};
+    };
+    auto unmasked = [&]() -> Values {
+      report(outOfRange, nullptr);
+      return {value};
+    };
+    value = mask ? emit.ifElse({vectorType()}, block.partial, masked, unmasked)[0] : unmasked()[0];
+    value = emit.select(isInside, value, minusInf);
+    emit.store(value, address);
+    return {maximum(value, carried[0])};
+  })[0];
+}
+
+} // namespace attnjit::tile

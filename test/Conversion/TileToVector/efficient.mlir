@@ -1,0 +1,61 @@
+// The streaming schedule: units of packed rows and parts, register tiles along D and Dv, K and V in their own type and place, states and their merging.
+// RUN: attnjit-opt %s --attn-to-tile=split-keys=true --convert-tile-to-vector="pipeline=efficient vector-bits=512" | FileCheck %s \
+// RUN:   --implicit-check-not=llvm.call --implicit-check-not="math." --implicit-check-not=memref --implicit-check-not=masked
+// A program without parts is not its kind, nor are parts flash's.
+// RUN: not attnjit-opt %s --attn-to-tile --convert-tile-to-vector=pipeline=efficient 2>&1 | FileCheck %s --check-prefix=WHOLE
+// RUN: not attnjit-opt %s --attn-to-tile=split-keys=true --convert-tile-to-vector=pipeline=flash 2>&1 | FileCheck %s --check-prefix=PARTS
+// WHOLE: error: the efficient schedule does not take this program: it computes parts of the keys, the program does not cut them (tile.split)
+// PARTS: error: the flash schedule does not take this program: it walks all keys of a tile at once, the program cuts them into parts (tile.split)
+
+!view = memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
+!row = memref<?x?x?xf32, strided<[?, ?, ?], offset: ?>>
+
+// A state has per row the 64 columns of O and one vector with maximum, sum and weight.
+// CHECK-LABEL: func.func @causal(
+// CHECK-SAME:  %{{.*}}: !llvm.ptr, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64, %{{.*}}: !llvm.ptr {llvm.noalias})
+// CHECK-SAME:  attnjit.state_row_bytes = 320 : i64, attnjit.workspace_bytes = 13440 : i64
+// CHECK:       scf.for %{{.*}} = %[[BEGIN]] to %[[END]]
+// Either a part, or the merging of a tile.
+// CHECK:       scf.if %{{.*}} {
+// One row: 8 keys at a time, converted in registers; what 4 of them leave in 4 vectors is added up by pairs.
+// CHECK:       llvm.intr.prefetch
+// CHECK-COUNT-8: llvm.intr.fma({{.*}} -> vector<16xf32>
+// CHECK:       vector.shuffle
+// CHECK:       llvm.store {{.*}} : vector<4xf32>
+// Several rows: 4 keys x 4 rows; the 16 sums are one vector.
+// CHECK:       llvm.intr.prefetch
+// CHECK-COUNT-16: llvm.intr.fma({{.*}} -> vector<16xf32>
+// CHECK:       vector.shuffle {{.*}} [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
+// CHECK-COUNT-4: llvm.store {{.*}} : vector<4xf32>
+// The mask: a vector of keys against the query of the row; lanes past the block are -inf.
+// CHECK:       arith.cmpi slt, {{.*}} : vector<16xi32>
+// CHECK:       scf.if %{{.*}} -> (vector<16xf32>)
+// CHECK:       arith.cmpi sge, {{.*}} : vector<16xi32>
+// An empty row has no reference point.
+// CHECK:       arith.cmpf oeq
+// O of one row: all its 4 vectors; of 4 rows: 4 vectors each.
+// CHECK:       llvm.intr.prefetch
+// CHECK-COUNT-4: llvm.intr.fma({{.*}} -> vector<16xf32>
+// CHECK:       llvm.intr.prefetch
+// CHECK-COUNT-16: llvm.intr.fma({{.*}} -> vector<16xf32>
+// Alone, a part writes results; else its state, of rows that saw something.
+// CHECK:       arith.divf
+// CHECK:       } else {
+// CHECK:       arith.cmpf une
+// Merging: the maximum over the parts, weights, the sum of what saw something; then results.
+// CHECK:       scf.for {{.*}} -> (f32, !llvm.ptr)
+// CHECK:       scf.for {{.*}} -> (f32, !llvm.ptr)
+// CHECK:       scf.for {{.*}} -> (vector<16xf32>, !llvm.ptr)
+// CHECK:       arith.cmpf une
+// CHECK:       arith.divf
+// CHECK:       return
+func.func @causal(%q: !view, %k: !view, %v: !view, %out: !view, %lse: !row, %max: !row, %scale: f32) {
+  attn.forward ins(%q, %k, %v : !view, !view, !view) outs(%out : !view) lse(%lse : !row) max(%max : !row) scale(%scale : f32)
+      config<tile_rows = 16, tile_cols = 64, checked_indices = false, narrow = true>
+      mask {
+      ^bb0(%b: i32, %h: i32, %i: i32, %j: i32):
+        %m = arith.cmpi sge, %i, %j : i32
+        attn.yield %m : i1
+      }
+  return
+}
