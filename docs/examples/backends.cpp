@@ -37,7 +37,7 @@ int main() {
     call.backends.reset();
   }
 
-  // f64 is for MATH alone. When nothing allowed fits, the report, and forward()'s error, list every reason.
+  // f64 is not for FLASH, long queries not for EFFICIENT. When nothing allowed fits, the report, and forward()'s error, list every reason.
   call.q = call.k = call.v = call.out = TensorRef::dense(nullptr, DType::F64, {1, 8, 1000, 64});
   call.backends = BackendSet{SDPBackend::FlashAttention, SDPBackend::EfficientAttention};
   Result<ExplainReport> report = engine->explain(call);

@@ -6,6 +6,7 @@
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"
 #include "attnjit/KernelAbi.h"
+#include "attnjit/MergeStates.h"
 #include "attnjit/Mod.h"
 #include "attnjit/Pipeline.h"
 #include "attnjit/Problem.h"
