@@ -15,6 +15,10 @@ Result<nlohmann::json> measureThroughput(const Engine &engine, const ProblemOpti
 /// The whole call on 1, 2, 4 ... threads.
 Result<nlohmann::json> measureScaling(const Engine &engine, ProblemOptions options, int maxThreads, int repeats);
 
+/// The whole call, a probe of the read bandwidth over the very same K and V before and after it: what share of the time it would take only
+/// to read them.
+Result<nlohmann::json> measureBandwidth(const Engine &engine, const ProblemOptions &options, int passes);
+
 /// Compiling formulas that this process has never seen; finding a kernel in memory; finding one on disk.
 Result<nlohmann::json> measureLatency(int formulas);
 

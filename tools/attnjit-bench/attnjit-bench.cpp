@@ -24,6 +24,8 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-bench --all --json > figures.json
   One problem, one thread:
     attnjit-bench --shape H=8,S=2048,D=64 --mask-mod 'q_idx >= kv_idx' --threads 1
+  Does decoding keep up with memory, on all threads?
+    attnjit-bench --bandwidth --shape Hq=8,Hkv=2,M=1,N=131072,D=128 --dtype bf16
   How long does one wait for a kernel?
     attnjit-bench --latency
   Does a second thread help?
@@ -34,7 +36,7 @@ Percentages are of fused multiply-adds on registers, probed right before and aft
 
 struct BenchOptions {
   ProblemOptions problem;
-  bool all = false, latency = false, scaling = false, memory = false, json = false;
+  bool all = false, bandwidth = false, latency = false, scaling = false, memory = false, json = false;
   std::string target = "native";
   int passes = 5, formulas = 20;
 };
@@ -88,6 +90,48 @@ Result<json> throughput(const Engine &engine, const BenchOptions &options) {
     }
   else if (const Result<void> added = add(options.problem.shape, options.problem); !added)
     return added.error();
+  return rows;
+}
+
+/// The decoding rows of --all: every thread, few queries, long keys.
+constexpr NamedProblem kDecoding[] = {
+    {"M1 N131072 f32", "Hq=1,M=1,N=131072,D=128", "f32", ""},
+    {"M1 GQA4 N131072 f32", "Hq=8,Hkv=2,M=1,N=131072,D=128", "f32", ""},
+    {"M1 GQA4 N131072 bf16", "Hq=8,Hkv=2,M=1,N=131072,D=128", "bf16", ""},
+    {"M1 GQA4 N16384 f16", "Hq=32,Hkv=8,M=1,N=16384,D=128", "f16", ""},
+    {"M4 GQA4 N65536 f32", "Hq=8,Hkv=2,M=4,N=65536,D=128", "f32", ""},
+    {"M16 N65536 f32", "Hq=2,Hkv=2,M=16,N=65536,D=128", "f32", ""},
+};
+
+Result<json> bandwidth(const Engine &engine, const BenchOptions &options) {
+  json rows = json::array();
+  const auto add = [&](std::string_view title, const ProblemOptions &problem) -> Result<void> {
+    Result<json> row = measureBandwidth(engine, problem, options.passes);
+    if (!row)
+      return row.error();
+    (*row)["name"] = title;
+    if (!options.json)
+      std::fputs(fmt::format("{:<26} {:<19} {} thread(s)  GB/s of K and V {}  % of reading alone {}  % of FMA peak {}  ms {}\n", title,
+                             (*row)["pipeline"].get<std::string>(), (*row)["threads"].get<int>(), show((*row)["gigabytesPerSecond"], 1),
+                             show((*row)["percentOfRead"], 1), show((*row)["percentOfPeak"], 1), show((*row)["ms"], 2))
+                     .c_str(),
+                 stdout);
+    std::fflush(stdout);
+    rows.push_back(std::move(*row));
+    return {};
+  };
+  if (!options.all) {
+    if (const Result<void> added = add(options.problem.shape, options.problem); !added)
+      return added.error();
+    return rows;
+  }
+  for (const NamedProblem &standard : kDecoding) {
+    ProblemOptions problem;
+    problem.shape = standard.shape;
+    problem.dtype = standard.dtype;
+    if (const Result<void> added = add(standard.name, problem); !added)
+      return added.error();
+  }
   return rows;
 }
 
@@ -173,9 +217,10 @@ int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
                            engine.target(), peakProbeIsa(), report["peakGflopsOneThread"].get<double>())
                    .c_str(),
                stdout);
-  const bool onlyThroughput = !options.latency && !options.scaling && !options.memory;
+  const bool onlyThroughput = !options.bandwidth && !options.latency && !options.scaling && !options.memory;
   const std::tuple<const char *, bool, std::function<Result<json>()>> parts[] = {
       {"throughput", options.all || onlyThroughput, [&] { return throughput(engine, options); }},
+      {"bandwidth", options.all || options.bandwidth, [&] { return bandwidth(engine, options); }},
       {"latency", options.all || options.latency, [&] { return latency(options); }},
       {"scaling", options.all || options.scaling, [&] { return scaling(engine, options); }},
       {"memory", options.all || options.memory, [&] { return memory(argv0, options); }},
@@ -203,6 +248,8 @@ int main(int argc, char **argv) {
   bool isMemoryChild = false;
   const std::string what = "What to measure (default: the throughput of --shape)";
   app.add_flag("--all", options.all, "everything, on the standard problems")->group(what);
+  app.add_flag("--bandwidth", options.bandwidth, "short queries: K and V per second, as a share of what reading them alone takes")
+      ->group(what);
   app.add_flag("--latency", options.latency, "cold compiles, hits in memory and on disk")->group(what);
   app.add_flag("--scaling", options.scaling, "the problem on 1, 2, 4 ... threads")->group(what);
   app.add_flag("--memory", options.memory, "peak resident memory of the problem, in a process of its own")->group(what);

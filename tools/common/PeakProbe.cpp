@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 namespace attnjit::tools {
@@ -34,6 +35,20 @@ void fmaAvx512(std::int64_t rounds) { asm volatile(ATTNJIT_FMA_LOOP("%%zmm") : "
 #undef ATTNJIT_FMA_LOOP
 #undef ATTNJIT_CLOBBERS
 
+/// Reads `blocks` pieces of 256 bytes. Loads that nobody waits for: the processor keeps as many under way as it can.
+void readBlocks(const std::byte *from, std::int64_t blocks) {
+  asm volatile("1:\n"
+               "vmovups (%0), %%ymm0\n vmovups 32(%0), %%ymm1\n vmovups 64(%0), %%ymm2\n vmovups 96(%0), %%ymm3\n"
+               "vmovups 128(%0), %%ymm4\n vmovups 160(%0), %%ymm5\n vmovups 192(%0), %%ymm6\n vmovups 224(%0), %%ymm7\n"
+               "add $256, %0\n"
+               "dec %1\n"
+               "jnz 1b\n"
+               "vzeroupper\n"
+               : "+r"(from), "+r"(blocks)
+               :
+               : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+}
+
 bool hasAvx512() { return __builtin_cpu_supports("avx512f"); }
 
 } // namespace
@@ -60,25 +75,60 @@ double probePeakGflops(int microseconds) {
   return best;
 }
 
-double probePeakGflopsThreads(int threads, int microseconds) {
-  std::vector<double> peaks(std::max(threads, 1), 0);
+/// body(index) on `threads` threads that begin at the same moment.
+static void runTogether(int threads, const std::function<void(int index)> &body) {
   std::atomic<int> ready{0};
   const auto work = [&](int index) {
     ++ready;
-    while (ready < static_cast<int>(peaks.size())) {
+    while (ready < threads) {
     }
-    peaks[index] = probePeakGflops(microseconds);
+    body(index);
   };
   std::vector<std::thread> helpers;
-  for (int index = 1; index < static_cast<int>(peaks.size()); ++index)
+  for (int index = 1; index < threads; ++index)
     helpers.emplace_back(work, index);
   work(0);
   for (std::thread &helper : helpers)
     helper.join();
+}
+
+double probePeakGflopsThreads(int threads, int microseconds) {
+  std::vector<double> peaks(static_cast<std::size_t>(std::max(threads, 1)), 0);
+  runTogether(static_cast<int>(peaks.size()), [&](int index) { peaks[static_cast<std::size_t>(index)] = probePeakGflops(microseconds); });
   double sum = 0;
   for (const double peak : peaks)
     sum += peak;
   return sum;
+}
+
+double probeReadGBps(std::span<const std::span<const std::byte>> pieces, int threads) {
+  constexpr std::int64_t kBlockBytes = 256, kGrain = 1024;
+  // Grains in order, whoever is free: as a launcher hands out work.
+  std::atomic<std::int64_t> taken{0}, begin{0}, end{0};
+  std::int64_t blocks = 0;
+  for (const std::span<const std::byte> piece : pieces)
+    blocks += static_cast<std::int64_t>(piece.size()) / kBlockBytes;
+  const auto readGrain = [&](std::int64_t first) {
+    const std::int64_t last = std::min(first + kGrain, blocks);
+    std::int64_t before = 0;
+    for (const std::span<const std::byte> piece : pieces) {
+      const std::int64_t here = static_cast<std::int64_t>(piece.size()) / kBlockBytes;
+      const std::int64_t from = std::max(first - before, std::int64_t{0}), to = std::min(last - before, here);
+      if (from < to)
+        readBlocks(piece.data() + from * kBlockBytes, to - from);
+      before += here;
+    }
+  };
+  runTogether(std::max(threads, 1), [&](int) {
+    std::int64_t none = 0;
+    begin.compare_exchange_strong(none, nowNs()); // of the first to begin
+    for (std::int64_t first; (first = taken.fetch_add(kGrain)) < blocks;)
+      readGrain(first);
+    const std::int64_t now = nowNs();
+    for (std::int64_t seen = end; seen < now && !end.compare_exchange_weak(seen, now);) {
+    }
+  });
+  return static_cast<double>(blocks * kBlockBytes) / static_cast<double>(std::max<std::int64_t>(end - begin, 1));
 }
 
 double quantile(std::vector<double> samples, double share) {

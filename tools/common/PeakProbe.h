@@ -2,7 +2,9 @@
 // the processor has, measured at the moment of asking, since clocks and neighbours change from one to the next.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -16,6 +18,10 @@ double probePeakGflops(int microseconds = 300);
 
 /// The same of `threads` threads at once, summed.
 double probePeakGflopsThreads(int threads, int microseconds = 2000);
+
+/// GB/s at which `threads` threads together read the given pieces of memory from beginning to end, once, doing nothing else with it. What a
+/// kernel that has to read them cannot beat, wherever they are (memory or a cache).
+double probeReadGBps(std::span<const std::span<const std::byte>> pieces, int threads);
 
 /// Sorts and answers the value below which `share` of the samples lie; 0 for none.
 double quantile(std::vector<double> samples, double share);
