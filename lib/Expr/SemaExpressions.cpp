@@ -280,14 +280,15 @@ Object Sema::binary(std::string_view spelling, const Object &left, const Object 
                     const AstNode &node) {
   if (spelling == "+" && left.tag == Tag::String && right.tag == Tag::String && spend(left.text.size() + right.text.size(), node.range))
     return text(std::string(left.text) + std::string(right.text));
-  if (spelling == "+" && left.tag == Tag::Tuple && right.tag == Tag::Tuple && spend(left.items->size() + right.items->size(), node.range)) {
+  if (spelling == "+" && left.tag == Tag::Tuple && right.tag == Tag::Tuple &&
+      spend(kElementCost * (left.items->size() + right.items->size()), node.range)) {
     std::vector<Object> items = *left.items;
     items.insert(items.end(), right.items->begin(), right.items->end());
     return tuple(std::move(items));
   }
   if (spelling == "*" && left.tag == Tag::Tuple && right.isKnown() && numberOf(right).kind == Kind::Int) {
     std::vector<Object> items;
-    for (std::int64_t i = 0; i < numberOf(right).i && spend(left.items->size() + 1, node.range); ++i)
+    for (std::int64_t i = 0; i < numberOf(right).i && spend(kElementCost * (left.items->size() + 1), node.range); ++i)
       items.insert(items.end(), left.items->begin(), left.items->end());
     return tuple(std::move(items));
   }

@@ -14,6 +14,9 @@ namespace attnjit::expr {
 
 class Sema;
 
+/// Steps that making an element of a tuple counts for: elements stay in memory.
+inline constexpr std::size_t kElementCost = 8;
+
 /// A function of Python or PyTorch that works on objects rather than numbers.
 struct PythonFunction {
   std::string_view names; ///< synonyms, separated by blanks; a leading '.' = only as a method of a number

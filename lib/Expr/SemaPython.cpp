@@ -53,7 +53,7 @@ Object Sema::pyRange(Arguments &a, const PythonFunction &) {
     return fail(a.call, "the step of 'range' is 0", "leave it out");
   std::vector<Object> items;
   for (std::int64_t at = start; step > 0 ? at < stop : at > stop;) {
-    if (!spend(1, a.call))
+    if (!spend(kElementCost, a.call))
       return {};
     items.push_back(knownInt(at));
     if (__builtin_add_overflow(at, step, &at))

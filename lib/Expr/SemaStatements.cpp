@@ -100,6 +100,8 @@ Sema::Flow Sema::runIf(const AstStatement &statement, Frame &frame) {
 Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, Frame &frame) {
   const Frame before = frame;
   const Scope::Names names = frame.scope->names();
+  if (!spend(3 * names.size(), statement.range))
+    return Flow::Falls;
 
   frame.hasPending = false;
   const Flow thenFlow = runBlock(statement.body, frame);
@@ -204,27 +206,29 @@ Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
 }
 
 void Sema::mergeScopes(ValueId condition, Scope &own, Scope::Names thenNames, Scope::Names elseNames, TextRange range) {
-  const auto find = [](const Scope::Names &names, std::string_view wanted) {
+  // Names bound before the statement stand at the same place in both.
+  const auto find = [](const Scope::Names &names, std::string_view wanted, std::size_t guess) -> const Object * {
+    if (guess < names.size() && names[guess].first == wanted)
+      return &names[guess].second;
     const auto found = std::find_if(names.begin(), names.end(), [&](const auto &entry) { return entry.first == wanted; });
     return found == names.end() ? nullptr : &found->second;
   };
-  Object oneSided;
-  oneSided.tag = Tag::Unset;
-  const auto lineOf = [&] { return unit->source.line(range); };
+  const auto bindOneSided = [&](std::string_view name) {
+    Object unset;
+    unset.tag = Tag::Unset;
+    unset.text = texts.emplace_back(fmt::format("it is assigned in only one branch of the 'if' in line {}", unit->source.line(range)));
+    unset.detail = "assign it before the 'if', or in both branches";
+    own.bind(name, unset);
+  };
+  std::size_t place = 0;
   for (const auto &[name, thenValue] : thenNames) {
-    const Object *elseValue = find(elseNames, name);
-    if (!elseValue && oneSided.text.empty())
-      oneSided.text = texts.emplace_back(fmt::format("it is assigned in only one branch of the 'if' in line {}", lineOf()));
-    oneSided.detail = "assign it before the 'if', or in both branches";
-    own.bind(name, elseValue ? merge(condition, thenValue, *elseValue) : oneSided);
+    const Object *elseValue = find(elseNames, name, place++);
+    elseValue ? own.bind(name, merge(condition, thenValue, *elseValue)) : bindOneSided(name);
   }
+  place = 0;
   for (const auto &[name, elseValue] : elseNames)
-    if (!find(thenNames, name)) {
-      if (oneSided.text.empty())
-        oneSided.text = texts.emplace_back(fmt::format("it is assigned in only one branch of the 'if' in line {}", lineOf()));
-      oneSided.detail = "assign it before the 'if', or in both branches";
-      own.bind(name, oneSided);
-    }
+    if (!find(thenNames, name, place++))
+      bindOneSided(name);
 }
 
 // --- loops ---
