@@ -148,20 +148,23 @@ std::uint8_t sizeClass(const Problem &problem) {
   return static_cast<std::uint8_t>((problem.M <= kEfficientMostQueries ? 1 : 0) | (prefersEfficient(problem) ? 2 : 0));
 }
 
-/// The engine's order suits the problem: EFFICIENT before FLASH where it is faster. An order that the caller gave stays.
-static std::vector<SDPBackend> orderFor(const Problem &problem, const BackendSet &set) {
+namespace {
+
+/// The engine's order suits the problem: EFFICIENT before FLASH where it is faster. An order that the caller gave stays, and so does a
+/// FLASH_ATTENTION of the caller's, about whose speed nothing is known here.
+bool choosesOrder(const BackendSet &set, const Registered &registered) { return !set.isOrdered() && !registered.flash.pipeline; }
+
+std::vector<SDPBackend> orderFor(const Problem &problem, const BackendSet &set, const Registered &registered) {
   std::vector<SDPBackend> order = set.inOrder();
   const auto flash = std::find(order.begin(), order.end(), SDPBackend::FlashAttention);
   const auto efficient = std::find(order.begin(), order.end(), SDPBackend::EfficientAttention);
-  if (!set.isOrdered() && prefersEfficient(problem) && efficient != order.end() && flash < efficient)
+  if (choosesOrder(set, registered) && prefersEfficient(problem) && efficient != order.end() && flash < efficient)
     std::rotate(flash, efficient, efficient + 1);
   return order;
 }
 
 /// Says why EFFICIENT stands where it does in the engine's own order.
-static void explainOrder(const Problem &problem, const BackendSet &allowed, std::vector<Candidate> &candidates) {
-  if (allowed.isOrdered())
-    return;
+void explainOrder(const Problem &problem, std::vector<Candidate> &candidates) {
   const bool first = prefersEfficient(problem);
   for (Candidate &candidate : candidates)
     if (candidate.report.backend == SDPBackend::EfficientAttention && candidate.report.accepted)
@@ -170,14 +173,17 @@ static void explainOrder(const Problem &problem, const BackendSet &allowed, std:
                                                       first ? "at most" : "above", kEfficientBestQueries)});
 }
 
+} // namespace
+
 std::vector<Candidate> judge(const Problem &problem, const BackendSet &allowed, const Registered &registered) {
   std::vector<Candidate> candidates;
-  for (SDPBackend backend : orderFor(problem, allowed))
+  for (SDPBackend backend : orderFor(problem, allowed, registered))
     judgeBackend(backend, true, problem, registered, candidates);
-  for (SDPBackend backend : orderFor(problem, BackendSet()))
+  for (SDPBackend backend : orderFor(problem, BackendSet(), registered))
     if (!allowed.contains(backend))
       judgeBackend(backend, false, problem, registered, candidates);
-  explainOrder(problem, allowed, candidates);
+  if (choosesOrder(allowed, registered))
+    explainOrder(problem, candidates);
   return candidates;
 }
 

@@ -26,7 +26,7 @@ TEST_CASE("a group computes what its calls compute, for any number of threads") 
     }
     Result<ForwardReport> report = engine.forwardGrouped(calls);
     REQUIRE_MESSAGE(report, report.error().message);
-    CHECK(report->pipeline == "FLASH_ATTENTION");
+    CHECK(report->pipeline == "FLASH_ATTENTION, EFFICIENT_ATTENTION"); // some have few queries
     for (std::size_t i = 0; i < group.size(); ++i) {
       CAPTURE(i);
       CHECK(group[i].out == alone[i].out);
