@@ -3,7 +3,7 @@
 //   engine.registerPipeline({.name = "tiny",
 //                            .predicates = {{"short", [](const Problem &p) { return p.M <= 8 ? "" : "M is above 8"; }}},
 //                            .build = [](const Problem &, const PipelineContext &) -> Result<BuiltPipeline> {
-//                              return HostKernel([](const ForwardCall &call) -> Result<void> { ... return {}; });
+//                              return BuiltPipeline(HostKernel([](const ForwardCall &call) -> Result<void> { ... return {}; }));
 //                            }});
 #pragma once
 

@@ -167,13 +167,26 @@ private:
   OracleCache oracles;
 };
 
+/// The same problem for its first queries only: EFFICIENT_ATTENTION is for few.
+std::string withFewQueries(std::string commandLine) {
+  constexpr long kQueries = 48;
+  const std::size_t shape = commandLine.find("--shape "), end = commandLine.find(' ', shape + 8);
+  for (std::size_t at = commandLine.find("M=", shape); at < end; at = commandLine.find("M=", at + 1)) {
+    const std::size_t digits = commandLine.find_first_not_of("0123456789", at + 2) - (at + 2);
+    if ((commandLine[at - 1] == ',' || commandLine[at - 1] == ' ') && std::stol(commandLine.substr(at + 2, digits)) > kQueries)
+      return commandLine.replace(at + 2, digits, std::to_string(kQueries));
+  }
+  return commandLine;
+}
+
 /// The cases of a module, for every pipeline that runs on this machine.
 std::vector<GridCase> onEveryPipeline(const std::vector<GridCase> &cases, const std::string &module) {
   std::vector<GridCase> all;
   for (const GridCase &one : cases)
-    for (const char *backend : {"flash", "math"}) {
+    for (const std::string_view backend : {"flash", "math", "efficient"}) {
       GridCase &added = all.emplace_back(one);
-      added.commandLine = fmt::format("{} --mods {} --backend {}", one.commandLine, module, backend);
+      const std::string problem = backend == "efficient" ? withFewQueries(one.commandLine) : one.commandLine;
+      added.commandLine = fmt::format("{} --mods {} --backend {}", problem, module, backend);
     }
   return all;
 }
