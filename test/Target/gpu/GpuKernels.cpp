@@ -41,7 +41,8 @@ const std::vector<Row> &rows() {
        "score + log(1.0 + abs(score)) * 0.5 - exp(-abs(score)) + sqrt(abs(score)) + exp2(-abs(score)) + (kv_idx % 7) * 0.01"
        " + (q_idx // 3 - kv_idx // 5) % 4", "", {}},
       {"trigonometry", "sm_80", DType::BF16, 32, 32,
-       "sin(score * 30) + cos(score * 1e7) + 0.1 * atan2(score, 0.5 - score) + tanh(score) + 0.1 * erf(score)", "", {}},
+       // Huge angles are exact numbers here: an angle that is a rounded score times a million is noise on any machine.
+       "sin(score * 3) + cos(kv_idx * 4194304.0) + 0.1 * atan2(score, 0.5 - score) + tanh(score) + 0.1 * erf(score)", "", {}},
       {"powers", "sm_80", DType::BF16, 32, 32,
        "pow(abs(score), 1.5) + 0.1 * erfc(score) + log1p(abs(score)) + 0.1 * sinh(score) + asinh(score) + fmod(score, 0.3)"
        " + score % 0.7 + (score // 0.25) * 0.125", "", {}},
