@@ -63,7 +63,8 @@ Result<Lists> listsOf(const char *countsName, const TensorRef &counts, const cha
 struct Entry {
   std::int64_t column;
   bool full;
-  std::int64_t place; ///< within its list
+  const Lists *from;
+  std::int64_t place; ///< within `from`
 };
 
 /// The entries of one row, checked one by one.
@@ -75,14 +76,13 @@ Result<void> readRow(const Lists &lists, bool full, std::int64_t b, std::int64_t
     const std::int64_t column = lists.index(b, h, row, place);
     if (column < 0 || column >= cols)
       return invalid(fmt::format("{}[{}, {}, {}, {}] is {}; columns are 0 to {}", lists.indicesName, b, h, row, place, column, cols - 1));
-    entries.push_back({column, full, place});
+    entries.push_back({column, full, &lists, place});
   }
   return {};
 }
 
 /// Brings the entries into order; an equal column twice is an error.
-Result<void> sortRow(const Lists &partial, const Lists *full, std::int64_t b, std::int64_t h, std::int64_t row,
-                     std::vector<Entry> &entries) {
+Result<void> sortRow(std::int64_t b, std::int64_t h, std::int64_t row, std::vector<Entry> &entries) {
   const auto order = [](const Entry &x, const Entry &y) {
     return std::tuple(x.column, x.full, x.place) < std::tuple(y.column, y.full, y.place);
   };
@@ -92,7 +92,7 @@ Result<void> sortRow(const Lists &partial, const Lists *full, std::int64_t b, st
   if (same == entries.end())
     return {};
   const auto placeOf = [&](const Entry &entry) {
-    return fmt::format("{}[{}, {}, {}, {}]", (entry.full ? *full : partial).indicesName, b, h, row, entry.place);
+    return fmt::format("{}[{}, {}, {}, {}]", entry.from->indicesName, b, h, row, entry.place);
   };
   return invalid(fmt::format("column {} is listed twice: {} and {}{}", same->column, placeOf(same[0]), placeOf(same[1]),
                              same[0].full != same[1].full ? "; a block is partial or full, not both" : ""));
@@ -193,7 +193,7 @@ Result<BlockMask> BlockMask::fromKvBlocks(const KvBlocks &blocks, const FromKvBl
       if (read && full)
         read = readRow(*full, true, b, h, row, entries);
       if (read)
-        read = sortRow(*partial, full ? &*full : nullptr, b, h, row, entries);
+        read = sortRow(b, h, row, entries);
       if (!read) {
         failure = read.error();
         return;
