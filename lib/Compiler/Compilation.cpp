@@ -90,7 +90,7 @@ Compilation::Compilation(CompileSlot &slot, const CompileOptions &options, std::
 
 Compilation::~Compilation() = default;
 
-Error Compilation::failure(std::string_view step, std::string details) {
+Error Compilation::failure(std::string_view step, const std::string &details) {
   std::string message = fmt::format("{} failed", step);
   for (const std::string &part : {diagnostics, details})
     if (!part.empty())

@@ -69,7 +69,7 @@ private:
   tile::TileSizes chooseTile() const;
   mlir::OwningOpRef<mlir::ModuleOp> importSpec();
   Result<target::CpuBackend> createBackend();
-  Error failure(std::string_view step, std::string details = "");
+  Error failure(std::string_view step, const std::string &details = "");
   /// Runs one step and reports how long it took.
   template <typename Step> auto timed(std::string_view name, Step &&step) {
     if (!options.onTime)

@@ -183,7 +183,7 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
     if (parameters[i].isStarred) {
       if (!spend(rest.size(), arguments.call))
         return false;
-      own.bind(parameters[i].name, tuple(std::move(rest)));
+      own.bind(parameters[i].name, tuple(rest));
       continue;
     }
     if (!given[i] && parameters[i].defaultValue == kNoNode)

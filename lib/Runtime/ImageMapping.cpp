@@ -29,11 +29,8 @@ Result<std::shared_ptr<const ImageMapping>> ImageMapping::map(std::span<const st
                              std::strerror(reason))};
   }
 
-  // memcpy is the only portable way from bytes to a function pointer.
-  void *address = static_cast<std::byte *>(memory) + entryOffset;
-  CpuKernelFn entry;
-  static_assert(sizeof entry == sizeof address);
-  std::memcpy(&entry, &address, sizeof entry);
+  // POSIX says that data addresses convert to function pointers: dlsym() lives by it.
+  const auto entry = reinterpret_cast<CpuKernelFn>(static_cast<std::byte *>(memory) + entryOffset);
   return std::shared_ptr<const ImageMapping>(new ImageMapping(memory, bytes, code.size(), entry));
 }
 

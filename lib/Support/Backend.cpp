@@ -29,12 +29,14 @@ bool equalsIgnoringCase(std::string_view a, std::string_view b) {
 }
 
 /// Duplicates keep their first place; ERROR is no backend and allows nothing.
-std::vector<SDPBackend> normalized(const std::vector<SDPBackend> &backends) {
-  std::vector<SDPBackend> members;
-  for (SDPBackend backend : backends)
-    if (backend != SDPBackend::Error && std::find(members.begin(), members.end(), backend) == members.end())
-      members.push_back(backend);
-  return members;
+/// Each backend once, where it stands first.
+std::vector<SDPBackend> normalized(std::vector<SDPBackend> backends) {
+  auto end = backends.begin();
+  for (const SDPBackend backend : backends)
+    if (backend != SDPBackend::Error && std::find(backends.begin(), end, backend) == end)
+      *end++ = backend;
+  backends.erase(end, backends.end());
+  return backends;
 }
 
 thread_local const BackendSet *innermostSet = nullptr;
@@ -63,7 +65,8 @@ BackendSet::BackendSet() {
 BackendSet::BackendSet(std::initializer_list<SDPBackend> backends, bool setPriority)
     : BackendSet(std::vector<SDPBackend>(backends), setPriority) {}
 
-BackendSet::BackendSet(std::vector<SDPBackend> backends, bool setPriority) : members(normalized(backends)), ordered(setPriority) {}
+BackendSet::BackendSet(std::vector<SDPBackend> backends, bool setPriority)
+    : members(normalized(std::move(backends))), ordered(setPriority) {}
 
 bool BackendSet::contains(SDPBackend backend) const { return std::find(members.begin(), members.end(), backend) != members.end(); }
 
