@@ -94,7 +94,7 @@ private:
   void runRaise(const AstStatement &statement);
   void runImport(const AstStatement &statement, Scope &scope);
   void assign(AstId target, const Object &value, Scope &scope);
-  void mergeScopes(ValueId condition, Scope &scope, Scope::Names thenNames, Scope::Names elseNames, TextRange range);
+  void mergeScopes(ValueId condition, Scope &scope, const Scope::Names &thenNames, const Scope::Names &elseNames, TextRange range);
   Object merge(ValueId condition, const Object &a, const Object &b);
   std::optional<std::vector<Object>> elementsOf(const Object &object, TextRange range, std::string_view what);
   Object makeClosure(const AstFunction &function, Scope &scope);

@@ -140,7 +140,7 @@ Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, F
   if (elseReturns)
     frame.scope->restore(std::move(thenNames));
   else if (!thenReturns)
-    mergeScopes(condition, *frame.scope, std::move(thenNames), frame.scope->names(), statement.range);
+    mergeScopes(condition, *frame.scope, thenNames, Scope::Names(frame.scope->names()), statement.range);
 
   struct Decided {
     bool any;
@@ -205,7 +205,7 @@ Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
   return unset;
 }
 
-void Sema::mergeScopes(ValueId condition, Scope &own, Scope::Names thenNames, Scope::Names elseNames, TextRange range) {
+void Sema::mergeScopes(ValueId condition, Scope &own, const Scope::Names &thenNames, const Scope::Names &elseNames, TextRange range) {
   // Names bound before the statement stand at the same place in both.
   const auto find = [](const Scope::Names &names, std::string_view wanted, std::size_t guess) -> const Object * {
     if (guess < names.size() && names[guess].first == wanted)

@@ -148,7 +148,6 @@ Object Sema::flatten(const View &view, int first, int last, TextRange range) {
 }
 
 Object Sema::castView(const View &view, Arguments &arguments, std::string_view method) {
-  View cast = view;
   std::optional<Kind> kind;
   if (method == "float" || method == "double")
     kind = Kind::Float;

@@ -29,7 +29,6 @@ bool equalsIgnoringCase(std::string_view a, std::string_view b) {
 }
 
 /// Duplicates keep their first place; ERROR is no backend and allows nothing.
-/// Each backend once, where it stands first.
 std::vector<SDPBackend> normalized(std::vector<SDPBackend> backends) {
   auto end = backends.begin();
   for (const SDPBackend backend : backends)

@@ -13,7 +13,7 @@ nlohmann::json summary(const std::vector<double> &samples);
 Result<nlohmann::json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes);
 
 /// The whole call on 1, 2, 4 ... threads.
-Result<nlohmann::json> measureScaling(const Engine &engine, ProblemOptions options, int maxThreads, int repeats);
+Result<nlohmann::json> measureScaling(const Engine &engine, const ProblemOptions &options, int maxThreads, int repeats);
 
 /// The whole call, a probe of the read bandwidth over the very same K and V before and after it: what share of the time it would take only
 /// to read them.

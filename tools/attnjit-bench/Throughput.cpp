@@ -84,7 +84,7 @@ Result<json> measureThroughput(const Engine &engine, const ProblemOptions &optio
       {"bestPeakGflops", best},      {"peakIsa", peakProbeIsa()},        {"compileMs", static_cast<double>(first->compileNs) * 1e-6}};
 }
 
-Result<json> measureScaling(const Engine &engine, ProblemOptions options, int maxThreads, int repeats) {
+Result<json> measureScaling(const Engine &engine, const ProblemOptions &options, int maxThreads, int repeats) {
   json rows = json::array();
   double one = 0;
   std::vector<int> counts;

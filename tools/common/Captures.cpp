@@ -119,7 +119,8 @@ Result<Tensor> documentTensor(const GeneratorCall &call) {
   // Cut at the squares of even steps: lengths grow, so that no tile fits all of them.
   const std::int64_t length = tensor->sizes().back();
   for (std::int64_t i = 0; i < tensor->elementCount(); ++i) {
-    const double place = static_cast<double>(i % length) / static_cast<double>(length), power = 0.5 / static_cast<double>(1 + i / length);
+    const std::int64_t row = i / length;
+    const double place = static_cast<double>(i % length) / static_cast<double>(length), power = 0.5 / static_cast<double>(1 + row);
     storeNumber(*tensor, i, std::floor(std::pow(place, power) * static_cast<double>(*count)));
   }
   return tensor;
