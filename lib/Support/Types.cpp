@@ -1,5 +1,7 @@
 #include "attnjit/Types.h"
 
+#include <algorithm>
+
 namespace attnjit::inline v0 {
 
 namespace {
@@ -40,14 +42,15 @@ std::optional<DType> parseDType(std::string_view name) {
 bool isFloat(DType dtype) { return dtype <= DType::F16; }
 
 TensorRef TensorRef::dense(void *data, DType dtype, std::initializer_list<std::int64_t> sizes) {
+  // What cannot be (too many dimensions, more elements than 64 bits count) is refused where the view is used, which knows its name.
   TensorRef ref{data, dtype, static_cast<int>(sizes.size()), {}, {}};
-  int dim = 0;
-  for (std::int64_t size : sizes)
-    ref.sizes[dim++] = size;
+  const int kept = std::min(ref.rank, kMaxRank);
+  std::copy_n(sizes.begin(), kept, ref.sizes.begin());
   std::int64_t stride = 1;
-  for (dim = ref.rank - 1; dim >= 0; --dim) {
+  for (int dim = kept - 1; dim >= 0; --dim) {
     ref.strides[dim] = stride;
-    stride *= ref.sizes[dim];
+    if (__builtin_mul_overflow(stride, ref.sizes[dim], &stride))
+      stride = INT64_MAX;
   }
   return ref;
 }
