@@ -225,25 +225,6 @@ TEST_CASE("evicting and clearing leave a running launch its code") {
   CHECK(slow.out == other.out);
 }
 
-TEST_CASE("a memory hit costs microseconds") {
-  FakeCompiler compiler;
-  compiler.kernel = [](const KernelArgs *, std::int64_t, std::int64_t, void *) {};
-  const Engine engine = makeEngine(compiler);
-  Operands mine(1, 1, 1, 1, 1);
-  REQUIRE(engine.forward(mine.call));
-  double best = 1e9;
-  for (int round = 0; round < 20; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < 100; ++i)
-      (void)engine.forward(mine.call);
-    best = std::min(best, std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / 100);
-  }
-  MESSAGE("hit: " << best << " us");
-#ifdef __OPTIMIZE__
-  CHECK(best < 50.0); // the figure is 5 us; sanitizers and busy machines get room
-#endif
-}
-
 TEST_CASE("numbers of a mod-naming expression never compile again, and every kernel keeps its own") {
   static std::int64_t seen;
   FakeCompiler compiler;
