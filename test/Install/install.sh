@@ -6,7 +6,7 @@ cmake=$1 build=$2 source=$3 mode=$4 cxx=$5 flags=${6:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$cmake" --install "$build" --prefix "$work/prefix" > "$work/install.log"
-"$cmake" -S "$source/test/Install/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release \
+"$cmake" -G Ninja -S "$source/test/Install/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_EXE_LINKER_FLAGS="$flags" > "$work/configure.log"
 "$cmake" --build "$work/consumer" > "$work/build.log" || { cat "$work/build.log" >&2; exit 1; }
 
