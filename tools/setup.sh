@@ -7,14 +7,14 @@ packages=(g++ cmake ninja-build ccache xz-utils
   llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22
   python3 libfmt-dev libtbb-dev libxxhash-dev libcli11-dev nlohmann-json3-dev doctest-dev zlib1g-dev)
 if [ "${1:-}" = --full ]; then
-  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev)
+  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev git)
 fi
 
 missing=()
 for package in "${packages[@]}"; do
   # A tool that came another way (pip's cmake and ninja, say) serves as well.
   case $package in
-    g++ | cmake | ccache) command -v "$package" >/dev/null && continue ;;
+    g++ | cmake | ccache | git) command -v "$package" >/dev/null && continue ;;
     ninja-build) command -v ninja >/dev/null && continue ;;
   esac
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
