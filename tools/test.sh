@@ -47,6 +47,7 @@ sanitized() {
 # Changed since ATTNJIT_BASE, else since what origin has, else by the last commit.
 tidy() {
   step "clang-tidy on changed files"
+  git rev-parse -q --verify HEAD >/dev/null 2>&1 || { echo "no history here, so nothing to compare with"; return 0; }
   base=${ATTNJIT_BASE:-$(git merge-base HEAD origin/main 2>/dev/null || true)}
   if [ -z "$base" ] || [ "$base" = "$(git rev-parse HEAD)" ]; then base=$(git rev-parse -q --verify HEAD~1 || git rev-parse HEAD); fi
   git diff --name-only --diff-filter=AMR "$base" -- 'lib/*.cpp' 'tools/*.cpp' |
