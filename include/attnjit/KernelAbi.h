@@ -28,7 +28,7 @@
 
 namespace attnjit::inline v0 {
 
-inline constexpr std::uint32_t kAbiVersion = 2;
+inline constexpr std::uint32_t kAbiVersion = 3;
 
 /// One of q, k, v, out, lse, max. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse and
 /// max have no column. `data` of lse and max may be null: then that output is not wanted.
@@ -95,6 +95,15 @@ struct SplitArg {
   void *states;
 };
 
+/// Where the rows of K and V lie, for kernels that were compiled for pages: row r of batch b is row r mod size of page
+/// table[b * batchStride + floor(r / size)], and strides[0] of k and v is the distance of two pages. Entries past the page of row N - 1
+/// are not read.
+struct PagesArg {
+  const std::int64_t *table;
+  std::int64_t batchStride;
+  std::int64_t size; ///< rows per page, at least 1
+};
+
 struct KernelArgs {
   std::int64_t B, Hq, Hkv, M, N;
   double scale;
@@ -107,6 +116,7 @@ struct KernelArgs {
   std::int64_t *status;
   const FunctionTable *functions;
   SplitArg split; ///< read by kernels with parts only
+  PagesArg pages; ///< read by kernels for pages only
 };
 
 /// Entry point of a CPU image: computes units [unitBegin, unitEnd). `workspace`: workspaceBytes of the metadata, aligned to

@@ -111,8 +111,7 @@ struct PagedCall {
   TileOptions tiles = {};
 };
 
-/// Computes the call; each sequence has the bits that it would have without pages, whichever pages it lies in. Keys of a sequence whose
-/// pages do not follow each other are copied together first (see varlenAttention). Errors: as varlenAttention.
+/// Computes the call; each sequence has the bits that it would have without pages, whichever pages it lies in. Errors: as varlenAttention.
 Result<ForwardReport> pagedAttention(const Engine &engine, const PagedCall &call);
 
 } // namespace attnjit::inline v0

@@ -9,7 +9,7 @@
 //   lse [B, Hq, M]         log of the sum of exponentials, natural log, f32 (f64 when q is f64)
 //   max [B, Hq, M]         largest score of each row, same dtype as lse
 //
-// Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
+// With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
 // except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are
 // only read.
 #pragma once
@@ -35,10 +35,20 @@ struct TileOptions {
   bool operator==(const TileOptions &) const = default;
 };
 
+/// Keys and values in pages: k and v are pools [P, Hkv, page size, D or Dv], which all batches share, and row j of batch b is row
+/// j mod page size of page table[b, floor(j / page size)]. Formulas, masks and plans see j. Results have the bits that rows in one piece give.
+struct PageTable {
+  /// [B or 1, pages], i32 or i64, any strides. Entries past the page of row keys - 1 are not read.
+  TensorRef table;
+  /// N, of every batch. Sequences of several lengths are calls of one group (Engine::forwardGrouped), or end by the mask.
+  std::int64_t keys = 0;
+};
+
 /// A forward call. `data` of the tensors may be null for explain(), prepare() and stages(), which look at shapes only.
 struct ForwardCall {
   Mod mod;
   TensorRef q, k, v, out;
+  std::optional<PageTable> pages; ///< k and v are pools of pages
   std::optional<TensorRef> lse, max;
   std::optional<double> scale; ///< default 1 / sqrt(D)
   std::vector<CaptureArgument> captures;
@@ -56,6 +66,7 @@ struct Problem {
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   double scale = 1;
   bool contiguous = true; ///< the last strides of q, k and v are 1
+  bool paged = false;     ///< k and v are pools of pages
   bool hasMask = false;
   bool hasBlockMask = false;
   bool scoreIsIdentity = true;

@@ -50,9 +50,8 @@ struct VarlenCall {
 /// Computes the call into call.out (varlen_attn_out; C++ callers own their outputs, so varlen_attn is the same). A query that sees no key
 /// gives 0. Errors: InvalidArgument naming the operand, the sequence and the cure; those of Engine::forward, with the sequence.
 ///
-/// Paged keys: a sequence whose pages follow each other in the pool is read in place; of any other the keys and values in use are copied
-/// together first (a few megabytes per thread at a time), so that every formula, mask and pipeline works on pages of any size, and the bits
-/// do not depend on which pages were free.
+/// Paged keys are read where they lie (ForwardCall::pages), in pages of any size, with every formula and mask; the bits do not depend on
+/// which pages were free.
 Result<ForwardReport> varlenAttention(const Engine &engine, const VarlenCall &call);
 
 } // namespace attnjit::inline v0

@@ -104,7 +104,7 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
     one.threads = call.threads;
     one.tiles = call.tiles;
   }
-  return forwardPaged(engine, calls, *keyPool, *valuePool, sequences, "batch", call.threads);
+  return forwardPaged(engine, calls, *keyPool, *valuePool, sequences, "batch");
 }
 
 } // namespace

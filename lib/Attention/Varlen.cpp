@@ -211,7 +211,7 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
   Result<std::vector<PagedSequence>> paged = pagesOf(call, *sequences);
   if (!paged)
     return paged.error();
-  return forwardPaged(engine, calls, call.k, call.v, *paged, "sequence", call.threads);
+  return forwardPaged(engine, calls, call.k, call.v, *paged, "sequence");
 }
 
 } // namespace

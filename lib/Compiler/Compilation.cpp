@@ -151,7 +151,7 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
 
 OwningOpRef<ModuleOp> Compilation::importSpec() {
   const KernelSpec &spec = header.spec;
-  const attn::AttnProblem problem{std::string(kEntryName), spec.qType, spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous,
+  const attn::AttnProblem problem{std::string(kEntryName), spec.qType, spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous, spec.paged,
                                   spec.checkedIndices, spec.narrowIndices, spec.config.tileRows, spec.config.tileCols};
   return attn::importFormula(&slot.context, spec.formula, problem);
 }
@@ -444,6 +444,7 @@ Result<void> Compilation::readFacts(const tile::TileProgram &program) {
   spec.Dv = program.valueDim;
   spec.config = {program.tileRows, program.tileCols};
   spec.contiguous = program.contiguous;
+  spec.paged = program.paged;
   spec.checkedIndices = program.checkedIndices;
   spec.narrowIndices = program.indexType.isInteger(32);
   header.hasMask = program.mask != nullptr;

@@ -101,6 +101,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("D", spec.D, "a head dimension")
       .field("Dv", spec.Dv, "a head dimension")
       .field("contiguous", spec.contiguous, "true or false")
+      .field("paged", spec.paged, "true or false")
       .field("checked_indices", spec.checkedIndices, "true or false")
       .field("narrow_indices", spec.narrowIndices, "true or false")
       .field("tile_rows", spec.config.tileRows, "an integer")
@@ -170,6 +171,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.D = spec.D;
   meta.Dv = spec.Dv;
   meta.contiguous = spec.contiguous;
+  meta.paged = spec.paged;
   meta.checkedIndices = spec.checkedIndices;
   meta.narrowIndices = spec.narrowIndices;
   meta.hasMask = header.hasMask;

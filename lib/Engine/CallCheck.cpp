@@ -2,6 +2,7 @@
 
 #include "Engine/CaptureCheck.h"
 #include "Engine/MaskedCall.h"
+#include "Engine/PageCheck.h"
 #include "Engine/TensorCheck.h"
 
 #include <algorithm>
@@ -27,9 +28,9 @@ OperandArg operandArg(const TensorRef &tensor, bool broadcastBatch) {
   return arg;
 }
 
-std::string_view letterOf(int dim, bool isQuery) {
-  constexpr std::string_view query[] = {"B", "Hq", "M", "D"}, key[] = {"B", "Hkv", "N", "D"};
-  return isQuery ? query[dim] : key[dim];
+std::string_view letterOf(int dim, const ForwardCall &call) {
+  constexpr std::string_view key[] = {"B", "Hkv", "N", "D"}, pool[] = {"P", "Hkv", "page size", "D"};
+  return call.pages ? pool[dim] : key[dim];
 }
 
 /// q, k and v against each other.
@@ -56,9 +57,12 @@ Result<void> checkInputs(const ForwardCall &call, bool needsData) {
   for (int dim : {1, 2})
     if (v.sizes[dim] != k.sizes[dim])
       return invalidTensor("v", fmt::format("its {} (dimension {}) is {}, that of k is {}; they must be equal (v {}, k {})",
-                                            letterOf(dim, false), dim, v.sizes[dim], k.sizes[dim], sizesText(v), sizesText(k)));
+                                            letterOf(dim, call), dim, v.sizes[dim], k.sizes[dim], sizesText(v), sizesText(k)));
+  if (call.pages)
+    if (Result<void> pages = checkPages(call, needsData); !pages)
+      return pages;
   for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
-    if (tensor->sizes[0] != q.sizes[0] && tensor->sizes[0] != 1)
+    if (!call.pages && tensor->sizes[0] != q.sizes[0] && tensor->sizes[0] != 1)
       return invalidTensor(name, fmt::format("its batch is {}, that of q is {}; it must be the same, or 1 to be shared ({} {}, q {})",
                                              tensor->sizes[0], q.sizes[0], name, sizesText(*tensor), sizesText(q)));
   const std::int64_t Hq = q.sizes[1], Hkv = k.sizes[1];
@@ -134,11 +138,12 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   Problem &problem = checked.problem;
   const TensorRef &q = call.q, &k = call.k, &v = call.v;
   problem.B = q.sizes[0];
-  problem.Bkv = std::max(k.sizes[0], v.sizes[0]);
+  problem.paged = call.pages.has_value();
+  problem.Bkv = call.pages ? call.pages->table.sizes[0] : std::max(k.sizes[0], v.sizes[0]);
   problem.Hq = q.sizes[1];
   problem.Hkv = k.sizes[1];
   problem.M = q.sizes[2];
-  problem.N = k.sizes[2];
+  problem.N = call.pages ? call.pages->keys : k.sizes[2];
   problem.D = q.sizes[3];
   problem.Dv = v.sizes[3];
   problem.qType = problem.outType = q.dtype;
@@ -162,8 +167,12 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   args.N = problem.N;
   args.scale = problem.scale;
   args.q = operandArg(q, false);
-  args.k = operandArg(k, k.sizes[0] != problem.B);
-  args.v = operandArg(v, v.sizes[0] != problem.B);
+  args.k = operandArg(k, !call.pages && k.sizes[0] != problem.B);
+  args.v = operandArg(v, !call.pages && v.sizes[0] != problem.B);
+  if (call.pages) {
+    checked.pages = denseTable(call);
+    args.pages = {checked.pages.data(), problem.Bkv == 1 ? 0 : pagesPerBatch(call), k.sizes[2]};
+  }
   args.out = operandArg(call.out, false);
   if (call.lse)
     args.lse = operandArg(*call.lse, false);

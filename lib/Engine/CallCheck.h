@@ -20,6 +20,7 @@ struct CheckedCall {
   KernelArgs args{};               ///< dims, operands and scale are set; the rest belongs to the launch
   std::vector<TensorRef> captures; ///< in the order of formula.captures
   std::vector<ScalarArg> scalars;  ///< in the order of formula.scalars
+  std::vector<std::int64_t> pages; ///< what args.pages.table points to
   expr::Bindings bindings() const { return {captures, scalars}; }
 };
 

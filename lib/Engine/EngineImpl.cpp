@@ -22,7 +22,7 @@ struct CallClass {
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
   std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
-  std::uint8_t qType, kvType, outType, contiguous, checkedIndices, narrowIndices, sizes, unused[1];
+  std::uint8_t qType, kvType, outType, contiguous, paged, checkedIndices, narrowIndices, sizes;
 };
 static_assert(sizeof(CallClass) == 72, "no padding: it is hashed as bytes");
 
@@ -38,10 +38,10 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
                  static_cast<std::uint8_t>(problem.kvType),
                  static_cast<std::uint8_t>(problem.outType),
                  problem.contiguous,
+                 problem.paged,
                  problem.checkedIndices,
                  problem.narrowIndices,
-                 sizeClass(problem),
-                 {}};
+                 sizeClass(problem)};
   for (SDPBackend backend : allowed.inOrder())
     call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);
   return hashBytes(&call, sizeof call);
@@ -190,6 +190,7 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
   spec.D = problem.D;
   spec.Dv = problem.Dv;
   spec.contiguous = problem.contiguous;
+  spec.paged = problem.paged;
   spec.checkedIndices = problem.checkedIndices;
   spec.narrowIndices = problem.narrowIndices;
   spec.backend = backend;
@@ -344,6 +345,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const 
     kernel->meta.D = problem.D;
     kernel->meta.Dv = problem.Dv;
     kernel->meta.contiguous = problem.contiguous;
+    kernel->meta.paged = problem.paged;
     kernel->meta.narrowIndices = problem.narrowIndices;
     kernel->meta.checkedIndices = problem.checkedIndices;
     kernel->meta.problemText = compiler::print(spec);

@@ -143,6 +143,8 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
   // The wider class serves the narrower: only these directions are refused.
   if (meta.contiguous && !problem.contiguous)
     return Error{ErrorCode::InvalidArgument, "the kernel was compiled for q, k and v whose last stride is 1, the call has other strides"};
+  if (meta.paged != problem.paged)
+    return refuse("k and v", meta.paged ? "in pages" : "in one piece", problem.paged ? "them in pages" : "them in one piece");
   if (meta.narrowIndices && !problem.narrowIndices)
     return Error{ErrorCode::InvalidArgument, "the kernel was compiled for sizes and integers within +-2^30, the call has larger ones"};
   if (!meta.checkedIndices && problem.checkedIndices)
@@ -154,7 +156,7 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
 
 Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod, CheckedCall checked, const ForwardCall &call) {
   const Problem &problem = checked.problem;
-  PreparedCall prepared{&kernel, &mod, &call, {}, std::move(checked.scalars), {}, true, {}, {}};
+  PreparedCall prepared{&kernel, &mod, &call, {}, std::move(checked.scalars), std::move(checked.pages), {}, true, {}, {}};
   ForwardReport &report = prepared.report;
   report.backend = kernel.backend;
   report.pipeline = kernel.pipeline;

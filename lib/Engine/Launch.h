@@ -22,6 +22,7 @@ struct PreparedCall {
   const ForwardCall *call = nullptr;
   std::vector<CaptureArg> captures;
   std::vector<ScalarArg> scalars;
+  std::vector<std::int64_t> pages;
   plan::Plan plan;
   bool hasRows = true;
   runtime::LaunchJob job;                               ///< of a kernel with code and rows

@@ -120,6 +120,7 @@ template <typename Visitor> void visitMetadata(Visitor &visit, ImageMetadata &me
   visit(meta.D);
   visit(meta.Dv);
   visit(meta.contiguous);
+  visit(meta.paged);
   visit(meta.checkedIndices);
   visit(meta.narrowIndices);
   visit(meta.hasMask);

@@ -51,6 +51,7 @@ struct ImageMetadata {
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   std::int64_t D = 0, Dv = 0;
   bool contiguous = true; ///< stride class: last strides are 1 (q, k, v); else any strides
+  bool paged = false;      ///< k and v lie in pages (KernelArgs::pages)
   bool checkedIndices = false; ///< captured indices are checked at run time (A10)
   bool narrowIndices = true;   ///< indices and int scalars were assumed to lie within +-2^30
   bool hasMask = false;

@@ -243,8 +243,7 @@ TEST_CASE("pages: any page size and order gives the bits of unpaged keys") {
   }
 }
 
-TEST_CASE("pages that are copied in several turns") {
-  // 9 MiB of keys and values, of which one thread copies 4 at a time.
+TEST_CASE("long sequences in scattered pages") {
   const std::vector<std::int32_t> queries(12, 1), keys(12, 3000);
   constexpr std::int64_t kPageSize = 16, kPerSequence = 3000 / kPageSize + 1, kPages = 12 * kPerSequence;
   Packed plain(queries, keys), paged(queries, keys);
@@ -272,7 +271,7 @@ TEST_CASE("pages that are copied in several turns") {
     CHECK(paged.lse.memory == plain.lse.memory);
   }
 
-  // Errors count sequences through all turns.
+  // Errors count sequences.
   used[11] = 2999;
   std::vector<float> bias(2998);
   paged.call.threads = 1;

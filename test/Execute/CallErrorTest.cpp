@@ -57,6 +57,54 @@ const std::vector<BadCall> &badCalls() {
          o.call.blockMask = blocksOf("q_idx - kv_idx < w", 1, 1, 20, 40);
        },
        {"capture 'w' has one value here and another in the block mask"}},
+      {"a page that the pool lacks",
+       [](Operands &o) {
+         static std::int64_t pages[] = {0, 1, 2, 0};
+         o.call.pages = {TensorRef::dense(pages, DType::I64, {2, 2}), 80};
+       },
+       {"pages.table:", "entry [1, 0] is page 2", "pages 0 to 1"}},
+      {"a page before the pool",
+       [](Operands &o) {
+         static std::int32_t pages[] = {0, -1};
+         o.call.pages = {TensorRef::dense(pages, DType::I32, {1, 2}), 41};
+       },
+       {"pages.table:", "entry [0, 1] is page -1"}},
+      {"too few pages",
+       [](Operands &o) {
+         static std::int64_t pages[] = {0, 1};
+         o.call.pages = {TensorRef::dense(pages, DType::I64, {2, 1}), 41};
+       },
+       {"pages.table:", "1 pages of 40 rows", "too few for 41 keys", "2 are needed"}},
+      {"page table of other batches",
+       [](Operands &o) {
+         static std::int64_t pages[] = {0, 1, 0};
+         o.call.pages = {TensorRef::dense(pages, DType::I64, {3, 1}), 40};
+       },
+       {"pages.table:", "batch is 3", "that of q is 2"}},
+      {"page table of floats",
+       [](Operands &o) {
+         static float pages[] = {0, 1};
+         o.call.pages = {TensorRef::dense(pages, DType::F32, {2, 1}), 40};
+       },
+       {"pages.table:", "f32", "i32 or i64"}},
+      {"no page table",
+       [](Operands &o) { o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 1}), 40}; },
+       {"pages.table:", "null"}},
+      {"fewer keys than none",
+       [](Operands &o) { o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 0}), -1}; },
+       {"pages.keys: -1 is negative"}},
+      {"pools of other pages",
+       [](Operands &o) {
+         o.call.v.sizes[0] = 1;
+         o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 0}), 0};
+       },
+       {"v:", "1 pages, k has 2"}},
+      {"pages without rows",
+       [](Operands &o) {
+         o.call.k.sizes[2] = o.call.v.sizes[2] = 0;
+         o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 0}), 0};
+       },
+       {"k:", "page size", "is 0"}},
       {"q of rank 3", [](Operands &o) { o.call.q.rank = 3; }, {"q:", "4 dimensions", "3"}},
       {"rank beyond the array", [](Operands &o) { o.call.k.rank = 99; }, {"k:", "4 dimensions", "99"}},
       {"negative rank", [](Operands &o) { o.call.k.rank = -1; }, {"k:", "4 dimensions", "-1"}},

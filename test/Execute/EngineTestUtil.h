@@ -116,6 +116,7 @@ public:
     meta.D = spec.D;
     meta.Dv = spec.Dv;
     meta.contiguous = spec.contiguous;
+    meta.paged = spec.paged;
     meta.checkedIndices = spec.checkedIndices;
     meta.narrowIndices = spec.narrowIndices;
     meta.tileRows = 16;

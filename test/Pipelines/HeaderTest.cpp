@@ -46,7 +46,7 @@ TEST_CASE("a mangled header is refused with the line at fault") {
   CHECK(messageFor("q = f32", "q = i32").find("bf16") != std::string::npos);
   CHECK(messageFor("q = f32", "quack = f32").find("'quack'") != std::string::npos);
   CHECK(messageFor("q = f32", "nonsense").find("'nonsense'") != std::string::npos);
-  CHECK(messageFor("abi = 2", "abi = 999").find("999") != std::string::npos);
+  CHECK(messageFor("abi = 3", "abi = 999").find("999") != std::string::npos);
   CHECK(messageFor("formula:", "formulae:") != "no error");
   CHECK(messageFor("return", "retour") != "no error");
   CHECK_FALSE(parseHeader(""));

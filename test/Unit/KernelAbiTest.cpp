@@ -1,4 +1,4 @@
-// The binary contract of version 2, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
+// The binary contract of version 3, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
 #include "attnjit/KernelAbi.h"
 
 #include <array>
@@ -9,7 +9,7 @@
 using namespace attnjit;
 
 TEST_CASE("offsets that generated code uses") {
-  REQUIRE(kAbiVersion == 2);
+  REQUIRE(kAbiVersion == 3);
   CHECK(offsetof(OperandArg, data) == 0);
   CHECK(offsetof(OperandArg, strides) == 8);
   CHECK(sizeof(OperandArg) == 40);
@@ -44,7 +44,10 @@ TEST_CASE("offsets that generated code uses") {
   CHECK(offsetof(KernelArgs, split) == 352);
   CHECK(offsetof(SplitArg, parts) == 8);
   CHECK(offsetof(SplitArg, states) == 16);
-  CHECK(sizeof(KernelArgs) == 376);
+  CHECK(offsetof(KernelArgs, pages) == 376);
+  CHECK(offsetof(PagesArg, batchStride) == 8);
+  CHECK(offsetof(PagesArg, size) == 16);
+  CHECK(sizeof(KernelArgs) == 400);
 }
 
 TEST_CASE("functions of the table keep their places") {

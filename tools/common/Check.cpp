@@ -104,9 +104,9 @@ reference::Call referenceCall(const LoadedProblem &problem, int threads, std::in
   reference::Call call;
   call.formula = &problem.formula;
   call.bindings = problem.bindings();
-  call.q = problem.call.q;
-  call.k = problem.call.k;
-  call.v = problem.call.v;
+  call.q = problem.q.ref();
+  call.k = problem.k.ref();
+  call.v = problem.v.ref();
   call.scale = problem.call.scale;
   call.threads = threads;
   call.rowStep = rowStep;

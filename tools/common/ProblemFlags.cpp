@@ -285,6 +285,9 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--block-mask", options.blockMask,
                  "QUERIESxKEYS, e.g. 128x128: make a block mask of --mask-mod in such blocks first and hand it to the call")
       ->group(problem);
+  app.add_option("--page-size", options.pageSize, "move the keys and values into pages of so many rows, in mixed order (default: one piece)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group(problem);
   app.add_option("--scale", options.scale, "factor of the dot products (default 1/sqrt(D))")->group(problem);
 
   const std::string choice = "Pipeline";
@@ -421,6 +424,9 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
     problem.call.backends = *backends;
   }
   bindCaptures(problem);
+  if (options.pageSize > 0)
+    if (Result<void> moved = addPages(options, *placement, *layout, withData, problem); !moved)
+      return moved.error();
   if (!options.blockMask.empty())
     if (Result<void> added = addBlockMask(options.blockMask, problem); !added)
       return added.error();

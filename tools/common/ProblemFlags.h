@@ -30,6 +30,7 @@ struct ProblemOptions {
   std::string layout = "bhmd", placement = "heap", values = "random";
   std::vector<std::string> plants;
   std::int64_t tileRows = 0, tileCols = 0;
+  std::int64_t pageSize = 0; ///< 0: keys and values in one piece
   std::string blockMask; ///< "128" or "128x64": blocks of queries x keys
   int threads = 0;
   bool wantsLse = false, wantsMax = false;
@@ -56,6 +57,11 @@ Result<NamedCapture> parseCapture(std::string_view text, std::uint64_t seed, Pla
 /// "flash,math": names of SDPBackend.
 Result<BackendSet> parseBackends(std::string_view text, bool setPriority);
 
+/// Keys and values as pools of pages, and the page table.
+struct PagedOperands {
+  Tensor k, v, table;
+};
+
 /// A problem with its memory. `call` borrows from the tensors beside it.
 struct LoadedProblem {
   Dims dims;
@@ -63,6 +69,7 @@ struct LoadedProblem {
   Mod mod;
   expr::Formula formula; ///< the same texts, for the reference and the planner
   Tensor q, k, v, out;
+  std::optional<PagedOperands> pools; ///< what the call reads in place of k and v
   std::optional<Tensor> lse, max;
   std::vector<NamedCapture> captures;
   ForwardCall call;
@@ -72,6 +79,9 @@ struct LoadedProblem {
   std::vector<ScalarArg> boundScalars;
   expr::Bindings bindings() const { return {boundTensors, boundScalars}; }
 };
+
+/// Moves k and v into the pages that --page-size asks for, and gives those to the call.
+Result<void> addPages(const ProblemOptions &options, Placement placement, Layout layout, bool withData, LoadedProblem &problem);
 
 /// Makes the block mask that --block-mask asks for from the problem's mask_mod and captures, and gives it to the call.
 Result<void> addBlockMask(std::string_view blocks, LoadedProblem &problem);

@@ -124,9 +124,10 @@ json toJson(const CheckResult &check) {
 
 std::string describe(const LoadedProblem &problem) {
   const Dims &dims = problem.dims;
-  return fmt::format("B={} Hq={} Hkv={} M={} N={} D={}{}{}, {}", dims.B, dims.Hq, dims.Hkv, dims.M, dims.N, dims.D,
+  const std::string pages = problem.call.pages ? fmt::format(", keys in pages of {}", problem.call.k.sizes[2]) : "";
+  return fmt::format("B={} Hq={} Hkv={} M={} N={} D={}{}{}, {}{}", dims.B, dims.Hq, dims.Hkv, dims.M, dims.N, dims.D,
                      dims.Dv != dims.D ? fmt::format(" Dv={}", dims.Dv) : "", dims.Bkv != dims.B ? fmt::format(" Bkv={}", dims.Bkv) : "",
-                     name(problem.dtype));
+                     name(problem.dtype), pages);
 }
 
 std::string describe(const CheckResult &check, DType dtype) {

@@ -86,21 +86,24 @@ private:
       types.push_back(scalar.kind == expr::Kind::Bool  ? Type(builder.getI1Type())
                       : scalar.kind == expr::Kind::Int ? Type(builder.getI64Type())
                                                        : builder.getF64Type());
+    if (problem.paged)
+      types.push_back(memref({any, any}, DType::I64, true));
     return types;
   }
 
   void buildForward(ValueRange arguments) {
     constexpr unsigned fixed = 7;
     ValueRange captures = arguments.slice(fixed, formula.captures.size());
-    ValueRange scalars = arguments.drop_front(fixed + formula.captures.size());
+    ValueRange scalars = arguments.slice(fixed + formula.captures.size(), formula.scalars.size());
+    Value pages = problem.paged ? arguments.back() : Value();
     SmallVector<Attribute> names;
     for (const expr::CaptureDecl &capture : formula.captures)
       names.push_back(builder.getStringAttr(capture.name));
     for (const expr::ScalarDecl &scalar : formula.scalars)
       names.push_back(builder.getStringAttr(scalar.name));
     auto config = ConfigAttr::get(builder.getContext(), problem.tileRows, problem.tileCols, problem.checkedIndices, problem.narrowIndices);
-    auto op = ForwardOp::create(builder, loc, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5], arguments[6],
-                                captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
+    auto op = ForwardOp::create(builder, loc, arguments[0], arguments[1], arguments[2], pages, arguments[3], arguments[4], arguments[5],
+                                arguments[6], captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
     if (!formula.scoreIsIdentity())
       buildRegion(op, op.getScore(), formula.score, /*score=*/true);
     if (!formula.maskIsTrue())

@@ -132,3 +132,13 @@ func.func @unchecked(%q: !view, %k: !view, %v: !view, %out: !view, %scale: f32, 
       }
   return
 }
+
+// Pages are a matter of the views of k and v; the table is no argument of the kernel, which finds it in KernelArgs.
+// CHECK-LABEL: tile.kernel @pages(
+// CHECK-SAME: %q: !tile.view<?x64xf32>, %k: !tile.view<?x64xf32, paged>, %v: !tile.view<?x64xf32, paged>, %out: !tile.view<?x64xf32>, %lse: !tile.view<?xf32>, %max: !tile.view<?xf32>, %scale: f32) config
+// CHECK: tile.load %k[{{.*}}] : !tile.view<?x64xf32, paged> -> !tile.tile<64x64xf32>
+func.func @pages(%q: !view, %k: !view, %v: !view, %table: memref<?x?xi64>, %out: !view, %scale: f32) {
+  attn.forward ins(%q, %k, %v : !view, !view, !view) pages(%table : memref<?x?xi64>) outs(%out : !view) scale(%scale : f32)
+      config<tile_rows = 16, tile_cols = 64, checked_indices = false, narrow = true>
+  return
+}

@@ -62,3 +62,12 @@ func.func @f64(%q: memref<2x8x100x3xf64>, %k: memref<2x2x7x3xf64>, %v: memref<2x
       }
   return
 }
+
+// CHECK-LABEL: func.func @pages
+// CHECK: attn.forward ins({{.*}}) pages(%{{.*}} : memref<?x?xi64>) outs(
+func.func @pages(%q: memref<2x8x?x64xf32>, %k: memref<100x2x16x64xf32>, %v: memref<100x2x16x64xf32>, %table: memref<?x?xi64>,
+                 %out: memref<2x8x?x64xf32>, %scale: f32) {
+  attn.forward ins(%q, %k, %v : memref<2x8x?x64xf32>, memref<100x2x16x64xf32>, memref<100x2x16x64xf32>) pages(%table : memref<?x?xi64>)
+      outs(%out : memref<2x8x?x64xf32>) scale(%scale : f32) config<tile_rows = 8, tile_cols = 8, checked_indices = false, narrow = true>
+  return
+}

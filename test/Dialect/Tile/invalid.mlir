@@ -348,3 +348,18 @@ tile.kernel @k(%q: !tile.view<?x4xf32>, %k: !tile.view<?x4xf32>, %v: !tile.view<
   // expected-error @below {{values: expected the element type of the view, got '!tile.row<2xf64>'}}
   tile.store_row %m, %lse[%b, %h, %i] : !tile.row<2xf64>, !tile.view<?xf32>
 }
+
+// -----
+
+// expected-error @below {{only a view with columns can be paged}}
+func.func private @rows(!tile.view<?xf32, paged>)
+
+// -----
+
+// expected-error @below {{expected strided or paged, each once, got 'pages'}}
+func.func private @word(!tile.view<?x4xf32, pages>)
+
+// -----
+
+// expected-error @below {{expected strided or paged, each once, got 'paged'}}
+func.func private @twice(!tile.view<?x4xf32, paged, paged>)

@@ -62,3 +62,11 @@ tile.kernel @strided(%q: !tile.view<?x3xf64, strided>, %k: !tile.view<?x3xf64, s
   tile.store_row %rlse, %lse[%b, %h, %q0] : !tile.row<4xf64>, !tile.view<?xf64>
   tile.store_row %rmax, %max[%b, %h, %q0] : !tile.row<4xf64>, !tile.view<?xf64>
 }
+
+// CHECK-LABEL: func.func @pages
+// CHECK-SAME: !tile.view<?x64xf32, paged>, %{{.*}}: !tile.view<?x64xf32, strided, paged>
+func.func @pages(%k: !tile.view<?x64xf32, paged>, %v: !tile.view<?x64xf32, paged, strided>, %i: i64) {
+  // CHECK: tile.load %{{.*}} : !tile.view<?x64xf32, paged> -> !tile.tile<16x64xf32>
+  %t = tile.load %k[%i, %i, %i] : !tile.view<?x64xf32, paged> -> !tile.tile<16x64xf32>
+  return
+}

@@ -29,6 +29,7 @@ struct AttnProblem {
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   std::int64_t D = 64, Dv = 64;
   bool contiguous = true;      ///< last strides of q, k and v are 1
+  bool paged = false;          ///< k and v are pools of pages, behind a page table
   bool checkedIndices = false; ///< captured loads must be checked and reported (A10)
   bool narrowIndices = true;   ///< positions and integer scalars lie within +-2^30
   std::int64_t tileRows = 64, tileCols = 64;
@@ -37,7 +38,7 @@ struct AttnProblem {
 /// The type of an element in memory. u8 is ui8, bool is i1, other integers are signless.
 mlir::Type memoryType(mlir::MLIRContext *context, DType dtype);
 
-/// Builds `func.func @name(q, k, v, out, lse, max, scale, captures..., scalars...)` around one attn.forward. The dialects attn, func, memref, arith and
+/// Builds `func.func @name(q, k, v, out, lse, max, scale, captures..., scalars..., pages if paged)` around one attn.forward. The dialects attn, func, memref, arith and
 /// math must be loaded in `context`. Null, with an error on the context, if the result does not verify.
 mlir::OwningOpRef<mlir::ModuleOp> importFormula(mlir::MLIRContext *context, const expr::Formula &formula, const AttnProblem &problem);
 

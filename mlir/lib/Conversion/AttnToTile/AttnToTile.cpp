@@ -49,7 +49,7 @@ private:
   /// Sorts the function's arguments into roles, captures and scalars.
   LogicalResult collectCaptured() {
     SmallVector<Value> roles{op.getQ(), op.getK(), op.getV(), op.getOut(), op.getScale()};
-    for (Value optional : {op.getLse(), op.getMax()})
+    for (Value optional : {op.getPages(), op.getLse(), op.getMax()})
       if (optional)
         roles.push_back(optional);
     for (auto [position, operand] : llvm::enumerate(op->getOperands())) {
@@ -84,7 +84,8 @@ private:
       auto memref = cast<MemRefType>(operand.getType());
       // A12: the last stride of the output is 1; a foreign output with another one keeps its class.
       bool unit = operand == op.getOut() ? hasUnitStride(memref) : contiguous;
-      types.push_back(tile::ViewType::get(builder.getContext(), memref.getDimSize(3), memref.getElementType(), unit));
+      bool paged = op.getPages() && (operand == op.getK() || operand == op.getV());
+      types.push_back(tile::ViewType::get(builder.getContext(), memref.getDimSize(3), memref.getElementType(), unit, paged));
     }
     types.append(2, tile::ViewType::get(builder.getContext(), 0, compute, true));
     types.push_back(compute);

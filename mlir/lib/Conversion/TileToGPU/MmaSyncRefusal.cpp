@@ -49,6 +49,8 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
     return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) + "; tensor cores need one type";
   if (program.outType != program.qType && !program.outType.isF32())
     return "out is " + toText(program.outType) + "; expected f32 or the type of q";
+  if (program.paged)
+    return "k and v lie in pages, whose table mma.sync kernels do not read";
   if (program.isSplit)
     return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
   for (auto refusal : {refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim)})

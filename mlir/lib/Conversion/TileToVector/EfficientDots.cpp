@@ -14,6 +14,13 @@ static constexpr int64_t kCacheLineBytes = 64;
 /// Shares are fractions with so many bits.
 static constexpr int64_t kShareBits = 16;
 
+/// Pointer to a row of the block, or of the next.
+Value EfficientKernel::rowAt(const EfficientRows &rows, Value index) const {
+  if (rows.pointers)
+    return emit.load(emit.ptr(), emit.at(rows.pointers, emit.ptr(), index));
+  return emit.at(rows.base, rows.type, emit.mul(index, rows.stride));
+}
+
 /// Columns [column, column + lanes) of a row as floats. In the tail of a row that is used in place the lanes that the vector before it
 /// holds are zeroed.
 Value EfficientKernel::loadColumns(const EfficientRows &rows, Value rowPointer, Value column, bool isTail) {
@@ -37,7 +44,7 @@ void EfficientKernel::emitPrefetch(const EfficientRows &rows, Value key, int64_t
   if (!rows.columns.inPlace)
     return; // the copy reads ahead by itself
   auto fetch = [&](Value row) {
-    Value line = emit.at(emit.at(rows.base, rows.type, emit.mul(emit.add(row, program.tileCols), rows.stride)), rows.type, column);
+    Value line = emit.at(rowAt(rows, emit.add(row, program.tileCols)), rows.type, column);
     for (int64_t offset = 0; offset < bytes; offset += kCacheLineBytes)
       emit.make<LLVM::Prefetch>(emit.atBytes(line, offset), /*rw=*/0, /*hint=*/2, /*cache=*/1);
   };
@@ -72,7 +79,7 @@ void EfficientKernel::emitScores(const EfficientRows &keys, Value count, Value r
     // Keys past the last one are duplicates of it, and become -inf later.
     Values keyRows;
     for (int64_t i = 0; i < tileKeys; ++i)
-      keyRows.push_back(emit.at(keys.base, keys.type, emit.mul(emit.minS(emit.add(key, i), lastKey), keys.stride)));
+      keyRows.push_back(rowAt(keys, emit.minS(emit.add(key, i), lastKey)));
     storeScores(accumulateScores(keys, keyRows, queryRow, rows), row, rows, key);
   });
 }
@@ -203,10 +210,11 @@ void EfficientKernel::emitValueTile(const EfficientRows &values, Value count, Va
   }
   Value probabilities = rowOf(layout.scores, row, pitch);
   int64_t bytes = width * shape.lanes * values.type.getIntOrFloatBitWidth() / 8;
-  sums.push_back(values.base);
+  if (!values.pointers)
+    sums.push_back(values.base); // moves along with the loop
   sums = emit.loop(emit.index(0), count, emit.index(1), sums, [&](Value key, ValueRange carried) {
     Values next(carried), vectors;
-    Value valueRow = next.pop_back_val();
+    Value valueRow = values.pointers ? rowAt(values, key) : next.pop_back_val();
     emitPrefetch(values, key, 1, columns.front(), bytes);
     for (Value column : columns)
       vectors.push_back(loadColumns(values, valueRow, column, false));
@@ -216,7 +224,8 @@ void EfficientKernel::emitValueTile(const EfficientRows &values, Value count, Va
       for (int64_t i = 0; i < width; ++i)
         next[r * width + i] = emit.fma(weight, vectors[i], next[r * width + i]);
     }
-    next.push_back(emit.at(valueRow, values.type, values.stride));
+    if (!values.pointers)
+      next.push_back(emit.at(valueRow, values.type, values.stride));
     return next;
   });
   for (int64_t r = 0; r < rows; ++r)

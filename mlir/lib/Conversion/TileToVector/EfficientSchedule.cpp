@@ -69,6 +69,8 @@ EfficientWorkspace EfficientKernel::layOut() const {
   layout.factors = place(maxRows, 1);
   layout.keys = place(d.inPlace ? 0 : program.tileCols, d.padded());
   layout.values = place(dv.inPlace ? 0 : program.tileCols, dv.padded());
+  layout.keyPointers = place(program.paged ? pointerSlots() : 0, kPointerBytes / elementBytes());
+  layout.valuePointers = place(program.paged ? pointerSlots() : 0, kPointerBytes / elementBytes());
   layout.bytes = end;
   return layout;
 }
@@ -134,10 +136,11 @@ Value EfficientKernel::operandBase(const OperandAccess &operand, Type element, V
 
 /// The state of the tile's rows over one part of the keys.
 void EfficientKernel::emitPart(Value part) {
-  k = abi->operand(Operand::K);
-  v = abi->operand(Operand::V);
-  keyBase = operandBase(k, program.kvType, tile.kvHead);
-  valueBase = operandBase(v, program.kvType, tile.kvHead);
+  k = KvRows(builder, emit.loc, program, *abi, Operand::K, tile.b, tile.kvHead);
+  v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
+  if (program.paged) // slots of rows that do not exist are asked for ahead, too
+    for (int64_t pointers : {layout.keyPointers, layout.valuePointers})
+      emit.loop(0, pointerSlots(), 1, [&](Value slot) { emit.store(workspace, emit.at(region(pointers), emit.ptr(), slot)); });
   packQueries();
 
   Value keyBegin = emit.mul(part, abi->splitKeys());
@@ -159,7 +162,8 @@ void EfficientKernel::emitPart(Value part) {
 
 void EfficientKernel::emitBlock(const KvBlock &block) {
   Value count = emit.sub(block.end, block.begin), zero = emit.index(0);
-  EfficientRows keys = rowsOf(k, d, block, region(layout.keys)), values = rowsOf(v, dv, block, region(layout.values));
+  EfficientRows keys = rowsOf(k, d, block, region(layout.keys), region(layout.keyPointers));
+  EfficientRows values = rowsOf(v, dv, block, region(layout.values), region(layout.valuePointers));
   Value isOneRow = emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1));
   auto overRows = [&](llvm::function_ref<void(Value row, int64_t rows)> body) {
     auto one = [&] {
@@ -180,13 +184,21 @@ void EfficientKernel::emitBlock(const KvBlock &block) {
 }
 
 /// The rows of K or V of a block as the products read them.
-EfficientRows EfficientKernel::rowsOf(const OperandAccess &operand, const EfficientColumns &columns, const KvBlock &block, Value copy) {
-  Value base = &operand == &k ? keyBase : valueBase;
-  Value source = emit.at(base, program.kvType, emit.mul(block.begin, operand.strides[2]));
-  if (columns.inPlace)
-    return {source, operand.strides[2], program.kvType, columns};
-  convertRows(operand, columns, source, emit.sub(block.end, block.begin), copy);
-  return {copy, emit.index(columns.padded()), compute, columns};
+EfficientRows EfficientKernel::rowsOf(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value copy,
+                                      Value pointers) {
+  if (!columns.inPlace) {
+    convertRows(rows, columns, block, copy);
+    return {copy, emit.index(columns.padded()), nullptr, compute, columns};
+  }
+  if (!rows.inPages())
+    return {rows.at(block.begin), rows.stride(), nullptr, program.kvType, columns};
+  Value known = emit.minS(emit.sub(abi->keys(), block.begin), emit.index(pointerSlots()));
+  rows.forEachStretch(block.begin, known, [&](Value address, Value first, Value count) {
+    emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
+      emit.store(emit.at(address, program.kvType, emit.mul(row, rows.stride())), emit.at(pointers, emit.ptr(), emit.add(first, row)));
+    });
+  });
+  return {nullptr, nullptr, pointers, program.kvType, columns};
 }
 
 } // namespace attnjit::tile

@@ -24,6 +24,7 @@
 //     sums    [rows][lanes]             per lane; added up at the end
 //     maxima, factors [rows]            running maximum; what the block rescales O by
 //     keys [blockKeys][padded D], values [blockKeys][padded Dv]      copies, where rows cannot be used in place
+//     key and value pointers [2 blockKeys]                           where K and V lie in pages: rows of this block and the next
 //
 // A state (SplitArg::states) has per row the padded O, then one vector that holds maximum, sum and, while merging, weight.
 #pragma once
@@ -64,7 +65,7 @@ struct EfficientShape {
 
 /// Byte offsets of the workspace regions.
 struct EfficientWorkspace {
-  int64_t queries, scores, output, sums, maxima, factors, keys, values, bytes;
+  int64_t queries, scores, output, sums, maxima, factors, keys, values, keyPointers, valuePointers, bytes;
 };
 
 /// The packed rows of one unit, i64 values.
@@ -73,9 +74,10 @@ struct EfficientTile {
   mlir::Value row0, rows;       ///< first packed row, number of rows
 };
 
-/// Rows of K or V of one block: where row 0 is, elements between rows, element type.
+/// Rows of K or V of one block: where row 0 is and elements between rows, or else where each row is; element type.
 struct EfficientRows {
   mlir::Value base, stride;
+  mlir::Value pointers; ///< one per row of this and of the next block; null: base and stride say it
   mlir::Type type;
   EfficientColumns columns;
 };
@@ -96,7 +98,7 @@ private:
   void emitPart(Value part);
   void emitBlock(const KvBlock &block);
   void bindTile(Value head, Value rowTile);
-  EfficientRows rowsOf(const OperandAccess &operand, const EfficientColumns &columns, const KvBlock &block, Value copy);
+  EfficientRows rowsOf(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value copy, Value pointers);
   EfficientWorkspace layOut() const;
 
   // EfficientDots.cpp
@@ -109,6 +111,7 @@ private:
   void storeScores(mlir::ArrayRef<Value> sums, Value row, int64_t rows, Value key);
   void emitPrefetch(const EfficientRows &rows, Value key, int64_t count, Value column, int64_t bytes);
   void sharePrefetch(Value row);
+  Value rowAt(const EfficientRows &rows, Value index) const;
   Value loadColumns(const EfficientRows &rows, Value rowPointer, Value column, bool isTail);
   Value isNewInTail(const EfficientColumns &columns) const;
   Value addWithinParts(mlir::ArrayRef<Value> vectors);
@@ -124,7 +127,7 @@ private:
 
   // EfficientState.cpp
   void packQueries();
-  void convertRows(const OperandAccess &operand, const EfficientColumns &columns, Value source, Value count, Value target);
+  void convertRows(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value target);
   void writeResults();
   void writeState(Value unit);
   /// From the states of units first, first + stride ... into sums, maxima and output.
@@ -145,6 +148,9 @@ private:
   Value rowOf(int64_t offset, Value row, int64_t pitch) const { return emit.at(region(offset), compute, emit.mul(row, pitch)); }
   void forEachRow(llvm::function_ref<void(Value row)> body) { emit.loop(emit.index(0), tile.rows, emit.index(1), body); }
 
+  static constexpr int64_t kPointerBytes = 8;
+  /// Rows of a block and the next.
+  int64_t pointerSlots() const { return 2 * program.tileCols; }
   int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
   int64_t stateRowElems() const { return dv.padded() + shape.lanes; }
   mlir::Type vectorType() const { return emit.vec(shape.lanes, compute); }
@@ -167,8 +173,7 @@ private:
   AbiAccess *abi = nullptr;
   Value workspace;
   EfficientTile tile;
-  OperandAccess k, v;
-  Value keyBase, valueBase;          ///< of this batch and kv head
+  KvRows k, v;                       ///< of this batch and kv head
   Value prefetchShare, prefetchBase; ///< of the register tile at work; null: all of it
   std::optional<MapExpander> score, mask;
 };

@@ -44,7 +44,7 @@ void EfficientKernel::packQueries() {
       });
       return;
     }
-    const EfficientRows queries{source, nullptr, program.qType, d};
+    const EfficientRows queries{source, nullptr, nullptr, program.qType, d};
     emit.loop(0, d.full() * shape.lanes, shape.lanes, [&](Value column) {
       emit.store(emit.mulF(loadColumns(queries, source, column, false), scales), emit.at(target, compute, column));
     });
@@ -54,15 +54,20 @@ void EfficientKernel::packQueries() {
   });
 }
 
-/// `count` rows from `source` on in the compute type, padded with zeros.
-void EfficientKernel::convertRows(const OperandAccess &operand, const EfficientColumns &columns, Value source, Value count, Value target) {
+/// The rows of a block in the compute type, padded with zeros.
+void EfficientKernel::convertRows(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value target) {
   Type type = program.kvType;
-  emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
-    Value from = emit.at(source, type, emit.mul(row, operand.strides[2])), to = emit.at(target, compute, emit.mul(row, columns.padded()));
+  auto convertRow = [&](Value from, Value to) {
     emit.store(splatF(0.0), emit.at(to, compute, emit.index(columns.padded() - shape.lanes)));
     emit.loop(0, columns.count, 1, [&](Value column) {
-      Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, operand.strides[3]));
+      Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, rows.columnStride()));
       emit.store(loadFloats(emit, address, type, compute, 1), emit.at(to, compute, column));
+    });
+  };
+  rows.forEachStretch(block.begin, emit.sub(block.end, block.begin), [&](Value source, Value first, Value count) {
+    emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
+      convertRow(emit.at(source, type, emit.mul(row, rows.stride())),
+                 emit.at(target, compute, emit.mul(emit.add(first, row), columns.padded())));
     });
   });
 }

@@ -140,12 +140,11 @@ struct Emitter {
       return make<mlir::LLVM::GEPOp>(ptr(), i8(), base, llvm::ArrayRef<mlir::LLVM::GEPArg>{int32_t(bytes)});
     return at(base, i8(), index(bytes));
   }
-  /// Loads a scalar or vector; vectors need no more than their element's alignment.
-  Value load(Type type, Value address) const {
-    return make<mlir::LLVM::LoadOp>(type, address, elementTypeOf(type).getIntOrFloatBitWidth() / 8);
-  }
-  void store(Value value, Value address) const {
-    make<mlir::LLVM::StoreOp>(value, address, elementTypeOf(value.getType()).getIntOrFloatBitWidth() / 8);
+  /// Loads a scalar, pointer or vector; vectors need no more than their element's alignment.
+  Value load(Type type, Value address) const { return make<mlir::LLVM::LoadOp>(type, address, alignmentOf(type)); }
+  void store(Value value, Value address) const { make<mlir::LLVM::StoreOp>(value, address, alignmentOf(value.getType())); }
+  static unsigned alignmentOf(Type type) {
+    return llvm::isa<mlir::LLVM::LLVMPointerType>(type) ? 8 : elementTypeOf(type).getIntOrFloatBitWidth() / 8;
   }
 
   // Control flow. Bodies are emitted into attached regions, so that they may look up the enclosing function.

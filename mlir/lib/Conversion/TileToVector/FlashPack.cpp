@@ -47,44 +47,44 @@ void FlashKernel::packQueries() {
 
 FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
   Value count = emit.sub(kvBlock.end, kvBlock.begin);
-  Value keys = loadRows(k, rowPointer(k, keyBase, kvBlock.begin), count, program.headDim, region(layout.keys));
-  Value values = loadRows(v, rowPointer(v, valueBase, kvBlock.begin), count, program.valueDim, region(layout.values));
+  Value keys = loadRows(k, kvBlock.begin, count, program.headDim, region(layout.keys));
+  Value values = loadRows(v, kvBlock.begin, count, program.valueDim, region(layout.values));
   return {keys, values, kvBlock.begin, count, kvBlock.partial};
 }
 
-Value FlashKernel::rowPointer(const OperandAccess &operand, Value base, Value row) {
-  return emit.at(base, program.kvType, emit.mul(row, operand.strides[2]));
-}
-
-/// Where `count` rows lie as dense rows of f32: at `source` if they are that, otherwise in `copy`. Rows that stand apart, as those of one
-/// head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other out for every panel.
-Value FlashKernel::loadRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value copy) {
+/// Where rows [begin, begin + count) lie as dense rows of f32: in place if they are that, otherwise in `copy`. Rows that stand apart, as
+/// those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other out for every
+/// panel.
+Value FlashKernel::loadRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value copy) {
   if (!program.contiguous || !program.kvType.isF32()) {
-    convertRows(operand, source, count, columns, copy);
+    convertRows(rows, begin, count, columns, copy);
     return copy;
   }
-  Value isDense = emit.cmp(Emitter::CmpI::eq, operand.strides[2], emit.index(columns));
-  emit.ifThen(emit.logicalNot(isDense), [&] { convertRows(operand, source, count, columns, copy); });
-  return emit.select(isDense, source, copy);
+  Value isDense = emit.bitAnd(emit.cmp(Emitter::CmpI::eq, rows.stride(), emit.index(columns)), rows.areEvenlySpaced(begin, count));
+  emit.ifThen(emit.logicalNot(isDense), [&] { convertRows(rows, begin, count, columns, copy); });
+  return emit.select(isDense, rows.at(begin), copy);
 }
 
-/// `count` rows of `columns` elements from `source` on as f32, row behind row.
-void FlashKernel::convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target) {
+/// Rows [begin, begin + count) of `columns` elements as f32, row behind row.
+void FlashKernel::convertRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value target) {
   Type type = program.kvType;
   int64_t vectorColumns = program.contiguous ? columns / shape.lanes * shape.lanes : 0;
-  emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
-    Value from = emit.at(source, type, emit.mul(row, operand.strides[2]));
-    Value to = emit.at(target, emit.f32(), emit.mul(row, columns));
+  auto convertRow = [&](Value from, Value to) {
     auto convert = [&](int64_t begin, int64_t end, int64_t lanes) {
       if (begin == end)
         return;
       emit.loop(begin, end, lanes, [&](Value column) {
-        Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, operand.strides[3]));
+        Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, rows.columnStride()));
         emit.store(loadFloats(emit, address, type, emit.f32(), lanes), emit.at(to, emit.f32(), column));
       });
     };
     convert(0, vectorColumns, shape.lanes);
     convert(vectorColumns, columns, 1);
+  };
+  rows.forEachStretch(begin, count, [&](Value source, Value first, Value length) {
+    emit.loop(emit.index(0), length, emit.index(1), [&](Value row) {
+      convertRow(emit.at(source, type, emit.mul(row, rows.stride())), emit.at(target, emit.f32(), emit.mul(emit.add(first, row), columns)));
+    });
   });
 }
 
@@ -99,15 +99,17 @@ int64_t FlashKernel::prefetchedRows() const { return llvm::divideCeil(program.ti
 /// last key; a prefetch is a wish, not a read.
 Emitter::Values FlashKernel::firstPrefetch(const FlashBlock &block, const FlashPanel &panel) {
   Value row = emit.add(emit.add(block.begin, program.tileCols), emit.mul(panel.index, prefetchedRows()));
-  return {rowPointer(k, keyBase, row), rowPointer(v, valueBase, row)};
+  if (program.paged) // the page table ends with the last key
+    row = emit.minS(row, emit.sub(abi->keys(), 1));
+  return {k.at(row), v.at(row)};
 }
 
 /// Asks for the few rows that one register tile of S^T is to fetch into the second-level cache; returns the rows after them.
 Emitter::Values FlashKernel::emitPrefetch(ValueRange rows) {
   int64_t elementBytes = program.kvType.getIntOrFloatBitWidth() / 8;
   int64_t rowsPerTile = llvm::divideCeil(prefetchedRows() * shape.keyTile, program.tileCols);
-  auto fetch = [&](Value row, const OperandAccess &operand, int64_t columns) {
-    Value stride = emit.mul(operand.strides[2], elementBytes);
+  auto fetch = [&](Value row, const KvRows &rows, int64_t columns) {
+    Value stride = emit.mul(rows.stride(), elementBytes);
     emit.loop(0, columns * elementBytes, kCacheLineBytes, [&](Value offset) {
       Value line = emit.at(row, emit.i8(), offset);
       for (int64_t i = 0; i < rowsPerTile; ++i, line = emit.at(line, emit.i8(), stride))

@@ -113,10 +113,8 @@ Value FlashKernel::operandBase(const OperandAccess &operand, Type element, Value
 
 void FlashKernel::emitTile(const TileCoords &coords) {
   tile = coords;
-  k = abi->operand(Operand::K);
-  v = abi->operand(Operand::V);
-  keyBase = operandBase(k, program.kvType, tile.kvHead);
-  valueBase = operandBase(v, program.kvType, tile.kvHead);
+  k = KvRows(builder, emit.loc, program, *abi, Operand::K, tile.b, tile.kvHead);
+  v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
   lastRow = emit.sub(tile.rows, 1);
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();

@@ -110,9 +110,8 @@ private:
   // FlashPack.cpp
   void packQueries();
   FlashBlock loadBlock(const KvBlock &kvBlock);
-  Value rowPointer(const OperandAccess &operand, Value base, Value row);
-  Value loadRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value copy);
-  void convertRows(const OperandAccess &operand, Value source, Value count, int64_t columns, Value target);
+  Value loadRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value copy);
+  void convertRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value target);
   int64_t prefetchedRows() const;
   Values firstPrefetch(const FlashBlock &block, const FlashPanel &panel);
   Values emitPrefetch(mlir::ValueRange rows);
@@ -138,8 +137,7 @@ private:
   AbiAccess *abi = nullptr;
   Value workspace;
   TileCoords tile;
-  OperandAccess k, v;
-  Value keyBase, valueBase; ///< of this batch and kv head
+  KvRows k, v; ///< of this batch and kv head
   Value panelCount, lastRow;
   std::deque<MapExpander> score, mask; ///< one per vector of the panel
 };

@@ -201,10 +201,12 @@ Value GenericLowering::rowAddress(const OperandAccess &access, Type memory, Valu
   return emit.at(access.pointer, memory, emit.add(offset, emit.mul(row, access.strides[2])));
 }
 
-OperandAccess GenericLowering::accessOf(Value view) {
+static Operand operandOf(Value view) {
   static constexpr Operand kOperands[] = {Operand::Q, Operand::K, Operand::V, Operand::Out, Operand::Lse, Operand::Max};
-  return abi.operand(kOperands[cast<BlockArgument>(view).getArgNumber()]);
+  return kOperands[cast<BlockArgument>(view).getArgNumber()];
 }
+
+OperandAccess GenericLowering::accessOf(Value view) { return abi.operand(operandOf(view)); }
 
 /// Calls `vectorBody` on whole vectors of columns and `scalarBody` on the rest (on all, if columns are not contiguous in memory).
 void GenericLowering::forEachOperandColumn(int64_t cols, bool contiguous, llvm::function_ref<void(Value c)> vectorBody,
@@ -226,10 +228,13 @@ void GenericLowering::lower(LoadOp op) {
   });
   TileBuffer buffer = allocate(op.getResult().getType(), transposed);
   OperandAccess access = accessOf(op.getView());
-  Value row = scalars.lookup(op.getRow());
+  Value b = scalars.lookup(op.getB()), head = scalars.lookup(op.getHead()), row = scalars.lookup(op.getRow());
+  std::optional<KvRows> pages;
+  if (view.getPaged())
+    pages.emplace(builder, loc, program, abi, operandOf(op.getView()), b, head);
   buffer.validRows = validRowsOf(op, row);
   forEachRow(buffer, [&](Value r) {
-    Value from = rowAddress(access, raw, scalars.lookup(op.getB()), scalars.lookup(op.getHead()), emit.add(row, r));
+    Value from = pages ? pages->at(emit.add(row, r)) : rowAddress(access, raw, b, head, emit.add(row, r));
     forEachOperandColumn(
         buffer.cols, view.getContiguous() && !transposed,
         [&](Value c) { storeVector(buffer, r, c, loadFloats(emit, emit.at(from, raw, c), memory, compute, lanes)); },

@@ -105,6 +105,13 @@ Value AbiAccess::splitKeys() { return load(offsetof(KernelArgs, split) + offseto
 Value AbiAccess::splitParts() { return load(offsetof(KernelArgs, split) + offsetof(SplitArg, parts), builder.getI64Type()); }
 Value AbiAccess::splitStates() { return load(offsetof(KernelArgs, split) + offsetof(SplitArg, states), Emitter(builder, loc).ptr()); }
 
+Value AbiAccess::pageTable(Value b) {
+  Emitter emit(builder, loc);
+  Value stride = load(offsetof(KernelArgs, pages) + offsetof(PagesArg, batchStride), emit.i64());
+  return emit.at(load(offsetof(KernelArgs, pages) + offsetof(PagesArg, table), emit.ptr()), emit.i64(), emit.mul(b, stride));
+}
+Value AbiAccess::pageSize() { return load(offsetof(KernelArgs, pages) + offsetof(PagesArg, size), builder.getI64Type()); }
+
 Value AbiAccess::planOffsets() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, offsets), Emitter(builder, loc).ptr()); }
 Value AbiAccess::planRuns() { return load(offsetof(KernelArgs, plan) + offsetof(PlanArg, runs), Emitter(builder, loc).ptr()); }
 
@@ -113,6 +120,65 @@ Value AbiAccess::planIndex(Value b, Value h, Value queryTile) {
   Value batchStride = load(offsetof(KernelArgs, plan) + offsetof(PlanArg, batchStride), emit.i64());
   Value headStride = load(offsetof(KernelArgs, plan) + offsetof(PlanArg, headStride), emit.i64());
   return emit.add(emit.add(emit.mul(b, batchStride), emit.mul(h, headStride)), queryTile);
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Rows of K and V
+//===------------------------------------------------------------------------------------------------------------------===//
+
+KvRows::KvRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, Operand which, Value b, Value kvHead)
+    : builder(&builder), loc(loc), element(program.kvType), operand(abi.operand(which)) {
+  Emitter emit(builder, loc);
+  Value offset = emit.mul(kvHead, operand.strides[1]);
+  if (program.paged) {
+    table = abi.pageTable(b);
+    pageSize = abi.pageSize();
+  } else {
+    offset = emit.add(emit.mul(b, operand.strides[0]), offset);
+  }
+  base = emit.at(operand.pointer, element, offset);
+}
+
+KvRows::Place KvRows::placeOf(Value row) const {
+  Emitter emit(*builder, *loc);
+  Value page = emit.make<arith::DivUIOp>(row, pageSize);
+  return {page, emit.sub(row, emit.mul(page, pageSize))};
+}
+
+Value KvRows::addressOf(const Place &place) const {
+  Emitter emit(*builder, *loc);
+  Value page = loadInvariant(emit, emit.at(table, emit.i64(), place.page), emit.i64());
+  return emit.at(base, element, emit.add(emit.mul(page, operand.strides[0]), emit.mul(place.row, stride())));
+}
+
+Value KvRows::at(Value row) const {
+  if (inPages())
+    return addressOf(placeOf(row));
+  Emitter emit(*builder, *loc);
+  return emit.at(base, element, emit.mul(row, stride()));
+}
+
+Value KvRows::areEvenlySpaced(Value begin, Value count) const {
+  Emitter emit(*builder, *loc);
+  if (!inPages())
+    return emit.truth(true);
+  return emit.cmp(Emitter::CmpI::sle, emit.add(placeOf(begin).row, count), pageSize);
+}
+
+void KvRows::forEachStretch(Value begin, Value count, llvm::function_ref<void(Value address, Value first, Value rows)> body) const {
+  Emitter emit(*builder, *loc);
+  if (!inPages())
+    return body(at(begin), emit.index(0), count);
+  // Every stretch but the first begins a page.
+  Place start = placeOf(begin);
+  emit.loopWhile(
+      {emit.index(0), start.page, start.row}, [&](ValueRange state) { return emit.cmp(Emitter::CmpI::slt, state[0], count); },
+      [&](ValueRange state) {
+        Value first = state[0], page = state[1], row = state[2];
+        Value rows = emit.minS(emit.sub(pageSize, row), emit.sub(count, first));
+        body(addressOf({page, row}), first, rows);
+        return Emitter::Values{emit.add(first, rows), emit.add(page, 1), emit.index(0)};
+      });
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -44,9 +44,11 @@ LogicalResult RowType::verify(EmitError emitError, int64_t rows, Type elementTyp
   return verifyFloat(emitError, elementType, "!tile.row");
 }
 
-LogicalResult ViewType::verify(EmitError emitError, int64_t cols, Type elementType, bool) {
+LogicalResult ViewType::verify(EmitError emitError, int64_t cols, Type elementType, bool, bool paged) {
   if (cols < 0)
     return emitError() << "!tile.view: expected at least one column, or none, got " << cols;
+  if (paged && cols == 0)
+    return emitError() << "!tile.view: only a view with columns can be paged";
   return verifyFloat(emitError, elementType, "!tile.view");
 }
 
@@ -114,11 +116,18 @@ Type ViewType::parse(AsmParser &parser) {
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseLess() || parser.parseDimensionList(dims, /*allowDynamic=*/true) || parser.parseType(element))
     return {};
-  bool strided = false;
-  if (succeeded(parser.parseOptionalComma())) {
-    if (parser.parseKeyword("strided"))
+  bool strided = false, paged = false;
+  while (succeeded(parser.parseOptionalComma())) {
+    SMLoc at = parser.getCurrentLocation();
+    StringRef keyword;
+    if (parser.parseKeyword(&keyword))
       return {};
-    strided = true;
+    bool &flag = keyword == "strided" ? strided : paged;
+    if ((keyword != "strided" && keyword != "paged") || flag) {
+      parser.emitError(at) << "expected strided or paged, each once, got '" << keyword << "'";
+      return {};
+    }
+    flag = true;
   }
   if (parser.parseGreater())
     return {};
@@ -127,14 +136,14 @@ Type ViewType::parse(AsmParser &parser) {
     return {};
   }
   int64_t cols = dims.size() == 2 ? dims[1] : 0;
-  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), cols, element, !strided);
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), cols, element, !strided, paged);
 }
 
 void ViewType::print(AsmPrinter &printer) const {
   printer << "<?x";
   if (getCols())
     printer << getCols() << 'x';
-  printer << getElementType() << (getContiguous() ? ">" : ", strided>");
+  printer << getElementType() << (getContiguous() ? "" : ", strided") << (getPaged() ? ", paged>" : ">");
 }
 
 } // namespace attnjit::tile

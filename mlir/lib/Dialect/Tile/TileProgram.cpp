@@ -93,6 +93,10 @@ public:
   explicit Matcher(KernelOp kernel) : kernel(kernel), captures(kernel.getCaptures()), scalars(kernel.getScalars()) {}
 
   FailureOr<Ops> match() {
+    auto isPaged = [&](unsigned argument) { return cast<ViewType>(kernel.getArgument(argument).getType()).getPaged(); };
+    if (!Wiring(kernel).that(!isPaged(KernelOp::Q) && !isPaged(KernelOp::Out) && isPaged(KernelOp::K) == isPaged(KernelOp::V),
+                             "expected k and v, or none, to be paged"))
+      return failure();
     Reader reader(kernel, kernel.getBody().front());
     LoadOp loadQ;
     SoftmaxInitOp init;
@@ -266,6 +270,7 @@ FailureOr<TileProgram> TileProgram::match(Operation *op) {
   program.computeType = kernel.getComputeType();
   program.indexType = kernel.getIndexType();
   program.contiguous = view(KernelOp::Q).getContiguous() && view(KernelOp::K).getContiguous() && view(KernelOp::V).getContiguous();
+  program.paged = view(KernelOp::K).getPaged();
   program.outIsContiguous = view(KernelOp::Out).getContiguous();
   program.checkedIndices = kernel.getConfig().getCheckedIndices();
   program.isSplit = bool(ops->split);

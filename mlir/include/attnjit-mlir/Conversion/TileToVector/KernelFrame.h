@@ -9,6 +9,8 @@
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
+#include <optional>
+
 namespace attnjit::tile {
 
 enum class Operand { Q, K, V, Out, Lse, Max };
@@ -41,6 +43,8 @@ public:
   mlir::Value splitKeys();   ///< KernelArgs::split, i64
   mlir::Value splitParts();  ///< i64
   mlir::Value splitStates(); ///< pointer
+  mlir::Value pageTable(mlir::Value b); ///< pointer to the pages of batch b
+  mlir::Value pageSize();    ///< rows, i64
   mlir::Value planOffsets(); ///< pointer, may be null at run time
   mlir::Value planRuns();
   mlir::Value planIndex(mlir::Value b, mlir::Value h, mlir::Value queryTile); ///< b*batchStride + h*headStride + tile
@@ -50,6 +54,39 @@ private:
   mlir::OpBuilder &builder;
   mlir::Location loc;
   mlir::Value args;
+};
+
+/// The rows of K or V of one batch and kv head, wherever they lie: at one distance behind each other, or in the pages of a table. Rows are
+/// i64 numbers inside [0, N).
+class KvRows {
+public:
+  KvRows() = default;
+  KvRows(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi, Operand which, mlir::Value b,
+         mlir::Value kvHead);
+
+  mlir::Value at(mlir::Value row) const; ///< pointer to the first element
+  mlir::Value stride() const { return operand.strides[2]; } ///< elements between neighbours, of one page if paged
+  mlir::Value columnStride() const { return operand.strides[3]; }
+  bool inPages() const { return bool(pageSize); }
+  /// True if rows [begin, begin + count), count > 0, are stride() apart (i1).
+  mlir::Value areEvenlySpaced(mlir::Value begin, mlir::Value count) const;
+  /// Cuts rows [begin, begin + count) into stretches of evenly spaced rows: pointer to the first, its distance from `begin`, how many.
+  void forEachStretch(mlir::Value begin, mlir::Value count,
+                      llvm::function_ref<void(mlir::Value address, mlir::Value first, mlir::Value rows)> body) const;
+
+private:
+  struct Place {
+    mlir::Value page, row; ///< place in the table, row of that page
+  };
+  Place placeOf(mlir::Value row) const;
+  mlir::Value addressOf(const Place &place) const;
+
+  mlir::OpBuilder *builder = nullptr;
+  std::optional<mlir::Location> loc;
+  mlir::Type element;
+  OperandAccess operand;
+  mlir::Value base;            ///< of row 0; of the pool, if paged
+  mlir::Value table, pageSize; ///< null: no pages
 };
 
 /// Coordinates of one tile, all i64: rows [q0, q0 + rows) of batch b, query head h, kv head kvHead.

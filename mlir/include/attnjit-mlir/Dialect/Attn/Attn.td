@@ -31,7 +31,13 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     | out      | [B, Hq, M, Dv]  | same Dv as v |
     | lse, max | [B, Hq, M]      | element type of scale |
 
-    A batch stride of 0 broadcasts. scale, the score and floats in the regions have one type: f64 if q is f64, else f32.
+    A batch stride of 0 broadcasts.
+
+    With `pages` the keys and values of all batches lie in one pool of pages of S rows: k is [P, Hkv, S, D], v is [P, Hkv, S, Dv], and row j of
+    batch b is row j mod S of page pages[b, floor(j / S)]. The table is [B, at least ceil(N / S)]; N comes with the launch, and entries past
+    the last key are not read. Formulas see j as ever.
+
+    scale, the score and floats in the regions have one type: f64 if q is f64, else f32.
 
     Regions, each may be absent (identity score; a mask that is always true):
     * `score`: arguments (score, b, h, q, kv, captures..., scalars...), yields a float;
@@ -70,6 +76,7 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     Arg<Attn_OperandRef, "queries", [MemRead]>:$q,
     Arg<Attn_OperandRef, "keys", [MemRead]>:$k,
     Arg<Attn_OperandRef, "values", [MemRead]>:$v,
+    Arg<Optional<Attn_PageTable>, "page table of keys and values", [MemRead]>:$pages,
     Arg<Attn_OperandRef, "output", [MemWrite]>:$out,
     Arg<Optional<Attn_RowRef>, "log-sum-exp", [MemWrite]>:$lse,
     Arg<Optional<Attn_RowRef>, "row maximum", [MemWrite]>:$max,
@@ -80,7 +87,7 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     OptionalAttr<StrArrayAttr>:$names);
   let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
   let assemblyFormat = [{
-    `ins` `(` $q `,` $k `,` $v `:` type($q) `,` type($k) `,` type($v) `)`
+    `ins` `(` $q `,` $k `,` $v `:` type($q) `,` type($k) `,` type($v) `)` (`pages` `(` $pages^ `:` type($pages) `)`)?
     `outs` `(` $out `:` type($out) `)` (`lse` `(` $lse^ `:` type($lse) `)`)? (`max` `(` $max^ `:` type($max) `)`)?
     `scale` `(` $scale `:` type($scale) `)`
     (`captures` `(` $captures^ `:` type($captures) `)`)? (`scalars` `(` $scalars^ `:` type($scalars) `)`)?

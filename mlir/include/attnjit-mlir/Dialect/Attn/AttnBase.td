@@ -51,6 +51,7 @@ def Attn_Int : AnyTypeOf<[I32, I64], "i32 or i64">;
 def Attn_Scalar : AnyTypeOf<[I1, I32, I64, F32, F64], "i1, i32, i64, f32 or f64">;
 def Attn_OperandRef : MemRefRankOf<[F64, F32, BF16, F16], [4]>;
 def Attn_RowRef : MemRefRankOf<[F64, F32], [3]>;
+def Attn_PageTable : MemRefRankOf<[I64], [2]>;
 
 def Attn_ConfigAttr : AttrDef<AttnDialect, "Config"> {
   let mnemonic = "config";

@@ -51,10 +51,13 @@ def Tile_RowType : Tile_Type<"Row", "row"> {
 def Tile_ViewType : Tile_Type<"View", "view"> {
   let summary = "an operand in memory: !tile.view<?x64xf32> ([batch, head, rows, 64]), !tile.view<?xf32> ([batch, head, rows])";
   let description = [{
-    Extents of batch, head and rows and all strides come with each launch. `strided` says that the last stride may be other than 1.
-    `cols` is 0 for a view without columns (lse and max).
+    Extents of batch, head and rows and all strides come with each launch. `strided` says that the last stride may be other than 1, `paged`
+    that the rows of a batch lie in the pages that KernelArgs::pages names. `cols` is 0 for a view without columns (lse and max).
   }];
-  let parameters = (ins "int64_t":$cols, "::mlir::Type":$elementType, "bool":$contiguous);
+  let parameters = (ins "int64_t":$cols, "::mlir::Type":$elementType, "bool":$contiguous, "bool":$paged);
+  let builders = [TypeBuilder<(ins "int64_t":$cols, "::mlir::Type":$elementType, "bool":$contiguous), [{
+    return $_get($_ctxt, cols, elementType, contiguous, /*paged=*/false);
+  }]>];
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
@@ -309,7 +312,8 @@ def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "S
 def Tile_LoadOp : Tile_Op<"load", [Pure]> {
   let summary = "a tile of an operand";
   let description = [{
-    Rows [row, row + rows) of view[b, head]; rows past the end read as zero and are never touched in memory. Operands that are read are
+    Rows [row, row + rows) of view[b, head], wherever the view says that they lie (`paged`: through the page table); rows past the end read as
+    zero and are never touched in memory. Operands that are read are
     not written by the kernel, so the op is pure. The tile has the view's element type and all of its columns.
 
     ```mlir

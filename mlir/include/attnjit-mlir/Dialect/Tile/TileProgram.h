@@ -42,6 +42,7 @@ struct TileProgram {
   mlir::Type computeType;            ///< f32, or f64 for f64 problems
   mlir::Type indexType;              ///< type of b, h, q, kv in map bodies: i32 when narrow, else i64
   bool contiguous = true;            ///< last stride of q, k, v is 1 at compile time
+  bool paged = false;                ///< rows of k and v lie in pages (KernelArgs::pages)
   bool outIsContiguous = true;       ///< last stride of out is 1 at compile time
   bool checkedIndices = false;       ///< captured loads must be checked and reported (A10)
   bool isSplit = false;              ///< keys are cut into parts whose states are merged in index order (tile.split)
