@@ -60,7 +60,9 @@ Value FlashKernel::loadRows(const KvRows &rows, Value begin, Value count, int64_
     convertRows(rows, begin, count, columns, copy);
     return copy;
   }
-  Value isDense = emit.bitAnd(emit.cmp(Emitter::CmpI::eq, rows.stride(), emit.index(columns)), rows.areEvenlySpaced(begin, count));
+  Value isDense = emit.cmp(Emitter::CmpI::eq, rows.stride(), emit.index(columns));
+  if (rows.inPages())
+    isDense = emit.bitAnd(isDense, rows.areEvenlySpaced(begin, count));
   emit.ifThen(emit.logicalNot(isDense), [&] { convertRows(rows, begin, count, columns, copy); });
   return emit.select(isDense, rows.at(begin), copy);
 }
