@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Derives the coefficients of the f32 recipes: prints mlir/lib/Conversion/TileToVector/MathCoefficients.h.
+"""Derives the coefficients of the inline recipes: prints mlir/lib/Conversion/TileToVector/MathCoefficients.h.
 
     tools/minimax.py > mlir/lib/Conversion/TileToVector/MathCoefficients.h      derive again (a few minutes; needs mpmath and numpy)
     tools/minimax.py NAME ...                                                   print some tables only
@@ -74,6 +74,14 @@ def fit(f, weight, count, lo, hi):
     return min((descend(c, f, weight, lo, hi) for c in candidates), key=lambda result: result[1])
 
 
+def fit_double(f, weight, count, lo, hi):
+    """The same in f64, whose places are so fine beside the polynomial's error that rounding needs no care."""
+    f, weight = off_zero(f), off_zero(weight)
+    rounded = [mpf(float(c)) for c in remez(f, weight, range(count), lo, hi, [])]
+    xs = [lo + (hi - lo) * mpf(i) / 1000 for i in range(1001)]
+    return rounded, max(abs(weight(x) * (f(x) - sum(c * x**p for p, c in enumerate(rounded)))) for x in xs)
+
+
 def descend(coefficients, f, weight, lo, hi):
     """Moves single coefficients, and pairs, by a few places of f32 as long as the largest error falls."""
     xs = [lo + (hi - lo) * mpf(i) / 500 for i in range(501)]
@@ -140,6 +148,8 @@ POLYNOMIALS = {
     "ErfcTail": ("((1 + 2a) e^(a^2) erfc(a) - 1) / w of w = 2a / (a + 2), a up to 10.06", erfc_tail, lambda w: w / (1 + w * erfc_tail(w)), 10, mpf(0), 2 * ERFC_END / (ERFC_END + 2)),
 }
 
+DOUBLES = {"Exp2Double": (f"{POLYNOMIALS['Exp2'][0]}, in f64", *POLYNOMIALS["Exp2"][1:3], 11, *POLYNOMIALS["Exp2"][4:])}
+
 
 def tanh_quotient(terms_p=3, terms_q=3, end=9.3, scale=0.9159):
     """tanh(x) = 2 p q / (q^2 + p^2) with p = x P(x^2) / 2 and q = Q(x^2), which approximate tanh(x / 2) = p / q. A relative error e of p / q shows in
@@ -188,11 +198,15 @@ def table(name, comment, values):
 def main(names):
     everything = not names
     if everything:
-        print("// Made by tools/minimax.py, which says how; every number is exact in f32. Lowest power first; the error is relative to the function.")
+        print("// Made by tools/minimax.py, which says how; every number is exact in f32 (those named Double: in f64). Lowest power first; the error is relative to the function.")
         print("#pragma once\n\n#include <cstdint>\n\nnamespace attnjit::tile::coefficients {\n\n// clang-format off")
     for name, (comment, f, weight, terms, lo, hi) in POLYNOMIALS.items():
         if everything or name in names:
             values, error = fit(f, weight, terms, lo, hi)
+            table(name, f"{comment}; error {m.nstr(error, 2)}.", values)
+    for name, (comment, f, weight, terms, lo, hi) in DOUBLES.items():
+        if everything or name in names:
+            values, error = fit_double(f, weight, terms, lo, hi)
             table(name, f"{comment}; error {m.nstr(error, 2)}.", values)
     if everything or "Tanh" in names:
         p, q, error = tanh_quotient()

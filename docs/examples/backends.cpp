@@ -37,9 +37,8 @@ int main() {
     call.backends.reset();
   }
 
-  // f64 is not for FLASH, long queries not for EFFICIENT. When nothing allowed fits, the report, and forward()'s error, list every reason.
-  call.q = call.k = call.v = call.out = TensorRef::dense(nullptr, DType::F64, {1, 8, 1000, 64});
-  call.backends = BackendSet{SDPBackend::FlashAttention, SDPBackend::EfficientAttention};
+  // Long queries are not for EFFICIENT, and cuDNN is not there. When nothing allowed fits, the report, and forward()'s error, list every reason.
+  call.backends = BackendSet{SDPBackend::CudnnAttention, SDPBackend::EfficientAttention};
   Result<ExplainReport> report = engine->explain(call);
   if (!report || report->chosen != SDPBackend::Error)
     return 2;

@@ -36,7 +36,8 @@ struct EngineOptions {
   std::size_t memoryCacheBytes = std::size_t{256} << 20;
   /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
   int threads = 0;
-  /// "native", "x86-64-v3", "x86-64-v4", "sm_80" ... Kernels for a GPU can be compiled and saved, not launched, in this version.
+  /// "native", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
+  /// system is asked for it, which holds for the whole process. Kernels for a GPU can be compiled and saved, not launched, in this version.
   std::string target = "native";
   /// torch's WARN_FOR_UNFUSED_KERNELS: a line to the log hook for each fused backend that was allowed when MATH computes a call, with every
   /// reason.

@@ -61,7 +61,8 @@ public:
   Kernel &operator=(const Kernel &);
   Kernel &operator=(Kernel &&) noexcept;
 
-  /// Computes `call` with this kernel. mod, backends and tiles of the call are not looked at: the kernel carries its formula. Errors:
+  /// Computes `call` with this kernel. mod, backends and tiles of the call are not looked at: the kernel carries its formula, softcap and
+  /// dropout included, if it was prepared with them; the call says their numbers. Errors:
   /// InvalidArgument when the call is not of the class the kernel was compiled for (dtypes, D, Dv, strides, captures), IndexOutOfRange
   /// (A10).
   Result<ForwardReport> forward(const ForwardCall &call) const;

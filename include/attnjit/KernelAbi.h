@@ -28,13 +28,19 @@
 
 namespace attnjit::inline v0 {
 
-inline constexpr std::uint32_t kAbiVersion = 3;
+inline constexpr std::uint32_t kAbiVersion = 4;
 
-/// One of q, k, v, out, lse, max. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse and
-/// max have no column. `data` of lse and max may be null: then that output is not wanted.
+/// One of q, k, v, out, lse, max, sinks. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse, max and
+/// sinks have no column. `data` of lse and max may be null: then that output is not wanted.
 struct OperandArg {
   void *data;
   std::int64_t strides[4];
+};
+
+/// Factors of the elements of q, k or v, one for each batch and kv head: data[b * strides[0] + hkv * strides[1]].
+struct DescaleArg {
+  const float *data;
+  std::int64_t strides[2];
 };
 
 /// A captured tensor; entries past its rank are 0.
@@ -108,6 +114,7 @@ struct KernelArgs {
   std::int64_t B, Hq, Hkv, M, N;
   double scale;
   OperandArg q, k, v, out, lse, max;
+  OperandArg sinks; ///< read by kernels with sinks only; one value per query head, so its batch and row strides are 0
   const CaptureArg *captures;
   const ScalarArg *scalars;
   PlanArg plan;
@@ -117,6 +124,8 @@ struct KernelArgs {
   const FunctionTable *functions;
   SplitArg split; ///< read by kernels with parts only
   PagesArg pages; ///< read by kernels for pages only
+  /// Elements of q, k and v stand for themselves times these. Of the three `data` all are null (no factors) or none is.
+  DescaleArg qDescale, kDescale, vDescale;
 };
 
 /// Entry point of a CPU image: computes units [unitBegin, unitEnd). `workspace`: workspaceBytes of the metadata, aligned to

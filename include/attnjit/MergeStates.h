@@ -5,7 +5,8 @@
 //       lse = ln(sum_i e^lse_i)        out = sum_i e^(lse_i - lse) * out_i
 //
 //   is attention over all of them, up to rounding. A piece in which a row saw nothing has lse -inf there and weight 0: its out is not
-//   looked at. A row that saw nothing anywhere gets out 0 and lse -inf (A5).
+//   looked at. A row that saw nothing anywhere gets out 0 and lse -inf (A5). Sinks (A15) belong to exactly one of the pieces: each piece
+//   that is given them counts them in its lse.
 #pragma once
 
 #include "attnjit/Result.h"

@@ -106,6 +106,8 @@ struct PagedCall {
   VarlenWindow window = {};           ///< as in varlenAttention: {-1, 0} lets the last query see the last token
   std::optional<double> scale = {};
   std::optional<TensorRef> lse = {}, max = {}; ///< [B, Hq, M]
+  std::optional<TensorRef> sinks = {};         ///< [Hq]: as ForwardCall's
+  double softcap = 0;                          ///< as ForwardCall's
   std::optional<BackendSet> backends = {};
   int threads = 0;
   TileOptions tiles = {};

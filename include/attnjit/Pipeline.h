@@ -46,6 +46,7 @@ struct PipelineContext {
 struct OverridePipeline {
   std::string name;
   Directions directions;
+  bool takesDescales = false; ///< it heeds ForwardCall::qDescale, kDescale and vDescale; else it is not asked about calls that have them
   std::vector<PipelinePredicate> predicates; ///< asked in order; all are asked for every call
   std::function<Result<BuiltPipeline>(const Problem &problem, const PipelineContext &context)> build;
 };

@@ -5,11 +5,14 @@
 //   q   [B, Hq, M, D]      query
 //   k   [B or 1, Hkv, N, D]   key; a batch of 1 is shared by every query batch
 //   v   [B or 1, Hkv, N, Dv]  value
-//   out [B, Hq, M, Dv]     output, same dtype as q
+//   out [B, Hq, M, Dv]     output, as a rule of q's dtype
 //   lse [B, Hq, M]         log of the sum of exponentials, natural log, f32 (f64 when q is f64)
 //   max [B, Hq, M]         largest score of each row, same dtype as lse
+//   sinks [Hq]             one logit of each query head that takes its share of the softmax, any float dtype
 //
-// With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free,
+// k and v have one dtype, which may be narrower than q's: q's has to hold every number of it (holdsExactly). Computed is in f32, in f64 when q is
+// f64. With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every
+// size but D and Dv may be 0. Strides count elements and are free,
 // except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are
 // only read.
 #pragma once
@@ -44,6 +47,15 @@ struct PageTable {
   std::int64_t keys = 0;
 };
 
+/// Dropout after the softmax and prob_mod: with i = offset + ((b * Hq + h) * M + q_idx) * N + kv_idx, the weight of a pair becomes 0 where
+/// rand(seed, i) < p, and is divided by 1 - p elsewhere (docs/language.md has rand). So the same numbers drop the same pairs on every
+/// pipeline, target, tile size and number of threads; the next call of a training step takes an offset further on by B * Hq * M * N.
+/// Run-time numbers, but that p = 0 is no dropout, and costs nothing.
+struct Dropout {
+  double p = 0; ///< 0 to 1; compared as f32
+  std::uint64_t seed = 0, offset = 0;
+};
+
 /// A forward call. `data` of the tensors may be null for explain(), prepare() and stages(), which look at shapes only.
 struct ForwardCall {
   Mod mod;
@@ -51,7 +63,16 @@ struct ForwardCall {
   std::optional<PageTable> pages; ///< k and v are pools of pages
   std::optional<TensorRef> lse, max;
   std::optional<double> scale; ///< default 1 / sqrt(D)
+  /// Factors of quantized operands, f32 [B or 1, Hkv or 1]: the elements of q, k or v stand for themselves times the factor of their batch and
+  /// kv head. score_mod, lse and max see scores of what they stand for. Left out: 1.
+  std::optional<TensorRef> qDescale, kDescale, vDescale;
   std::vector<CaptureArgument> captures;
+  /// Attention sinks (A15): p = exp(u) / (exp(sinks[h]) + sum exp(u)). lse includes them, max does not. A sink of -inf is none, and a row
+  /// that sees no key gives 0 still. New values need no new kernel; another dtype, or their presence, does.
+  std::optional<TensorRef> sinks = {};
+  /// The scaled score becomes softcap * tanh(score / softcap) before score_mod sees it. A run-time number; 0 = none.
+  double softcap = 0;
+  std::optional<Dropout> dropout = {};
   /// Which blocks of keys each block of queries sees. A block in none of its lists contributes nothing, a full one is not asked about the
   /// mask_mod, a partial one is. Its mask_mod is used where `mod` has none; its lengths must be M and N, its batch and heads B and Hq or 1.
   std::optional<BlockMask> blockMask;
@@ -69,7 +90,11 @@ struct Problem {
   bool paged = false;     ///< k and v are pools of pages
   bool hasMask = false;
   bool hasBlockMask = false;
+  bool hasDescales = false;
   bool scoreIsIdentity = true;
+  bool probIsIdentity = true;
+  bool probIsHomogeneous = true; ///< one pass over the keys computes it (A13)
+  std::optional<DType> sinks;    ///< their dtype; empty: there are none
   bool wantsLse = false, wantsMax = false;
   bool checkedIndices = false; ///< some captured index could not be proved in bounds (A10)
   bool narrowIndices = true;   ///< M, N, B, Hq and all int numbers lie within +-2^30

@@ -10,6 +10,7 @@
 #include "attnjit/Bias.h"
 #include "attnjit/Engine.h"
 
+#include <cstdint>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -23,18 +24,26 @@ using AttnMask = std::variant<std::monostate, TensorRef, CausalBias>;
 struct SdpaCall {
   TensorRef query = {}, key = {}, value = {}, out = {};
   AttnMask attnMask = {};
-  double dropoutP = 0;                         ///< only 0 in this version: no pipeline has a hook between softmax and the product with v
+  double dropoutP = 0;                         ///< share of pairs to drop; 0 for inference
   bool isCausal = false;                       ///< query i sees keys j <= i (top left), whatever the lengths; not together with attnMask
   std::optional<double> scale = {};            ///< default 1 / sqrt(E)
   bool enableGqa = false;                      ///< several query heads may share a key head: Hq a multiple of H
   std::optional<TensorRef> lse = {}, max = {}; ///< [..., Hq, L]: as ForwardCall's
+  /// [..., H], broadcastable, f32: factors of quantized operands, as ForwardCall's. torch's quantized variant takes e4m3 and writes bf16; here any dtypes
+  /// go that go without factors.
+  std::optional<TensorRef> qDescale = {}, kDescale = {}, vDescale = {};
+  std::optional<TensorRef> sinks = {};         ///< [Hq]: as ForwardCall's
+  double softcap = 0;                          ///< as ForwardCall's
+  /// Of the dropout, which torch keeps in a generator: the same two numbers drop the same pairs. Give each call an offset of its own,
+  /// further on by the number of its pairs.
+  std::uint64_t seed = 0, offset = 0;
   std::optional<BackendSet> backends = {};
   int threads = 0;
   TileOptions tiles = {};
 };
 
-/// Computes the call. A row that sees no key gives 0. Errors: InvalidArgument naming the operand by torch's name and the cure,
-/// Unsupported for dropout, and those of Engine::forward.
+/// Computes the call. A row that sees no key gives 0. Errors: InvalidArgument naming the operand by torch's name and the cure, and those of
+/// Engine::forward.
 Result<ForwardReport> scaledDotProductAttention(const Engine &engine, const SdpaCall &call);
 
 /// The call in the engine's terms, for explain(), prepare() and compileStages(). It is one ForwardCall, unless batch dimensions have

@@ -4,6 +4,7 @@
 #include "attnjit/Backend.h"
 #include "attnjit/Bias.h"
 #include "attnjit/BlockMask.h"
+#include "attnjit/CallOptions.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"

@@ -35,9 +35,10 @@ Result<int> Rewriting::addTensor(std::string name, DType dtype, int rank) {
   return static_cast<int>(formula.captures.size() - 1);
 }
 
-Mod Rewriting::finish(expr::Function score, expr::Function mask) && {
+Mod Rewriting::finish(expr::Function score, expr::Function mask, expr::Function prob) && {
   formula.score = std::move(score);
   formula.mask = std::move(mask);
+  formula.prob = std::move(prob);
   return Mod(makeModImpl(std::move(formula), std::move(captures)));
 }
 

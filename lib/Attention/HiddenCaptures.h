@@ -23,8 +23,8 @@ public:
   /// Adds a captured tensor; answers for its place among the formula's tensors.
   Result<int> addTensor(std::string name, DType dtype, int rank);
 
-  /// The Mod of these two functions over all captures, the user's first.
-  Mod finish(expr::Function score, expr::Function mask) &&;
+  /// The Mod of these functions over all captures, the user's first.
+  Mod finish(expr::Function score, expr::Function mask, expr::Function prob) &&;
 
 private:
   Result<void> declare(const CaptureInfo &capture);

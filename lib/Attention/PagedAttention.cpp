@@ -260,14 +260,16 @@ Result<Mod> PagedAttention::physicalMod(const Mod &mod, bool hasKvLen) const {
       replacements[Param::Kv] = position;
       return expr::inlineInto(b, function, rewriting.renaming(), replacements);
     };
-    expr::Builder score, mask;
+    expr::Builder score, mask, prob;
     expr::ValueId position;
     expr::ValueId live = locate(score, position);
     const expr::ValueId hidden = score.constantFloat(-std::numeric_limits<double>::infinity());
     const expr::ValueId scored = score.op(Op::Select, {live, inlined(score, rewriting.original().score, position), hidden});
     live = locate(mask, position);
     const expr::ValueId visible = mask.op(Op::LogicalAnd, {live, inlined(mask, rewriting.original().mask, position)});
-    return std::move(rewriting).finish(score.finish(scored), mask.finish(visible));
+    locate(prob, position); // where it counts the row is live
+    const expr::ValueId reweighted = inlined(prob, rewriting.original().prob, position);
+    return std::move(rewriting).finish(score.finish(scored), mask.finish(visible), prob.finish(reweighted));
   });
 }
 

@@ -100,6 +100,8 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
       return captures.error();
     one.captures = std::move(*captures);
     one.scale = call.scale;
+    one.sinks = call.sinks;
+    one.softcap = call.softcap;
     one.backends = call.backends;
     one.threads = call.threads;
     one.tiles = call.tiles;

@@ -37,8 +37,6 @@ Result<void> checkOperand(std::string_view name, const TensorRef &tensor) {
     return invalidTensor(name, fmt::format("it has {} dimensions; expected 2 ([length, head dimension]) to {}", tensor.rank, kMaxRank));
   if (Result<void> view = engine::checkView(name, tensor, tensor.rank, false); !view)
     return view;
-  if (!isFloat(tensor.dtype))
-    return invalidTensor(name, fmt::format("its dtype is {}; expected f32, bf16, f16 or f64", attnjit::name(tensor.dtype)));
   return {};
 }
 
@@ -74,13 +72,11 @@ Result<std::pair<std::int64_t, std::int64_t>> headsOf(std::int64_t q, std::int64
 }
 
 Result<Shapes> shapesOf(const TensorRef &query, const TensorRef &key, const TensorRef &value, bool enableGqa) {
-  for (auto [name, tensor] : {std::pair{"query", &query}, {"key", &key}, {"value", &value}}) {
+  for (auto [name, tensor] : {std::pair{"query", &query}, {"key", &key}, {"value", &value}})
     if (Result<void> checked = checkOperand(name, *tensor); !checked)
       return checked.error();
-    if (tensor->dtype != query.dtype)
-      return invalidTensor(name, fmt::format("its dtype is {}, that of query is {}; convert one of them", attnjit::name(tensor->dtype),
-                                             attnjit::name(query.dtype)));
-  }
+  if (Result<void> dtypes = engine::checkOperandDTypes({"query", query.dtype}, {"key", key.dtype}, {"value", value.dtype}); !dtypes)
+    return dtypes.error();
   Shapes shapes;
   shapes.rank = std::max({4, query.rank, key.rank, value.rank});
   const int rank = shapes.rank;
@@ -115,6 +111,21 @@ Result<TensorRef> outputView(std::string_view name, const TensorRef &tensor, std
   if (tensor.rank != static_cast<int>(expected.size()) || !std::equal(expected.begin(), expected.end(), tensor.sizes.begin()))
     return invalidTensor(name, fmt::format("its sizes are {}, expected [{}]", sizesText(tensor), fmt::join(expected, ", ")));
   return withRank(tensor, static_cast<int>(sizes.size()));
+}
+
+/// Factors repeated to [batch..., heads].
+Result<TensorRef> descaleView(std::string_view name, const TensorRef &descale, const Shapes &shapes, std::int64_t heads) {
+  const int rank = shapes.rank - 2;
+  if (descale.rank < 0 || descale.rank > rank)
+    return invalidTensor(
+        name, fmt::format("it has {} dimensions; at most {}: those of key without its length and head dimension", descale.rank, rank));
+  if (Result<void> view = engine::checkView(name, descale, descale.rank, false); !view)
+    return view.error();
+  if (descale.dtype != DType::F32)
+    return invalidTensor(name, fmt::format("its dtype is {}; expected f32, whatever the operands are", attnjit::name(descale.dtype)));
+  std::vector<std::int64_t> sizes = shapes.batch;
+  sizes.push_back(heads);
+  return expandTo(name, withRank(descale, rank), sizes);
 }
 
 /// The mask repeated to [batch..., Hq, L, S].
@@ -170,12 +181,6 @@ Result<void> checkOptions(const SdpaCall &call, const Shapes &shapes) {
   auto refuse = [](std::string why) { return Error{ErrorCode::InvalidArgument, std::move(why)}; };
   if (!(call.dropoutP >= 0 && call.dropoutP <= 1))
     return refuse(fmt::format("dropout_p: {} is no probability", call.dropoutP));
-  if (call.dropoutP > 0)
-    return Error{
-        ErrorCode::Unsupported,
-        fmt::format("dropout_p: {}; dropout acts between the softmax and the product with value, and no pipeline of this version has "
-                    "a hook there. Use 0, which is what inference needs",
-                    call.dropoutP)};
   if (call.isCausal && !std::holds_alternative<std::monostate>(call.attnMask))
     return refuse("is_causal and attn_mask are both given; give one. For both at once, write the mask as a formula and give it to "
                   "Engine::forward, e.g. 'attn_mask[q_idx, kv_idx] & (q_idx >= kv_idx)'");
@@ -217,6 +222,10 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
     if (*tensor)
       if (Result<void> ok = add(outputView(name, **tensor, rowSizes, missing)); !ok)
         return ok.error();
+  for (auto [name, tensor] : {std::pair{"q_descale", &call.qDescale}, {"k_descale", &call.kDescale}, {"v_descale", &call.vDescale}})
+    if (*tensor)
+      if (Result<void> ok = add(descaleView(name, **tensor, *shapes, headsOfKey)); !ok)
+        return ok.error();
   const auto *mask = std::get_if<TensorRef>(&call.attnMask);
   if (mask)
     if (Result<void> ok = add(maskView(*mask, *shapes)); !ok)
@@ -226,6 +235,7 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
   if (!steps)
     return steps.error();
   std::vector<ForwardCall> calls;
+  std::uint64_t offset = call.offset; // of the dropout: each step draws numbers of its own
   for (const FoldedStep &step : *steps) {
     ForwardCall &forward = calls.emplace_back();
     auto next = step.begin();
@@ -237,6 +247,10 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
       forward.lse = *next++;
     if (call.max)
       forward.max = *next++;
+    for (auto [wanted, slot] :
+         {std::pair{&call.qDescale, &forward.qDescale}, {&call.kDescale, &forward.kDescale}, {&call.vDescale, &forward.vDescale}})
+      if (*wanted)
+        *slot = *next++;
     if (mask) {
       MaskCapture capture = maskCapture(*next++);
       forward.mod = std::move(capture.mod);
@@ -248,6 +262,13 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
       forward.mod = causalUpperLeft(shapes->L, shapes->S).mod();
     }
     forward.scale = call.scale;
+    forward.sinks = call.sinks;
+    forward.softcap = call.softcap;
+    if (call.dropoutP > 0) {
+      forward.dropout = Dropout{call.dropoutP, call.seed, offset};
+      offset += static_cast<std::uint64_t>(forward.q.sizes[0] * forward.q.sizes[1]) *
+                static_cast<std::uint64_t>(forward.q.sizes[2] * forward.k.sizes[2]);
+    }
     forward.backends = call.backends;
     forward.threads = call.threads;
     forward.tiles = call.tiles;

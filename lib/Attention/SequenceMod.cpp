@@ -28,7 +28,7 @@ bool uses(const expr::Function &function, Param param) {
 Result<SequenceMod> rewrite(const Mod &mod, bool hasLeft, bool hasRight) {
   SequenceMod made;
   const expr::Formula &formula = mod.impl().formula;
-  made.usesSequence = uses(formula.score, Param::B) || uses(formula.mask, Param::B);
+  made.usesSequence = uses(formula.score, Param::B) || uses(formula.mask, Param::B) || uses(formula.prob, Param::B);
   if (!made.usesSequence && !hasLeft && !hasRight) {
     made.mod = mod;
     return made;
@@ -47,7 +47,7 @@ Result<SequenceMod> rewrite(const Mod &mod, bool hasLeft, bool hasRight) {
       replacements[Param::B] = builder.scalar(sequence, Kind::Int);
     return expr::inlineInto(builder, function, rewriting.renaming(), replacements);
   };
-  expr::Builder score, mask;
+  expr::Builder score, mask, prob;
   const expr::ValueId scored = inlined(score, formula.score);
   expr::ValueId visible = inlined(mask, formula.mask);
   const expr::ValueId ahead = mask.op(Op::Sub, {mask.param(Param::Kv), mask.param(Param::Q)});
@@ -63,7 +63,7 @@ Result<SequenceMod> rewrite(const Mod &mod, bool hasLeft, bool hasRight) {
       return last.error();
     visible = mask.op(Op::LogicalAnd, {visible, mask.op(Op::Le, {ahead, mask.scalar(*last, Kind::Int)})});
   }
-  made.mod = std::move(rewriting).finish(score.finish(scored), mask.finish(visible));
+  made.mod = std::move(rewriting).finish(score.finish(scored), mask.finish(visible), prob.finish(inlined(prob, formula.prob)));
   return made;
 }
 

@@ -201,6 +201,8 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
       return captures.error();
     one.captures = std::move(*captures);
     one.scale = call.scale;
+    one.sinks = call.sinks;
+    one.softcap = call.softcap;
     one.backends = call.backends;
     one.threads = call.threads;
     one.tiles = call.tiles;

@@ -3,6 +3,7 @@
 #include "BlockMask/AxisTable.h"
 #include "BlockMask/RangeTable.h"
 #include "Expr/LaneInterp.h"
+#include "Expr/Loops.h"
 #include "Expr/NumericDomain.h"
 
 #include <algorithm>
@@ -29,29 +30,37 @@ constexpr std::int64_t kElementsPerBlock = 16, kSmallTensor = 65536;
 /// What a mask's nodes move with; those on one axis are tabulated, those on both are computed box by box.
 struct Partition {
   std::vector<ValueId> uniform, onQ, onKv; ///< read by a node of both axes, or the result
-  std::vector<ValueId> joint;              ///< in order
+  std::vector<ValueId> joint;              ///< in order, with the loops of reductions that move with both axes
   std::vector<ValueId> jointLoads, uniformLoads;
 
   explicit Partition(const expr::Function &mask) {
-    const std::vector<std::uint8_t> depends = expr::dependences(mask);
+    const std::vector<std::uint8_t> depends = expr::dependences(mask), open = expr::openLevels(mask.nodes);
     constexpr std::uint8_t kBoth = expr::DependsQ | expr::DependsKv;
-    std::vector<bool> isRead(mask.nodes.size());
+    // From the result down: what a joint node reads, and, inside of a loop that is joint, whatever its steps compute. A loop on one axis is
+    // tabulated by its result.
+    std::vector<bool> isRead(mask.nodes.size()), isJoint(mask.nodes.size());
     isRead[mask.result] = true;
+    for (ValueId id = static_cast<ValueId>(mask.nodes.size()); id-- > 0;) {
+      isJoint[id] = open[id] ? isRead[id] : (depends[id] & kBoth) == kBoth;
+      if (isJoint[id])
+        for (const ValueId operand : mask[id].operands)
+          isRead[operand] = true;
+    }
     for (ValueId id = 0; id < mask.nodes.size(); ++id) {
       const bool isLoad = mask[id].op == expr::Op::Load;
-      if (isLoad && !(depends[id] & kBoth))
-        uniformLoads.push_back(id);
-      if ((depends[id] & kBoth) != kBoth)
+      if (isJoint[id]) {
+        joint.push_back(id);
+        if (isLoad)
+          jointLoads.push_back(id);
         continue;
-      joint.push_back(id);
-      if (isLoad)
-        jointLoads.push_back(id);
-      for (const ValueId operand : mask[id].operands)
-        isRead[operand] = true;
-    }
-    for (ValueId id = 0; id < mask.nodes.size(); ++id)
-      if (isRead[id] && (depends[id] & kBoth) != kBoth)
+      }
+      if (open[id])
+        continue;
+      if ((isLoad || expr::isReduction(mask[id].op)) && !(depends[id] & kBoth))
+        uniformLoads.push_back(id);
+      if (isRead[id])
         (depends[id] & expr::DependsQ ? onQ : depends[id] & expr::DependsKv ? onKv : uniform).push_back(id);
+    }
   }
 };
 

@@ -166,6 +166,8 @@ void RangeTable::scan(std::int64_t offset, Extent rows, Extent cols, Bounds &bou
     return scanAs<std::int64_t>(offset, rows, cols, bounds);
   case DType::BF16:
   case DType::F16:
+  case DType::F8E4M3:
+  case DType::F8E5M2:
     return scanConverted(offset, rows, cols, bounds);
   }
 }

@@ -71,18 +71,6 @@ std::optional<std::string> joinLines(Attribute attribute) {
   return text;
 }
 
-std::optional<DType> dtypeOf(Type type) {
-  if (type.isF64())
-    return DType::F64;
-  if (type.isF32())
-    return DType::F32;
-  if (type.isBF16())
-    return DType::BF16;
-  if (type.isF16())
-    return DType::F16;
-  return std::nullopt;
-}
-
 } // namespace
 
 Compilation::Compilation(CompileSlot &slot, const CompileOptions &options, std::string_view buildId, ErrorCode failureCode)
@@ -104,7 +92,9 @@ pipelines::CpuOptions Compilation::cpuOptions() const {
   const CpuSchedule schedule = backend == SDPBackend::Math             ? CpuSchedule::Generic
                                : backend == SDPBackend::FlashAttention ? CpuSchedule::Flash
                                                                        : CpuSchedule::Efficient;
-  return {schedule, {header.spec.target.vectorBits, header.spec.target.registers}};
+  const TargetDesc &target = header.spec.target;
+  const tile::Bf16Unit bf16 = target.hasAmx() ? tile::Bf16Unit::Tile : target.hasBf16() ? tile::Bf16Unit::Vector : tile::Bf16Unit::None;
+  return {schedule, {target.vectorBits, target.registers, bf16}};
 }
 
 tile::TileSizes Compilation::chooseTile() const {
@@ -116,7 +106,7 @@ tile::TileSizes Compilation::chooseTile() const {
   case pipelines::CpuSchedule::Generic:
     return tile::chooseGenericTile(spec.D, spec.Dv);
   case pipelines::CpuSchedule::Flash:
-    return tile::chooseFlashTile(spec.D, spec.Dv, cpu.target);
+    return tile::chooseFlashTile(spec.D, spec.Dv, spec.qType == DType::F64 ? 64 : 32, spec.qType == DType::BF16 && spec.kvType == DType::BF16, cpu.target);
   case pipelines::CpuSchedule::Efficient:
     return tile::chooseEfficientTile(spec.D, spec.Dv, cpu.target);
   }
@@ -152,7 +142,7 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
 OwningOpRef<ModuleOp> Compilation::importSpec() {
   const KernelSpec &spec = header.spec;
   const attn::AttnProblem problem{std::string(kEntryName), spec.qType, spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous, spec.paged,
-                                  spec.checkedIndices, spec.narrowIndices, spec.config.tileRows, spec.config.tileCols};
+                                  spec.checkedIndices, spec.narrowIndices, spec.config.tileRows, spec.config.tileCols, spec.sinks};
   return attn::importFormula(&slot.context, spec.formula, problem);
 }
 
@@ -376,7 +366,7 @@ static attn::ForwardOp forwardOf(ModuleOp module) {
 /// computed would leave out visible blocks.
 Result<void> Compilation::readFormula() {
   auto wrong = [&] {
-    return Error{ErrorCode::InvalidArgument, "the score and mask of the attn.forward cannot be read as a formula, by which the launcher would plan:\n" +
+    return Error{ErrorCode::InvalidArgument, "the score, mask and prob of the attn.forward cannot be read as a formula, by which the launcher would plan:\n" +
                                                  llvm::StringRef(diagnostics).rtrim().str()};
   };
   attn::ForwardOp forward = forwardOf(*module);
@@ -434,12 +424,13 @@ Result<void> Compilation::readFacts(const tile::TileProgram &program) {
     return Error{failureCode, "the kernel's captured values are not those of its attnjit.problem"};
 
   KernelSpec &spec = header.spec;
-  const std::optional<DType> q = dtypeOf(program.qType), kv = dtypeOf(program.kvType), out = dtypeOf(program.outType);
+  const std::optional<DType> q = attn::dtypeOf(program.qType), kv = attn::dtypeOf(program.kvType), out = attn::dtypeOf(program.outType);
   if (!q || !kv || !out)
-    return Error{failureCode, "the kernel's operands are not f64, f32, bf16 or f16"};
+    return Error{failureCode, "the kernel's operands have an element type that is no dtype"};
   spec.qType = *q;
   spec.kvType = *kv;
   spec.outType = *out;
+  spec.sinks = program.sinkType ? attn::dtypeOf(program.sinkType) : std::nullopt;
   spec.D = program.headDim;
   spec.Dv = program.valueDim;
   spec.config = {program.tileRows, program.tileCols};

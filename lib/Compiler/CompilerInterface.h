@@ -31,6 +31,7 @@ struct KernelSpec {
   bool paged = false;          ///< k and v lie in pages (KernelArgs::pages)
   bool checkedIndices = false; ///< some captured index could not be proved in bounds at this call (A10)
   bool narrowIndices = true;   ///< M, N, B, Hq and all int scalars lie within +-2^30
+  std::optional<DType> sinks;  ///< element type of the attention sinks; empty: there are none
   SDPBackend backend = SDPBackend::FlashAttention;
   ScheduleConfig config;
   TargetDesc target;

@@ -10,6 +10,7 @@ namespace attnjit::compiler {
 namespace {
 
 constexpr std::string_view kFormulaLine = "formula:";
+constexpr std::string_view kFloatNames = "f64, f32, bf16, f16, f8e4m3fn or f8e5m2";
 
 Error badLine(std::string_view key, std::string_view value, std::string_view expected) {
   return {ErrorCode::InvalidArgument, fmt::format("problem header: '{} = {}': expected {}", key, value, expected)};
@@ -38,6 +39,14 @@ bool readValue(std::string_view text, DType &value) {
   std::optional<DType> parsed = parseDType(text);
   value = parsed.value_or(DType::F32);
   return parsed.has_value() && isFloat(value);
+}
+
+bool readValue(std::string_view text, std::optional<DType> &value) {
+  if (text == "none") {
+    value = std::nullopt;
+    return true;
+  }
+  return readValue(text, value.emplace());
 }
 
 /// The backends that this library makes code for.
@@ -95,15 +104,16 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("vector_bits", spec.target.vectorBits, "an integer")
       .field("registers", spec.target.registers, "an integer")
       .field("pipeline", spec.backend, "MATH, FLASH_ATTENTION or EFFICIENT_ATTENTION")
-      .field("q", spec.qType, "f64, f32, bf16 or f16")
-      .field("kv", spec.kvType, "f64, f32, bf16 or f16")
-      .field("out", spec.outType, "f64, f32, bf16 or f16")
+      .field("q", spec.qType, kFloatNames)
+      .field("kv", spec.kvType, kFloatNames)
+      .field("out", spec.outType, kFloatNames)
       .field("D", spec.D, "a head dimension")
       .field("Dv", spec.Dv, "a head dimension")
       .field("contiguous", spec.contiguous, "true or false")
       .field("paged", spec.paged, "true or false")
       .field("checked_indices", spec.checkedIndices, "true or false")
       .field("narrow_indices", spec.narrowIndices, "true or false")
+      .field("sinks", spec.sinks, "none, f64, f32, bf16 or f16")
       .field("tile_rows", spec.config.tileRows, "an integer")
       .field("tile_cols", spec.config.tileCols, "an integer");
   return reader;
@@ -163,7 +173,8 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.triple = spec.target.triple;
   meta.cpu = spec.target.cpu;
   if (spec.target.kind == TargetDesc::Kind::Cpu)
-    meta.features = spec.target.vectorBits >= 512 ? "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl" : "avx2,fma,bmi2,f16c";
+    meta.features = fmt::format("avx2,fma,bmi2,f16c{}{}{}", spec.target.vectorBits >= 512 ? ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl" : "",
+                                spec.target.hasBf16() ? ",avx512bf16" : "", spec.target.hasAmx() ? ",amx-tile,amx-bf16" : "");
   meta.entry = kEntryName;
   meta.qType = spec.qType;
   meta.kvType = spec.kvType;
@@ -174,6 +185,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.paged = spec.paged;
   meta.checkedIndices = spec.checkedIndices;
   meta.narrowIndices = spec.narrowIndices;
+  meta.sinks = spec.sinks;
   meta.hasMask = header.hasMask;
   meta.hasClosedForm = header.hasClosedForm;
   meta.tileRows = spec.config.tileRows;

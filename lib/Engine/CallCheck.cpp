@@ -6,9 +6,12 @@
 #include "Engine/TensorCheck.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <tuple>
+#include <vector>
 
 namespace attnjit::engine {
 
@@ -38,14 +41,10 @@ Result<void> checkInputs(const ForwardCall &call, bool needsData) {
   for (auto [name, tensor] : {std::pair{"q", &call.q}, {"k", &call.k}, {"v", &call.v}}) {
     if (Result<void> view = checkView(name, *tensor, 4, needsData); !view)
       return view;
-    if (!isFloat(tensor->dtype))
-      return invalidTensor(name, fmt::format("its dtype is {}; expected f32, bf16, f16 or f64", attnjit::name(tensor->dtype)));
   }
   const TensorRef &q = call.q, &k = call.k, &v = call.v;
-  for (auto [name, tensor] : {std::pair{"k", &k}, {"v", &v}})
-    if (tensor->dtype != q.dtype)
-      return invalidTensor(
-          name, fmt::format("its dtype is {}, that of q is {}; convert one of them", attnjit::name(tensor->dtype), attnjit::name(q.dtype)));
+  if (Result<void> dtypes = checkOperandDTypes({"q", q.dtype}, {"k", k.dtype}, {"v", v.dtype}); !dtypes)
+    return dtypes;
 
   for (auto [name, tensor] : {std::pair{"q", &q}, {"v", &v}})
     if (tensor->sizes[3] < 1 || tensor->sizes[3] > kMaxHeadDim)
@@ -72,6 +71,43 @@ Result<void> checkInputs(const ForwardCall &call, bool needsData) {
   return {};
 }
 
+/// The descales by name.
+struct NamedDescale {
+  std::string_view name;
+  const std::optional<TensorRef> &tensor;
+};
+std::array<NamedDescale, 3> descalesOf(const ForwardCall &call) {
+  return {{{"qDescale", call.qDescale}, {"kDescale", call.kDescale}, {"vDescale", call.vDescale}}};
+}
+
+Result<void> checkDescales(const ForwardCall &call, bool needsData) {
+  const std::int64_t B = call.q.sizes[0], Hkv = call.k.sizes[1];
+  for (const auto &[name, tensor] : descalesOf(call)) {
+    if (!tensor)
+      continue;
+    if (Result<void> view = checkView(name, *tensor, 2, needsData); !view)
+      return view;
+    if (tensor->dtype != DType::F32)
+      return invalidTensor(name, fmt::format("its dtype is {}; expected f32, whatever the operands are", attnjit::name(tensor->dtype)));
+    for (auto [dim, expected, what] : {std::tuple{0, B, "batch"}, {1, Hkv, "kv head"}})
+      if (tensor->sizes[dim] != expected && tensor->sizes[dim] != 1)
+        return invalidTensor(
+            name, fmt::format("its size {} (dimension {}) is {}; expected {}, one factor for each {}, or 1 to share it (sizes {})", what,
+                              dim, tensor->sizes[dim], expected, what, sizesText(*tensor)));
+  }
+  return {};
+}
+
+DescaleArg descaleArg(const std::optional<TensorRef> &tensor) {
+  static constexpr float kOne = 1;
+  if (!tensor)
+    return {&kOne, {0, 0}};
+  DescaleArg arg{static_cast<const float *>(tensor->data), {}};
+  for (int dim : {0, 1})
+    arg.strides[dim] = tensor->sizes[dim] == 1 ? 0 : tensor->strides[dim];
+  return arg;
+}
+
 Result<void> checkOutput(std::string_view name, const TensorRef &tensor, DType dtype, std::span<const std::int64_t> sizes, bool needsData) {
   if (Result<void> view = checkView(name, tensor, static_cast<int>(sizes.size()), needsData); !view)
     return view;
@@ -82,6 +118,21 @@ Result<void> checkOutput(std::string_view name, const TensorRef &tensor, DType d
   return checkDisjointElements(name, tensor);
 }
 
+/// One logit per query head.
+Result<void> checkSinks(const ForwardCall &call, bool needsData) {
+  if (!call.sinks)
+    return {};
+  const TensorRef &sinks = *call.sinks;
+  if (Result<void> view = checkView("sinks", sinks, 1, needsData); !view)
+    return view;
+  if (!isFloat(sinks.dtype))
+    return invalidTensor("sinks", fmt::format("its dtype is {}; expected f32, bf16, f16 or f64", attnjit::name(sinks.dtype)));
+  if (sinks.sizes[0] != call.q.sizes[1])
+    return invalidTensor("sinks", fmt::format("it has {} elements; expected one per query head, {} (a stride of 0 repeats one)",
+                                              sinks.sizes[0], call.q.sizes[1]));
+  return {};
+}
+
 /// An output that surely shares memory with another operand. Interleaved views (a packed q, k, v, out buffer) are legal and pass.
 Result<void> checkAliasing(const ForwardCall &call) {
   struct Named {
@@ -89,7 +140,9 @@ Result<void> checkAliasing(const ForwardCall &call) {
     const TensorRef *tensor;
   };
   const Named outputs[] = {{"out", &call.out}, {"lse", call.lse ? &*call.lse : nullptr}, {"max", call.max ? &*call.max : nullptr}};
-  const Named all[] = {{"q", &call.q}, {"k", &call.k}, {"v", &call.v}, outputs[0], outputs[1], outputs[2]};
+  std::vector<Named> all{{"q", &call.q}, {"k", &call.k}, {"v", &call.v}, {"sinks", call.sinks ? &*call.sinks : nullptr}, outputs[0], outputs[1], outputs[2]};
+  for (const auto &[name, tensor] : descalesOf(call))
+    all.push_back({name, tensor ? &*tensor : nullptr});
   for (const Named &output : outputs) {
     if (!output.tensor)
       continue;
@@ -146,8 +199,9 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   problem.N = call.pages ? call.pages->keys : k.sizes[2];
   problem.D = q.sizes[3];
   problem.Dv = v.sizes[3];
-  problem.qType = problem.outType = q.dtype;
+  problem.qType = q.dtype;
   problem.kvType = k.dtype;
+  problem.outType = call.out.dtype;
   problem.scale = call.scale.value_or(1.0 / std::sqrt(static_cast<double>(problem.D)));
   // The only element of a row is contiguous whatever its stride says.
   auto lastIsOne = [](const TensorRef &tensor) { return tensor.strides[3] == 1 || tensor.sizes[3] == 1; };
@@ -155,6 +209,11 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   problem.hasMask = mod.hasMask;
   problem.hasBlockMask = call.blockMask.has_value();
   problem.scoreIsIdentity = mod.scoreIsIdentity;
+  problem.hasDescales = call.qDescale || call.kDescale || call.vDescale;
+  problem.probIsIdentity = mod.probIsIdentity;
+  problem.probIsHomogeneous = mod.probIsHomogeneous;
+  if (call.sinks)
+    problem.sinks = call.sinks->dtype;
   problem.wantsLse = call.lse.has_value();
   problem.wantsMax = call.max.has_value();
   problem.tiles = call.tiles;
@@ -174,10 +233,17 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
     args.pages = {checked.pages.data(), problem.Bkv == 1 ? 0 : pagesPerBatch(call), k.sizes[2]};
   }
   args.out = operandArg(call.out, false);
+  if (problem.hasDescales) {
+    args.qDescale = descaleArg(call.qDescale);
+    args.kDescale = descaleArg(call.kDescale);
+    args.vDescale = descaleArg(call.vDescale);
+  }
   if (call.lse)
     args.lse = operandArg(*call.lse, false);
   if (call.max)
     args.max = operandArg(*call.max, false);
+  if (call.sinks)
+    args.sinks = {call.sinks->data, {0, call.sinks->strides[0], 0, 0}};
 }
 
 /// Which index classes this call needs: decided per call, because sizes and numbers are run-time arguments.
@@ -196,11 +262,18 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
   const bool needsData = purpose == CheckFor::Launch;
   if (Result<void> inputs = checkInputs(call, needsData); !inputs)
     return inputs.error();
+  if (Result<void> descales = checkDescales(call, needsData); !descales)
+    return descales.error();
+  if (Result<void> sinks = checkSinks(call, needsData); !sinks)
+    return sinks.error();
 
   const std::int64_t sizes[] = {call.q.sizes[0], call.q.sizes[1], call.q.sizes[2], call.v.sizes[3]};
   const DType rowType = call.q.dtype == DType::F64 ? DType::F64 : DType::F32;
-  if (Result<void> out = checkOutput("out", call.out, call.q.dtype, sizes, needsData); !out)
+  if (Result<void> out = checkOutput("out", call.out, call.out.dtype, sizes, needsData); !out)
     return out.error();
+  if (!isFloat(call.out.dtype)) // A12: q's, or another that the caller states with the tensor
+    return invalidTensor(
+        "out", fmt::format("its dtype is {}; expected a float dtype, as a rule that of q ({})", name(call.out.dtype), name(call.q.dtype)));
   if (call.out.sizes[3] > 1 && call.out.strides[3] != 1) // A12: kernels write whole vectors of a row
     return invalidTensor("out",
                          fmt::format("its last stride is {}; the columns of a row of the output must lie side by side (last stride 1)",

@@ -10,9 +10,13 @@ namespace attnjit::inline v0 {
 namespace {
 
 std::string problemLine(const Problem &problem) {
-  return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides{}, {}, {} indices{}", name(problem.qType),
+  return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides{}, {}{}{}, {} indices{}", name(problem.qType),
                      problem.B, problem.Hq, problem.M, problem.D, name(problem.kvType), problem.Bkv, problem.Hkv, problem.N, problem.D,
                      problem.Dv, problem.contiguous ? "contiguous" : "general", problem.paged ? ", in pages" : "", problem.hasMask ? "masked" : "no mask",
+                     problem.sinks ? fmt::format(", sinks {}", name(*problem.sinks)) : "",
+                     problem.probIsIdentity      ? ""
+                     : problem.probIsHomogeneous ? ", prob_mod in one pass (proportional to p)"
+                                                 : ", prob_mod in two passes (lse first)",
                      problem.narrowIndices ? "32-bit" : "64-bit", problem.checkedIndices ? " checked at run time" : "");
 }
 

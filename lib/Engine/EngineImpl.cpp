@@ -1,5 +1,6 @@
 #include "Engine/EngineImpl.h"
 
+#include "Engine/CallOptions.h"
 #include "Engine/Guard.h"
 #include "Engine/Launch.h"
 #include "Engine/MaskedCall.h"
@@ -22,9 +23,11 @@ struct CallClass {
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
   std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
-  std::uint8_t qType, kvType, outType, contiguous, paged, checkedIndices, narrowIndices, sizes;
+  std::uint8_t qType, kvType, outType, contiguous, paged, checkedIndices, narrowIndices, sizes, sinks, unused[7];
 };
-static_assert(sizeof(CallClass) == 72, "no padding: it is hashed as bytes");
+static_assert(sizeof(CallClass) == 80, "no padding: it is hashed as bytes");
+
+std::uint8_t sinksClass(std::optional<DType> sinks) { return sinks ? static_cast<std::uint8_t>(1 + static_cast<std::uint8_t>(*sinks)) : 0; }
 
 Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendSet &allowed, std::uint64_t flash) {
   CallClass call{mod.textHash,
@@ -41,7 +44,9 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
                  problem.paged,
                  problem.checkedIndices,
                  problem.narrowIndices,
-                 sizeClass(problem)};
+                 sizeClass(problem),
+                 sinksClass(problem.sinks),
+                 {}};
   for (SDPBackend backend : allowed.inOrder())
     call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);
   return hashBytes(&call, sizeof call);
@@ -66,6 +71,14 @@ bool imageIsOf(const ImageMetadata &meta, compiler::KernelSpec spec) {
   if (spec.config.tileCols == 0)
     spec.config.tileCols = meta.tileCols;
   return compiler::withoutLiteralValues(meta.problemText) == compiler::withoutLiteralValues(compiler::print(spec));
+}
+
+/// The call whose formula says everything: its options and the mask_mod of its block mask.
+Result<ForwardCall> resolve(const ForwardCall &call) {
+  if (!hasOptions(call))
+    return withBlockMask(call);
+  Result<ForwardCall> whole = withOptions(call);
+  return whole && whole->blockMask ? withBlockMask(*whole) : whole;
 }
 
 std::vector<BackendReport> reportsOf(const std::vector<Candidate> &candidates) {
@@ -193,6 +206,7 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
   spec.paged = problem.paged;
   spec.checkedIndices = problem.checkedIndices;
   spec.narrowIndices = problem.narrowIndices;
+  spec.sinks = problem.sinks;
   spec.backend = backend;
   spec.config = {problem.tiles.rows, problem.tiles.cols};
   spec.target = target;
@@ -347,6 +361,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const 
     kernel->meta.contiguous = problem.contiguous;
     kernel->meta.paged = problem.paged;
     kernel->meta.narrowIndices = problem.narrowIndices;
+    kernel->meta.sinks = problem.sinks;
     kernel->meta.checkedIndices = problem.checkedIndices;
     kernel->meta.problemText = compiler::print(spec);
   }
@@ -373,7 +388,7 @@ void EngineImpl::warnOfUnfused(const Problem &problem, const BackendSet &allowed
   }
 }
 
-/// The call that is computed: with the mask_mod of its block mask. Without one nothing is copied.
+/// The call that is computed. Where it is the given one nothing is copied.
 struct EngineImpl::Resolved {
   explicit Resolved(const ForwardCall &given) : given(given) {}
   const ForwardCall &call() const { return masked ? *masked : given; }
@@ -391,8 +406,8 @@ struct EngineImpl::Resolved {
 Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   const Clock::time_point start = Clock::now();
   Resolved resolved(given);
-  if (given.blockMask)
-    if (Result<void> taken = resolved.take(withBlockMask(given)); !taken)
+  if (given.blockMask || hasOptions(given))
+    if (Result<void> taken = resolved.take(resolve(given)); !taken)
       return taken.error();
   Result<CheckedCall> checked = check(resolved.call(), CheckFor::Launch);
   if (!checked)
@@ -486,7 +501,7 @@ Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> ca
 }
 
 Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
-  const Result<ForwardCall> call = withBlockMask(given);
+  const Result<ForwardCall> call = resolve(given);
   if (!call)
     return call.error();
   Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
@@ -499,7 +514,7 @@ Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
 }
 
 Result<ExplainReport> EngineImpl::explain(const ForwardCall &given) {
-  const Result<ForwardCall> call = withBlockMask(given);
+  const Result<ForwardCall> call = resolve(given);
   if (!call)
     return call.error();
   Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
@@ -523,7 +538,7 @@ Result<Kernel> EngineImpl::compileStages(const ForwardCall &given, const StageOp
   Result<compiler::CompileOptions> compileWith = compileOptions(stages);
   if (!compileWith)
     return compileWith.error();
-  const Result<ForwardCall> resolved = withBlockMask(given);
+  const Result<ForwardCall> resolved = resolve(given);
   if (!resolved)
     return resolved.error();
   const ForwardCall &call = *resolved;

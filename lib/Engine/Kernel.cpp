@@ -1,6 +1,7 @@
 #include "attnjit/Kernel.h"
 
 #include "Engine/CallCheck.h"
+#include "Engine/CallOptions.h"
 #include "Engine/Files.h"
 #include "Engine/Guard.h"
 #include "Engine/KernelImpl.h"
@@ -26,7 +27,7 @@ Result<void> checkMetadata(const ImageMetadata &meta) {
   const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 &&
                      meta.tileRows <= (1 << 20) && meta.tileCols >= 1 && meta.tileCols <= (1 << 20) &&
                      meta.workspaceBytes <= (std::uint64_t{1} << 40) && meta.stateRowBytes <= (1 << 20);
-  const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType);
+  const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType) && isFloat(meta.sinks.value_or(DType::F32));
   if (sizes && types)
     return {};
   return Error{ErrorCode::Io, "not a usable kernel image: its metadata make no sense (sizes or dtypes out of range)"};
@@ -41,7 +42,7 @@ Result<void> checkCpu(const ImageMetadata &meta) {
   Result<TargetDesc> wanted = parseTarget(meta.cpu);
   if (!wanted)
     return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for '{}', which this library does not know", meta.cpu)};
-  if (wanted->vectorBits > host->vectorBits)
+  if (wanted->vectorBits > host->vectorBits || wanted->hasBf16() > host->hasBf16() || wanted->hasAmx() > host->hasAmx())
     return Error{ErrorCode::Unsupported,
                  fmt::format("the kernel was compiled for {} ({}); this CPU is {}", meta.cpu, meta.features, host->cpu)};
   return {};
@@ -139,21 +140,27 @@ Kernel &Kernel::operator=(Kernel &&other) noexcept {
 
 Result<ForwardReport> Kernel::forward(const ForwardCall &given) const {
   return engine::guarded([&]() -> Result<ForwardReport> {
-    std::optional<ForwardCall> masked;
-    if (given.blockMask) {
-      Result<ForwardCall> resolved = engine::withBlockMask(given, kernel->mod);
+    std::optional<ForwardCall> whole; // where it is the given one nothing is copied
+    if (engine::hasOptions(given) || engine::hasOptions(kernel->mod)) {
+      Result<ForwardCall> resolved = engine::withKernelOptions(given, kernel->mod);
       if (!resolved)
         return resolved.error();
-      masked = std::move(*resolved);
+      whole = std::move(*resolved);
     }
-    const ForwardCall &call = masked ? *masked : given;
+    if (given.blockMask) {
+      Result<ForwardCall> resolved = engine::withBlockMask(whole ? *whole : given, kernel->mod);
+      if (!resolved)
+        return resolved.error();
+      whole = std::move(*resolved);
+    }
+    const ForwardCall &call = whole ? *whole : given;
     Result<engine::CheckedCall> checked = engine::checkCall(call, kernel->mod.impl(), engine::CheckFor::Launch);
     if (!checked)
       return checked.error();
     if (Result<void> fits = engine::checkFits(*kernel, checked->problem); !fits)
       return fits.error();
     const engine::PlanGrid grid = engine::planGrid(kernel->meta, checked->problem);
-    if (masked && !kernel->host && engine::needsStateTable(*call.blockMask, checked->problem, grid))
+    if (call.blockMask && !kernel->host && engine::needsStateTable(*call.blockMask, checked->problem, grid))
       return Error{
           ErrorCode::InvalidArgument,
           grid.sharesHeads

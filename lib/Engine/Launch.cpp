@@ -140,6 +140,10 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
     return refuse("D =", meta.D, problem.D);
   if (meta.Dv != problem.Dv)
     return refuse("Dv =", meta.Dv, problem.Dv);
+  const auto sinksText = [](std::optional<DType> sinks) { return sinks ? fmt::format("sinks of dtype {}", name(*sinks)) : "no sinks"; };
+  if (meta.sinks != problem.sinks)
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("the kernel was compiled for {}, the call has {}", sinksText(meta.sinks), sinksText(problem.sinks))};
   // The wider class serves the narrower: only these directions are refused.
   if (meta.contiguous && !problem.contiguous)
     return Error{ErrorCode::InvalidArgument, "the kernel was compiled for q, k and v whose last stride is 1, the call has other strides"};

@@ -116,8 +116,8 @@ Result<void> check(std::span<const PartialState> parts, const TensorRef &out, co
     return Error{ErrorCode::InvalidArgument, "mergeStates: there are no parts; give one at least"};
   if (Result<void> view = checkView("out", out, 4, true); !view)
     return view;
-  if (!isFloat(out.dtype))
-    return invalidTensor("out", fmt::format("its dtype is {}; expected f32, bf16, f16 or f64", attnjit::name(out.dtype)));
+  if (!isFloat(out.dtype) || isFloat8(out.dtype))
+    return invalidTensor("out", fmt::format("its dtype is {}; expected f32, bf16, f16 or f64, of the parts too", attnjit::name(out.dtype)));
   if (Result<void> disjoint = checkDisjointElements("out", out); !disjoint)
     return disjoint;
   const DType lseType = out.dtype == DType::F64 ? DType::F64 : DType::F32;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 namespace attnjit::inline v0 {
 
@@ -57,7 +58,10 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<Ca
   impl->maskHash = engine::hashBytes(mask.data(), mask.size());
   impl->hasMask = !formula.maskIsTrue();
   impl->scoreIsIdentity = formula.scoreIsIdentity();
-  impl->hasLoads = readsCaptures(formula.score) || readsCaptures(formula.mask);
+  impl->probIsIdentity = formula.probIsIdentity();
+  impl->probIsHomogeneous = expr::isHomogeneous(formula.prob);
+  const auto functions = std::as_const(formula).functions();
+  impl->hasLoads = std::any_of(functions.begin(), functions.end(), [](const expr::Function *function) { return readsCaptures(*function); });
   impl->wantsHostPlan = impl->hasMask && !expr::closedForm(formula).exact;
   for (const CaptureInfo &capture : captures) {
     const bool tensor = capture.rank != CaptureInfo::kNumber;
@@ -94,8 +98,10 @@ bool ModImpl::indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std
       return lastProof;
   }
   const expr::Box box{.bHi = B - 1, .hHi = Hq - 1, .qHi = M - 1, .kvHi = N - 1};
-  const bool proof = expr::indicesProvedInBounds(formula, formula.score, box, bindings) &&
-                     expr::indicesProvedInBounds(formula, formula.mask, box, bindings);
+  const auto functions = formula.functions();
+  const bool proof = std::all_of(functions.begin(), functions.end(), [&](const expr::Function *function) {
+    return expr::indicesProvedInBounds(formula, *function, box, bindings);
+  });
   std::lock_guard lock(proofMutex);
   provedFor = std::move(question);
   lastProof = proof;
@@ -130,7 +136,7 @@ Result<Mod> Mod::parse(const ModText &text, std::vector<CaptureInfo> captures) {
     std::vector<expr::CaptureInfo> infos;
     for (const CaptureInfo &capture : captures)
       infos.push_back({capture.name, capture.dtype, capture.rank});
-    Result<expr::Formula> formula = expr::parseFormula({text.scoreMod, text.maskMod, text.module, text.moduleName}, infos);
+    Result<expr::Formula> formula = expr::parseFormula({text.scoreMod, text.maskMod, text.module, text.moduleName, text.probMod}, infos);
     if (!formula)
       return formula.error();
     return Mod(makeModImpl(std::move(*formula), std::move(captures)));
@@ -153,5 +159,7 @@ const std::vector<CaptureInfo> &Mod::captures() const { return program->captures
 const std::string &Mod::canonicalText() const { return program->canonicalText; }
 bool Mod::hasMask() const { return program->hasMask; }
 bool Mod::scoreIsIdentity() const { return program->scoreIsIdentity; }
+bool Mod::probIsIdentity() const { return program->probIsIdentity; }
+bool Mod::probIsHomogeneous() const { return program->probIsHomogeneous; }
 
 } // namespace attnjit::inline v0

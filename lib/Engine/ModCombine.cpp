@@ -35,11 +35,13 @@ Result<Merged> merge(const std::vector<Mod> &mods) {
 Result<Mod> combineMasks(std::string_view what, const std::vector<Mod> &masks, expr::Op op, bool neutral) {
   return engine::guarded([&]() -> Result<Mod> {
     for (std::size_t i = 0; i < masks.size(); ++i)
-      if (!masks[i].scoreIsIdentity())
+      if (!masks[i].scoreIsIdentity() || !masks[i].probIsIdentity()) {
+        const bool hasScore = !masks[i].scoreIsIdentity();
         return Error{ErrorCode::InvalidArgument,
-                     fmt::format("{}: mod {} has a score_mod as well, which would be lost; combine its maskOnly(), and chainMods() the "
-                                 "result with its scoreOnly()",
-                                 what, i)};
+                     fmt::format("{}: mod {} has a {} as well, which would be lost; combine its maskOnly(), and chainMods() the "
+                                 "result with its {}",
+                                 what, i, hasScore ? "score_mod" : "prob_mod", hasScore ? "scoreOnly()" : "probOnly()")};
+      }
     Result<Merged> merged = merge(masks);
     if (!merged)
       return merged.error();
@@ -56,6 +58,7 @@ Result<Mod> combineMasks(std::string_view what, const std::vector<Mod> &masks, e
 
 Mod Mod::maskOnly() const { return Mod(makeModImpl(expr::maskOnly(program->formula))); }
 Mod Mod::scoreOnly() const { return Mod(makeModImpl(expr::scoreOnly(program->formula))); }
+Mod Mod::probOnly() const { return Mod(makeModImpl(expr::probOnly(program->formula))); }
 
 Result<Mod> andMasks(const std::vector<Mod> &masks) { return combineMasks("andMasks", masks, expr::Op::LogicalAnd, true); }
 Result<Mod> orMasks(const std::vector<Mod> &masks) { return combineMasks("orMasks", masks, expr::Op::LogicalOr, false); }
@@ -69,17 +72,20 @@ Result<Mod> chainMods(const std::vector<Mod> &mods) {
     Result<Merged> merged = merge(mods);
     if (!merged)
       return merged.error();
-    expr::Builder scores, masks;
-    expr::ValueId score = scores.param(expr::Param::Score), visible = masks.constantBool(true);
+    expr::Builder scores, masks, probs;
+    expr::ValueId score = scores.param(expr::Param::Score), prob = probs.param(expr::Param::Score), visible = masks.constantBool(true);
     for (std::size_t i = 0; i < mods.size(); ++i) {
       const expr::Formula &formula = mods[i].impl().formula;
-      expr::Replacements before;
-      before[expr::Param::Score] = score;
-      score = expr::inlineInto(scores, formula.score, merged->renamings[i], before);
+      expr::Replacements scoreBefore, probBefore;
+      scoreBefore[expr::Param::Score] = score;
+      probBefore[expr::Param::Score] = prob;
+      score = expr::inlineInto(scores, formula.score, merged->renamings[i], scoreBefore);
+      prob = expr::inlineInto(probs, formula.prob, merged->renamings[i], probBefore);
       visible = masks.op(expr::Op::LogicalAnd, {visible, expr::inlineInto(masks, formula.mask, merged->renamings[i])});
     }
     merged->formula.score = scores.finish(score);
     merged->formula.mask = masks.finish(visible);
+    merged->formula.prob = probs.finish(prob);
     return Mod(makeModImpl(std::move(merged->formula), std::move(merged->captures)));
   });
 }

@@ -28,10 +28,12 @@ struct ModImpl {
   expr::Hash128 maskHash; ///< of the mask with the captures that it reads, names and literals included: equal for equal mask_mods
   bool hasMask = false;
   bool scoreIsIdentity = true;
+  bool probIsIdentity = true;
+  bool probIsHomogeneous = true;
   bool hasLoads = false;      ///< some captured tensor is read
   bool wantsHostPlan = false; ///< the mask is not decided exactly by its closed form
 
-  /// Whether every captured index of both mods is proved in bounds for these sizes and numbers (A10). Remembers the last question, because
+  /// Whether every captured index of all mods is proved in bounds for these sizes and numbers (A10). Remembers the last question, because
   /// the same sizes come again and again.
   bool indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std::int64_t N, const expr::Bindings &bindings) const;
 

@@ -36,16 +36,28 @@ std::string mathTargetRefusal(const Problem &problem) {
 }
 
 std::string flashDTypeRefusal(const Problem &problem) {
-  if (problem.qType == DType::F64 || problem.kvType == DType::F64)
-    return "it computes in f32; the operands are f64";
-  if (problem.forGpu && (problem.qType == DType::F32 || problem.kvType == DType::F32))
-    return "its GPU schedule uses tensor cores on bf16 and f16; the operands are f32";
+  if (!problem.forGpu)
+    return "";
+  if (problem.qType != DType::BF16 && problem.qType != DType::F16)
+    return fmt::format("its GPU schedule uses tensor cores on bf16 and f16; q is {}", name(problem.qType));
+  if (problem.kvType != problem.qType && !isFloat8(problem.kvType))
+    return fmt::format("its GPU schedule takes K and V in the dtype of q or in 8 bits; they are {} and q is {}", name(problem.kvType),
+                       name(problem.qType));
+  if (problem.outType != problem.qType && problem.outType != DType::F32)
+    return fmt::format("its GPU schedule writes f32 or the dtype of q, {}; out is {}", name(problem.qType), name(problem.outType));
   return "";
 }
 
 std::string efficientTargetRefusal(const Problem &problem) {
   return problem.forGpu ? "the streaming schedule is written for CPUs; the target is a GPU" : "";
 }
+
+std::string onePassRefusal(const Problem &problem) {
+  return problem.probIsHomogeneous ? "" : "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
+}
+
+/// The CPU's flash schedule walks the keys twice where it must.
+std::string flashProbRefusal(const Problem &problem) { return problem.forGpu ? onePassRefusal(problem) : ""; }
 
 std::string queryRowsRefusal(const Problem &problem) {
   if (problem.M <= kEfficientMostQueries)
@@ -56,8 +68,9 @@ std::string queryRowsRefusal(const Problem &problem) {
 std::string notBuilt(const Problem &) { return "not built in this version"; }
 
 constexpr Predicate kMath[] = {{"target", mathTargetRefusal}, {"head-dim", headDimRefusal}};
-constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}};
-constexpr Predicate kEfficient[] = {{"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}};
+constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}, {"prob-mod", flashProbRefusal}};
+constexpr Predicate kEfficient[] = {
+    {"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}, {"prob-mod", onePassRefusal}};
 constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
 
 constexpr BackendRow kBackends[] = {
@@ -103,6 +116,8 @@ Candidate judgeRegistered(const std::shared_ptr<const OverridePipeline> &pipelin
   candidate.report.pipeline = pipeline->name;
   candidate.report.reasons.push_back(
       {"direction", pipeline->directions.forward, pipeline->directions.forward ? "" : "it does not offer the forward direction"});
+  if (problem.hasDescales && !pipeline->takesDescales)
+    candidate.report.reasons.push_back({"descale", false, "the call has descales, which it does not say it heeds (takesDescales)"});
   for (const PipelinePredicate &predicate : pipeline->predicates) {
     std::string detail = askGuarded(predicate, problem);
     candidate.report.reasons.push_back({predicate.name, detail.empty(), std::move(detail)});

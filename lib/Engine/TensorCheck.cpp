@@ -69,6 +69,36 @@ Result<void> checkView(std::string_view name, const TensorRef &tensor, int rank,
   return {};
 }
 
+namespace {
+
+/// The narrowest dtype that holds the numbers of both.
+DType commonDType(DType a, DType b) {
+  for (DType wide : {DType::F16, DType::BF16, DType::F32})
+    if (holdsExactly(wide, a) && holdsExactly(wide, b))
+      return wide;
+  return DType::F64;
+}
+
+} // namespace
+
+Result<void> checkOperandDTypes(const OperandDType &q, const OperandDType &k, const OperandDType &v) {
+  for (const OperandDType *operand : {&q, &k, &v})
+    if (!isFloat(operand->dtype))
+      return invalidTensor(operand->name,
+                           fmt::format("its dtype is {}; expected f64, f32, bf16, f16, f8e4m3fn or f8e5m2", name(operand->dtype)));
+  for (const OperandDType *operand : {&k, &v})
+    if (!holdsExactly(q.dtype, operand->dtype))
+      return invalidTensor(operand->name,
+                           fmt::format("its dtype is {}, that of {} is {}, which does not hold all its numbers; {} and {} may be "
+                                       "narrower than {} but not wider: convert {} to {}, or them to {}",
+                                       name(operand->dtype), q.name, name(q.dtype), k.name, v.name, q.name, q.name,
+                                       name(commonDType(q.dtype, operand->dtype)), name(q.dtype)));
+  if (v.dtype != k.dtype)
+    return invalidTensor(v.name, fmt::format("its dtype is {}, that of {} is {}; they must be equal: convert one of them", name(v.dtype),
+                                             k.name, name(k.dtype)));
+  return {};
+}
+
 Result<void> checkDisjointElements(std::string_view name, const TensorRef &tensor) {
   if (hasNoElements(tensor))
     return {};

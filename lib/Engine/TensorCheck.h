@@ -1,4 +1,4 @@
-// Checks of one strided view on its own: rank, sizes, strides, overflow, overlap.
+// Checks of one strided view on its own: rank, sizes, strides, overflow, overlap; and of dtypes that have to go together.
 #pragma once
 
 #include "attnjit/Result.h"
@@ -19,6 +19,15 @@ Error invalidTensor(std::string_view tensor, std::string_view why);
 /// Rank, sizes >= 0, and that no element lies further from `data` than an address can say. `needsData`: null is an error when there are
 /// elements.
 Result<void> checkView(std::string_view name, const TensorRef &tensor, int rank, bool needsData);
+
+/// An operand's dtype, under the name that its caller gave it.
+struct OperandDType {
+  std::string_view name;
+  DType dtype;
+};
+/// That all are floats, k and v alike, and q of a dtype that holds every number of theirs: then widening is exact, and an output of q's
+/// dtype keeps what k and v have to say.
+Result<void> checkOperandDTypes(const OperandDType &q, const OperandDType &k, const OperandDType &v);
 
 /// That no two elements of an output share memory: every stride has to step over what the smaller ones span.
 Result<void> checkDisjointElements(std::string_view name, const TensorRef &tensor);

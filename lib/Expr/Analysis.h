@@ -66,6 +66,10 @@ struct BoxVerdict {
 };
 BoxVerdict evaluate(const ClosedForm &form, const Box &box, std::span<const ScalarArg> scalars);
 
+/// Whether prob(c p, b, h, q, kv) = c prob(p, b, h, q, kv) for every c > 0: proved op by op, "no" is always a legal answer. Then a prob_mod
+/// may be applied to any multiple of p, and softmax needs one pass over the keys (A13).
+bool isHomogeneous(const Function &prob);
+
 /// True when some row can be left without any visible key although N > 0 (conservative): by the mask, or by a score of -inf or NaN where
 /// the dot products are finite.
 bool mayHaveEmptyRow(const Formula &formula);

@@ -1,7 +1,9 @@
 #include "Expr/Builder.h"
 
+#include "Expr/Loops.h"
 #include "Expr/Ops.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <cstring>
@@ -43,6 +45,9 @@ ValueId Builder::make(Node node) {
         return it->second;
     known.emplace(key, id);
   }
+  open.push_back(openLevels(node, open));
+  moves.push_back(node.op == Op::Param ||
+                  std::any_of(node.operands.begin(), node.operands.end(), [&](ValueId operand) { return moves[operand]; }));
   nodes.push_back(std::move(node));
   return id;
 }
@@ -65,6 +70,12 @@ ValueId Builder::constantFloat(double value, TextRange range) {
 ValueId Builder::load(int capture, Kind elementKind, std::span<const ValueId> indices, TextRange range) {
   Node node{Op::Load, elementKind, {indices.begin(), indices.end()}, {}, range};
   node.imm.i = capture;
+  return make(std::move(node));
+}
+
+ValueId Builder::iter(int level, ValueId length, TextRange range) {
+  Node node{Op::Iter, Kind::Int, {length}, {}, range};
+  node.imm.i = level;
   return make(std::move(node));
 }
 

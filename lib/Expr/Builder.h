@@ -28,7 +28,9 @@ public:
   ValueId constantBool(bool value, TextRange range = {}) { return leaf(Op::Const, Kind::Bool, value, range); }
   ValueId constantFloat(double value, TextRange range = {});
   ValueId load(int capture, Kind elementKind, std::span<const ValueId> indices, TextRange range = {});
-  /// An op of the table on operands of the kinds it takes (resultKind() must answer).
+  /// The index of a reduction of that level.
+  ValueId iter(int level, ValueId length, TextRange range = {});
+  /// An op of the table, or a reduction, on operands of the kinds it takes (resultKind() must answer).
   ValueId op(Op op, std::span<const ValueId> operands, TextRange range = {});
   ValueId op(Op op, std::initializer_list<ValueId> operands, TextRange range = {}) {
     return this->op(op, std::span<const ValueId>(operands.begin(), operands.size()), range);
@@ -38,6 +40,10 @@ public:
   Kind kind(ValueId id) const { return nodes[id].kind; }
   bool isConst(ValueId id) const { return nodes[id].op == Op::Const; }
   std::size_t size() const { return nodes.size(); }
+  /// Whether a value moves with the index of a reduction of that level.
+  bool isOpen(ValueId id, int level) const { return open[id] >> level & 1; }
+  /// Whether an argument (score, b, h, q, kv) enters a value.
+  bool usesArguments(ValueId id) const { return moves[id]; }
 
   /// What `roots` need, in post order; updates `roots`.
   std::vector<Node> take(std::span<ValueId> roots) const { return inPostOrder(nodes, roots); }
@@ -53,8 +59,11 @@ private:
   bool foldBool(Op op, ValueId x, ValueId y, TextRange range, ValueId &result);
   bool foldSelect(ValueId condition, ValueId x, ValueId y, TextRange range, ValueId &result);
   bool foldUnary(Op op, ValueId x, TextRange range, ValueId &result);
+  bool foldReduction(Op op, ValueId iter, ValueId body, TextRange range, ValueId &result);
 
   std::vector<Node> nodes;
+  std::vector<std::uint8_t> open; ///< of each node: the levels it moves with
+  std::vector<bool> moves;        ///< of each node: whether an argument enters it
   std::unordered_multimap<std::uint64_t, ValueId> known;
   bool folding;
 };

@@ -234,6 +234,19 @@ ValueId fullLike(Lower &l, const Call &c, double fill) {
   return l.convert(l.number(fill), kind);
 }
 
+/// torch.rand draws from a state, which a formula has none of; these are Triton's, functions of a seed and a place.
+ValueId randomNumber(Lower &l, const Call &c, Op op) {
+  const std::string name(spelling(op));
+  const std::string cure = fmt::format("write {}(seed, offset) with ints, one offset for each pair, as for Triton's tl.{}", name, name);
+  if (c.space != Namespace::None)
+    return l.fail(fmt::format("torch's {} draws from a generator, which a formula has none of", name), cure);
+  for (std::size_t i : {0, 1})
+    if (l.kind(c[i]) == Kind::Float)
+      return l.fail(fmt::format("the {} of {} is a float", i == 0 ? "seed" : "offset", name), cure);
+  const ValueId seed = l.toInt(c[0]), offset = l.toInt(c[1]);
+  return l.op(op, {seed, offset});
+}
+
 // One row per function. FLOAT: an FFF op after conversion.
 // clang-format off: a table
 #define FLOAT(NAMES, OP) {NAMES, "input", [](Lower &l, const Call &c) { return l.floats(Op::OP, c[0]); }}
@@ -320,6 +333,9 @@ constexpr Builtin kBuiltins[] = {
     ROW("xlog1py", "input other", return xTimesLog(l, c, Op::Log1p);),
     ROW("entr", "input", return entropy(l, l.toFloat(c[0]));),
     FLOAT("erfc", Erfc),
+    // random numbers
+    ROW("rand", "seed offset", return randomNumber(l, c, Op::Rand);),
+    ROW("randint", "seed offset", return randomNumber(l, c, Op::RandInt);),
     // activations
     ROW("sigmoid expit", "input", return sigmoid(l, l.toFloat(c[0]));),
     ROW("relu", "input", return l.arith(Op::Max, c[0], l.integer(0));),

@@ -8,6 +8,7 @@
 #include "Expr/EvalOp.h"
 #include "Expr/NumericDomain.h"
 
+#include <cmath>
 #include <limits>
 
 namespace attnjit::expr {
@@ -148,8 +149,13 @@ public:
     known.reserve(function.nodes.size());
     for (ValueId id = 0; id < function.nodes.size(); ++id) {
       const Node &node = function.nodes[id];
-      I interval = info(node.op).types == OpTypes::Leaf ? leaf(node) : isSettled(node, facts[id]) ? rule(id) : domain.unknown(node.kind);
+      const OpTypes types = info(node.op).types;
+      // Reductions are of captured tensors, which a closed form does not see.
+      const bool isLoop = types == OpTypes::Iter || types == OpTypes::Reduce;
+      I interval = types == OpTypes::Leaf ? leaf(node) : !isLoop && isSettled(node, facts[id]) ? rule(id) : domain.unknown(node.kind);
       interval.fact = facts[id];
+      if (node.kind == Kind::Float)
+        boundByFact(interval);
       interval.maybeNan = facts[id].maybeNan;
       known.push_back(interval);
     }
@@ -190,6 +196,15 @@ private:
     default:
       return domain.unknown(node.kind);
     }
+  }
+
+  /// An end that nothing is known of is where the companion has it, so that what follows stays in the range that the companion found settled.
+  void boundByFact(I &interval) {
+    const auto isInfinite = [&](SymbolicEnd end) { return domain.builder.isConst(end.id) && std::isinf(domain.builder[end.id].imm.f); };
+    if (isInfinite(interval.lo))
+      interval.lo = domain.number(interval.fact.flo);
+    if (isInfinite(interval.hi))
+      interval.hi = domain.number(interval.fact.fhi);
   }
 
   I scalar(const Node &node) {

@@ -6,6 +6,7 @@
 #include "Expr/Ops.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -57,6 +58,29 @@ inline I intPow(I base, I exponent) {
 inline I shiftLeft(I x, I count) { return count < 0 || count > 63 ? 0 : static_cast<I>(static_cast<U>(x) << count); }
 inline I shiftRight(I x, I count) { return count < 0 || count > 63 ? (x < 0 ? -1 : 0) : x >> count; }
 
+/// Philox4x32-10: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+  const auto low = [](U x) { return static_cast<std::uint32_t>(x); };
+  const auto high = [](U x) { return static_cast<std::uint32_t>(x >> 32); };
+  for (int round = 0; round < 10; ++round) {
+    const U first = U{0xD2511F53} * counter[0], second = U{0xCD9E8D57} * counter[2];
+    counter = {high(second) ^ counter[1] ^ key[0], low(second), high(first) ^ counter[3] ^ key[1], low(first)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+/// Its first word for the counter (low, high word of `offset`, 0, 0) and the key (low, high word of `seed`), as a signed number.
+inline I philoxWord(I seed, I offset) {
+  const auto word = [](I x, int shift) { return static_cast<std::uint32_t>(static_cast<U>(x) >> shift); };
+  return static_cast<std::int32_t>(philox({word(offset, 0), word(offset, 32), 0, 0}, {word(seed, 0), word(seed, 32)})[0]);
+}
+/// That word in [0, 1), an f32: the same bits in the arithmetic of every kernel.
+inline double philoxUniform(I seed, I offset) {
+  const auto word = static_cast<std::int32_t>(philoxWord(seed, offset));
+  return static_cast<float>(word < 0 ? -word - 1 : word) * 0x1.fffffep-32f;
+}
+
 inline double minimum(double x, double y) {
   if (std::isnan(x) || std::isnan(y))
     return std::numeric_limits<double>::quiet_NaN();
@@ -76,7 +100,31 @@ inline I truncSaturate(double x) {
 
 } // namespace eval
 
-/// Applies `op` (no leaf) to up to three operands. `operandKind`: kind of the first operand, of the second for Select.
+namespace eval {
+
+/// What a reduction of nothing gives.
+inline Value identity(Op op, Kind kind) {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  const bool isMax = op == Op::ReduceMax;
+  if (op == Op::ReduceSum)
+    return {0, 0};
+  if (kind == Kind::Bool)
+    return {!isMax, 0};
+  return {isMax ? std::numeric_limits<I>::min() : std::numeric_limits<I>::max(), isMax ? -kInf : kInf};
+}
+
+/// A reduction's value after one more step.
+inline void accumulate(Op op, Kind kind, Value &total, const Value &step) {
+  const bool isMax = op == Op::ReduceMax;
+  if (kind == Kind::Float)
+    total.f = op == Op::ReduceSum ? total.f + step.f : isMax ? maximum(total.f, step.f) : minimum(total.f, step.f);
+  else
+    total.i = op == Op::ReduceSum ? addWrap(total.i, step.i) : isMax ? std::max(total.i, step.i) : std::min(total.i, step.i);
+}
+
+} // namespace eval
+
+/// Applies `op` (no leaf, no reduction) to up to three operands. `operandKind`: kind of the first operand, of the second for Select.
 inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, const Value &c) {
   using namespace eval;
   Value result;
@@ -86,6 +134,10 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
   case Op::Scalar:
   case Op::Const:
   case Op::Load:
+  case Op::Iter:
+  case Op::ReduceSum:
+  case Op::ReduceMax:
+  case Op::ReduceMin:
     break;
 #define EVAL_INT(assign, expression)                                                                                                       \
   {                                                                                                                                        \
@@ -107,6 +159,7 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
   if (isFloat)                                                                                                                             \
   EVAL_FLOAT(i, floatEval) else EVAL_INT(i, intEval)
 #define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
+#define EVAL_IIF(name, intEval, floatEval) EVAL_INT(f, intEval)
 #define EVAL_SEL(name, intEval, floatEval) result = a.i ? b : c;
 #define EVAL_CAST(name, intEval, floatEval)                                                                                                \
   if (Op::name == Op::ToFloat)                                                                                                             \
@@ -127,6 +180,7 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
 #undef EVAL_BBB
 #undef EVAL_CMP
 #undef EVAL_FB
+#undef EVAL_IIF
 #undef EVAL_SEL
 #undef EVAL_CAST
   }

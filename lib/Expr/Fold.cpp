@@ -50,6 +50,8 @@ bool isInvertiblePowerOfTwo(const Node &node) {
 bool Builder::fold(Op op, std::span<const ValueId> operands, TextRange range, ValueId &result) {
   if (foldConstants(op, operands, range, result))
     return true;
+  if (isReduction(op))
+    return foldReduction(op, operands[0], operands[1], range, result);
   if (op == Op::Select)
     return foldSelect(operands[0], operands[1], operands[2], range, result);
   if (operands.size() == 1)
@@ -220,6 +222,27 @@ bool Builder::foldSelect(ValueId condition, ValueId x, ValueId y, TextRange rang
   if (isBool(nodes[y], true))
     return yields(op(Op::LogicalOr, {op(Op::LogicalNot, {condition}, range), x}, range));
   return false;
+}
+
+/// A loop of no steps, and one whose steps are all alike. Repeated addition of a float is not exact, so it stays.
+bool Builder::foldReduction(Op op, ValueId iter, ValueId body, TextRange range, ValueId &result) {
+  const ValueId length = nodes[iter].operands[0];
+  const Kind kind = this->kind(body);
+  const bool isEmpty = isConst(length) && nodes[length].imm.i <= 0;
+  if (isEmpty) {
+    const Value value = eval::identity(op, kind);
+    result = kind == Kind::Float ? constantFloat(value.f, range) : leaf(Op::Const, kind, value.i, range);
+    return true;
+  }
+  if (isOpen(body, static_cast<int>(nodes[iter].imm.i)))
+    return false;
+  if (op == Op::ReduceSum) {
+    if (kind == Kind::Int)
+      result = this->op(Op::Mul, {body, this->op(Op::Max, {length, constantInt(0, range)}, range)}, range);
+    return kind == Kind::Int;
+  }
+  result = body;
+  return isConst(length);
 }
 
 bool Builder::foldUnary(Op op, ValueId x, TextRange range, ValueId &result) {

@@ -52,7 +52,7 @@ Result<void> parseMod(std::string_view text, ModKind mod, const Unit *module, co
                       std::vector<ScalarDecl> &scalars) {
   if (isBlank(text))
     return {};
-  Unit unit{{mod == ModKind::Score ? "score_mod" : "mask_mod", text}, {}};
+  Unit unit{{roleOf(mod), text}, {}};
   Result<Ast> ast = parseSyntax(unit.source, TextForm::Mod);
   if (!ast)
     return ast.error();
@@ -85,16 +85,18 @@ Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureIn
     return ok.error();
   if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, shared, *scope, formula.mask, formula.scalars); !ok)
     return ok.error();
+  if (Result<void> ok = parseMod(texts.probMod, ModKind::Prob, shared, *scope, formula.prob, formula.scalars); !ok)
+    return ok.error();
   formula.adoptScalars(own);
   return formula;
 }
 
 Result<std::string> dumpAst(const SourceTexts &texts) {
   std::string out;
-  for (const SourceText &source :
-       {SourceText{texts.moduleName, texts.module}, SourceText{"score_mod", texts.scoreMod}, SourceText{"mask_mod", texts.maskMod}}) {
+  for (const SourceText &source : {SourceText{texts.moduleName, texts.module}, SourceText{roleOf(ModKind::Score), texts.scoreMod},
+                                   SourceText{roleOf(ModKind::Mask), texts.maskMod}, SourceText{roleOf(ModKind::Prob), texts.probMod}}) {
     const bool isModule = source.role == texts.moduleName;
-    if (isModule && isBlank(source.text))
+    if ((isModule || source.role == roleOf(ModKind::Prob)) && isBlank(source.text))
       continue;
     out += std::string(source.role) + '\n';
     if (isBlank(source.text)) {

@@ -17,12 +17,13 @@ struct CaptureInfo {
   int rank = -1;
 };
 
-/// The texts of one problem; empty text = default (identity score, True mask).
+/// The texts of one problem; empty text = default (identity score, True mask, identity prob).
 struct SourceTexts {
   std::string_view scoreMod;
   std::string_view maskMod;
-  std::string_view module = {};         ///< Python text whose names both mods may use
+  std::string_view module = {};         ///< Python text whose names all mods may use
   std::string_view moduleName = "mods"; ///< what messages call it, e.g. its file
+  std::string_view probMod = {};
 };
 
 /// Lexes, parses, checks and simplifies both mods. Captures appear in the Formula in the order of `captures`, those that no

@@ -2,8 +2,9 @@
 
 #include "Expr/Analysis.h"
 #include "Expr/EvalOp.h"
+#include "Expr/Loops.h"
+#include "Support/FloatFormat.h"
 
-#include <bit>
 #include <cstring>
 
 namespace attnjit::expr {
@@ -14,15 +15,6 @@ template <typename T> T read(const void *data, std::int64_t offset) {
   T value;
   std::memcpy(&value, static_cast<const char *>(data) + offset * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
   return value;
-}
-
-double halfToDouble(std::uint16_t half) {
-  const int exponent = half >> 10 & 31, mantissa = half & 1023;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
-                           : exponent == 31
-                               ? (mantissa ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity())
-                               : std::ldexp(mantissa + 1024, exponent - 25);
-  return half & 0x8000 ? -magnitude : magnitude;
 }
 
 } // namespace
@@ -37,10 +29,12 @@ Value loadElement(const void *data, DType dtype, std::int64_t offset) {
     value.f = read<float>(data, offset);
     break;
   case DType::BF16:
-    value.f = std::bit_cast<float>(static_cast<std::uint32_t>(read<std::uint16_t>(data, offset)) << 16);
-    break;
   case DType::F16:
-    value.f = halfToDouble(read<std::uint16_t>(data, offset));
+    value.f = FloatFormat::of(dtype)->decode(read<std::uint16_t>(data, offset));
+    break;
+  case DType::F8E4M3:
+  case DType::F8E5M2:
+    value.f = FloatFormat::of(dtype)->decode(read<std::uint8_t>(data, offset));
     break;
   case DType::Bool:
     value.i = read<std::uint8_t>(data, offset) != 0;
@@ -84,17 +78,27 @@ Value loadAt(const TensorRef &tensor, std::span<const std::int64_t> indices, boo
 
 Interp::Interp(const Formula &, const Function &function, const Bindings &bindings)
     : function(function), bindings(bindings), values(function.nodes.size()) {
-  const std::vector<std::uint8_t> depends = dependences(function);
+  const std::vector<std::uint8_t> depends = dependences(function), open = openLevels(function.nodes);
+  const std::vector<std::vector<ValueId>> bodies = loopBodies(function.nodes);
   for (ValueId id = 0; id < function.nodes.size(); ++id) {
-    const Node &node = function.nodes[id];
+    if (open[id])
+      continue; // a step of some loop
     const Stage stage = depends[id] & (DependsKv | DependsScore) ? PerPair
                         : depends[id] & DependsQ                 ? PerQuery
                         : depends[id] & (DependsB | DependsH)    ? PerHead
                                                                  : Uniform;
-    const std::size_t typed = node.op == Op::Select ? 1 : 0;
-    steps[stage].push_back({&node, id, node.operands.empty() ? node.kind : function[node.operands[typed]].kind});
+    steps[stage].push_back(stepOf(id, bodies));
   }
   run(Uniform, 0, {});
+}
+
+Interp::Step Interp::stepOf(ValueId id, std::span<const std::vector<ValueId>> bodies) const {
+  const Node &node = function[id];
+  const std::size_t typed = node.op == Op::Select ? 1 : 0;
+  Step step{&node, id, node.operands.empty() ? node.kind : function[node.operands[typed]].kind, {}};
+  for (const ValueId inner : bodies[id])
+    step.body.push_back(stepOf(inner, bodies));
+  return step;
 }
 
 Value Interp::evaluate(double score, const Position &position, bool &outOfRange) {
@@ -113,7 +117,25 @@ Value Interp::evaluate(double score, const Position &position, bool &outOfRange)
 
 void Interp::run(Stage stage, double score, const Position &position) {
   bool outOfRange = false;
-  for (const Step &step : steps[stage]) {
+  run(steps[stage], score, position, outOfRange);
+  stageOutOfRange[stage] = outOfRange;
+}
+
+void Interp::reduce(const Step &step, double score, const Position &position, bool &outOfRange) {
+  const Node &node = *step.node;
+  const ValueId iter = node.operands[0];
+  const std::int64_t length = values[function[iter].operands[0]].i;
+  Value total = eval::identity(node.op, node.kind);
+  for (std::int64_t i = 0; i < length; ++i) {
+    values[iter].i = i;
+    run(step.body, score, position, outOfRange);
+    eval::accumulate(node.op, node.kind, total, values[node.operands[1]]);
+  }
+  values[step.result] = total;
+}
+
+void Interp::run(const std::vector<Step> &steps, double score, const Position &position, bool &outOfRange) {
+  for (const Step &step : steps) {
     const Node &node = *step.node;
     Value &result = values[step.result];
     switch (node.op) {
@@ -149,6 +171,11 @@ void Interp::run(Stage stage, double score, const Position &position) {
       result = loadAt(bindings.captures[node.imm.i], {indices, node.operands.size()}, outOfRange);
       break;
     }
+    case Op::ReduceSum:
+    case Op::ReduceMax:
+    case Op::ReduceMin:
+      reduce(step, score, position, outOfRange);
+      break;
     default: {
       const Value none, &a = values[node.operands[0]];
       result = evalOp(node.op, step.operandKind, a, node.operands.size() > 1 ? values[node.operands[1]] : none,
@@ -156,7 +183,6 @@ void Interp::run(Stage stage, double score, const Position &position) {
     }
     }
   }
-  stageOutOfRange[stage] = outOfRange;
 }
 
 } // namespace attnjit::expr

@@ -42,9 +42,13 @@ private:
     const Node *node;
     ValueId result;
     Kind operandKind;
+    std::vector<Step> body; ///< of a reduction: what each step of its loop computes
   };
 
+  Step stepOf(ValueId id, std::span<const std::vector<ValueId>> bodies) const;
   void run(Stage stage, double score, const Position &position);
+  void run(const std::vector<Step> &steps, double score, const Position &position, bool &outOfRange);
+  void reduce(const Step &step, double score, const Position &position, bool &outOfRange);
 
   const Function &function;
   Bindings bindings;

@@ -117,6 +117,10 @@ public:
       return makeBool(d.boolean(a.maybeNan), d.boolean(true));
     case Op::IsInf:
       return d.unknown(Kind::Bool);
+    case Op::Rand:
+      return make(Kind::Float, d.number(0), d.number(1));
+    case Op::RandInt:
+      return make(Kind::Int, d.integer(INT32_MIN), d.integer(INT32_MAX));
     case Op::Floor:
     case Op::Ceil:
     case Op::Round:

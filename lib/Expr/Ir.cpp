@@ -1,25 +1,33 @@
 #include "Expr/Ir.h"
 
 #include "Expr/Builder.h"
+#include "Expr/Loops.h"
 #include "Expr/Ops.h"
 #include "Expr/Rewrite.h"
 
 #include <fmt/format.h>
 
+#include <array>
+#include <bit>
+
 namespace attnjit::expr {
 
 Formula Formula::identity() {
   Formula formula;
-  Builder score, mask;
+  Builder score, mask, prob;
   formula.score = score.finish(score.param(Param::Score));
   formula.mask = mask.finish(mask.constantBool(true));
+  formula.prob = prob.finish(prob.param(Param::Score));
   return formula;
 }
 
-bool Formula::scoreIsIdentity() const {
-  const Node &node = score[score.result];
+static bool isIdentity(const Function &function) {
+  const Node &node = function[function.result];
   return node.op == Op::Param && node.imm.i == static_cast<std::int64_t>(Param::Score);
 }
+
+bool Formula::scoreIsIdentity() const { return isIdentity(score); }
+bool Formula::probIsIdentity() const { return isIdentity(prob); }
 
 bool Formula::maskIsTrue() const {
   const Node &node = mask[mask.result];
@@ -49,7 +57,7 @@ void Formula::adoptScalars(std::size_t first) {
   std::vector<ScalarDecl> kept(scalars.begin(), scalars.begin() + static_cast<std::ptrdiff_t>(first));
   std::vector<std::int64_t> place(scalars.size(), -1);
   int literals = 0;
-  for (Function *function : {&score, &mask})
+  for (Function *function : functions())
     for (Node &node : function->nodes) {
       if (node.op != Op::Scalar || node.imm.i < static_cast<std::int64_t>(first))
         continue;
@@ -131,12 +139,61 @@ Result<void> verifyLeaf(const Formula &formula, const Function &function, std::s
   return node.kind == capture.elementKind() ? Result<void>() : invalid(name, id, "the load has another kind than its tensor");
 }
 
+/// That loops nest: the innermost has the lowest level, at each place a level belongs to one Iter, and the result is outside of all.
+class LoopCheck {
+public:
+  explicit LoopCheck(const Function &function, std::string_view name)
+      : function(function), name(name), open(openLevels(function.nodes)), iters(function.nodes.size()), depends(function.nodes.size()) {}
+
+  /// Nodes in order, their operands sound.
+  Result<void> check(std::size_t id) {
+    const Node &node = function.nodes[id];
+    depends[id] = node.op == Op::Param;
+    for (const ValueId operand : node.operands) {
+      depends[id] |= depends[operand];
+      for (int level = 0; level < kMaxLevels; ++level) {
+        if (!(open[operand] >> level & 1))
+          continue;
+        ValueId &iter = iters[id][level];
+        if (iter != kNone && iter != iters[operand][level])
+          return invalid(name, id, fmt::format("two indices of level {} meet", level));
+        iter = iters[operand][level];
+      }
+    }
+    if (node.op == Op::Iter) {
+      if (open[node.operands[0]] || depends[id])
+        return invalid(name, id, "the length of a reduction moves with the position or another index");
+      iters[id][node.imm.i] = static_cast<ValueId>(id);
+    }
+    if (!isReduction(node.op))
+      return {};
+    if (function[node.operands[0]].op != Op::Iter)
+      return invalid(name, id, "the first operand of a reduction is no iter");
+    const int level = std::countr_zero(open[node.operands[0]]);
+    if (open[id] & ((1u << level) - 1))
+      return invalid(name, id, "an index of a lower level is open here: levels count from the inside");
+    iters[id][level] = kNone;
+    return {};
+  }
+  bool isOpen(ValueId id) const { return open[id] != 0; }
+
+private:
+  static constexpr ValueId kNone = 0; ///< an Iter has an operand before it
+  const Function &function;
+  const std::string_view name;
+  const std::vector<std::uint8_t> open;
+  std::vector<std::array<ValueId, kMaxLevels>> iters; ///< per node and level: the Iter that is open
+  std::vector<std::uint8_t> depends;                  ///< on an argument
+};
+
 Result<void> verifyFunction(const Formula &formula, const Function &function, std::string_view name, Kind kind) {
   for (std::size_t id = 0; id < function.nodes.size(); ++id) {
     const Node &node = function.nodes[id];
     for (ValueId operand : node.operands)
       if (operand >= id)
         return invalid(name, id, "an operand does not come before its user");
+    if (node.op == Op::Iter && (node.imm.i < 0 || node.imm.i >= kMaxLevels))
+      return invalid(name, id, fmt::format("level {}, expected 0 to {}", node.imm.i, kMaxLevels - 1));
     if (info(node.op).types == OpTypes::Leaf) {
       if (Result<void> ok = verifyLeaf(formula, function, name, id); !ok)
         return ok;
@@ -152,6 +209,12 @@ Result<void> verifyFunction(const Formula &formula, const Function &function, st
   }
   if (function.result >= function.nodes.size())
     return invalid(name, function.result, "the result does not exist");
+  LoopCheck loops(function, name);
+  for (std::size_t id = 0; id < function.nodes.size(); ++id)
+    if (Result<void> ok = loops.check(id); !ok)
+      return ok;
+  if (loops.isOpen(function.result))
+    return invalid(name, function.result, "the result is the index of a reduction, or moves with one");
   if (function[function.result].kind != kind)
     return invalid(name, function.result, fmt::format("the result must be a {}", expr::name(kind)));
   return {};
@@ -166,12 +229,14 @@ Result<void> verify(const Formula &formula) {
                    fmt::format("invalid IR: captured tensor {}: rank {}, expected 0 to {}", capture.name, capture.rank, kMaxRank)};
   if (Result<void> ok = verifyFunction(formula, formula.score, "score", Kind::Float); !ok)
     return ok;
-  return verifyFunction(formula, formula.mask, "mask", Kind::Bool);
+  if (Result<void> ok = verifyFunction(formula, formula.mask, "mask", Kind::Bool); !ok)
+    return ok;
+  return verifyFunction(formula, formula.prob, "prob", Kind::Float);
 }
 
 void simplify(Formula &formula) {
   // Building anew is simplifying: the builder folds.
-  for (Function *function : {&formula.score, &formula.mask}) {
+  for (Function *function : formula.functions()) {
     Builder builder;
     *function = builder.finish(inlineInto(builder, *function, Renaming::none(formula)));
   }

@@ -1,6 +1,6 @@
-// The small SSA IR of a formula: what a score_mod or mask_mod means, with names, types and closures resolved.
+// The small SSA IR of a formula: what a score_mod, mask_mod or prob_mod means, with names, types and closures resolved.
 //
-// A Formula holds two Functions (score and mask) over one table of captures. A Function is a list of Nodes in topological order
+// A Formula holds three Functions (score, mask and prob) over one table of captures. A Function is a list of Nodes in topological order
 // (operands come before users) without control flow: a run-time `if` is a Select. Three kinds of value exist: Bool, Int (i64 unless a
 // target narrows it) and Float (f32, or f64 for f64 problems). Worked example, `score + slope[h] * (kv_idx - q_idx)`:
 //
@@ -13,12 +13,27 @@
 //     return %4
 //
 // That text is canonical: equal formulas print and hash alike, whatever names and layout the user chose.
+//
+// A reduction is a node too. Its index is an Iter, which runs from 0 below its operand, the length; a Reduce joins its second operand, the
+// body, over all values of its first, the Iter. Whatever leads from an Iter to the Reduce that binds it is open: it is computed anew in
+// each step of that loop; all else is computed once. `score + torch.dot(qr[q_idx], kr[kv_idx])`:
+//
+//     %0 = scalar kr.size(1) : int
+//     %1 = iter 0 %0 : int                   // level 0: the innermost loop of this nest
+//     %2 = load qr[%q, %1] : float
+//     %3 = load kr[%kv, %1] : float
+//     %4 = mul %2, %3 : float
+//     %5 = reduce_sum %1, %4 : float
+//     %6 = add %score, %5 : float
+//
+// Levels count from the inside, so that a reduction prints alike alone and within others. The length is the same for every pair.
 #pragma once
 
 #include "attnjit/KernelAbi.h"
 #include "attnjit/Result.h"
 #include "attnjit/Types.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -31,16 +46,25 @@ namespace attnjit::expr {
 enum class Kind : std::uint8_t { Bool, Int, Float };
 
 enum class Op : std::uint8_t {
-  Param,  ///< imm.i = Param
-  Scalar, ///< imm.i = index into Formula::scalars
-  Const,  ///< imm by kind (Bool and Int in i, Float in f)
-  Load,   ///< imm.i = index into Formula::captures; operands are the Int indices, one per dimension. A negative index counts
-          ///< from the end, as in Python: i < 0 reads element i + size. What is outside after that wrap is an error (A10)
+  Param,     ///< imm.i = Param
+  Scalar,    ///< imm.i = index into Formula::scalars
+  Const,     ///< imm by kind (Bool and Int in i, Float in f)
+  Load,      ///< imm.i = index into Formula::captures; operands are the Int indices, one per dimension. A negative index counts
+             ///< from the end, as in Python: i < 0 reads element i + size. What is outside after that wrap is an error (A10)
+  Iter,      ///< imm.i = level, from 0 below kMaxLevels; the operand is the length, an Int that no argument enters
+  ReduceSum, ///< operands: an Iter, the body. 0 where the length is not above 0; in index order
+  ReduceMax, ///< of Bools: any. NaN wins. The smallest value of the kind (-inf, false) where the length is not above 0
+  ReduceMin, ///< of Bools: all. NaN wins. The largest value of the kind (inf, true) where the length is not above 0
 #define EXPR_OP(Name, spelling, arity, Types, lowering) Name,
 #include "Expr/ExprOps.def"
 };
 
-/// The standard arguments. A mask has no Score.
+/// Reductions nest at most so deep.
+inline constexpr int kMaxLevels = 8;
+
+inline bool isReduction(Op op) { return op == Op::ReduceSum || op == Op::ReduceMax || op == Op::ReduceMin; }
+
+/// The standard arguments. Score is the value that a score_mod (the score) or a prob_mod (p) maps; a mask has none.
 enum class Param : std::uint8_t { Score, B, H, Q, Kv };
 
 /// Half-open byte range in the user's text.
@@ -90,26 +114,31 @@ struct ScalarDecl {
   static std::optional<ScalarDecl> named(std::string name, Kind kind, std::span<const CaptureDecl> captures);
 };
 
-/// One mod. `nodes` is topologically ordered; `result` is Float for a score and Bool for a mask.
+/// One mod. `nodes` is topologically ordered; `result` is Float for a score and a prob, and Bool for a mask.
 struct Function {
   std::vector<Node> nodes;
   ValueId result = 0;
   const Node &operator[](ValueId id) const { return nodes[id]; }
 };
 
-/// score_mod and mask_mod over shared captures. The defaults are `score` and `True`.
+/// score_mod, mask_mod and prob_mod over shared captures. The defaults are `score`, `True` and `p`.
 struct Formula {
   Function score;
   Function mask;
+  Function prob;
   std::vector<CaptureDecl> captures;
   std::vector<ScalarDecl> scalars;
 
-  /// score -> score, mask -> True.
+  /// score -> score, mask -> True, prob -> p.
   static Formula identity();
   /// The score is returned untouched.
   bool scoreIsIdentity() const;
   /// The mask is the constant True.
   bool maskIsTrue() const;
+  /// p is returned untouched.
+  bool probIsIdentity() const;
+  std::array<Function *, 3> functions() { return {&score, &mask, &prob}; }
+  std::array<const Function *, 3> functions() const { return {&score, &mask, &prob}; }
   /// Drops the scalars from index `first` on that no node uses and numbers the others in the order of their first use, naming literals.
   void adoptScalars(std::size_t first);
 };
@@ -124,7 +153,8 @@ std::string_view spelling(Op op);
 /// Number of operands; -1 for Load.
 int arity(Op op);
 
-/// Canonical text of a formula, as shown above; equal meaning of structure = equal text. parse-able by parseCanonical.
+/// Canonical text of a formula, as shown above; equal meaning of structure = equal text. A prob that is the identity is left out. parse-able by
+/// parseCanonical.
 std::string print(const Formula &formula);
 /// Reads what print() wrote (`attnjit-dump --from expr`).
 Result<Formula> parseCanonical(std::string_view text);

@@ -2,6 +2,7 @@
 
 #include "Expr/Analysis.h"
 #include "Expr/EvalOp.h"
+#include "Expr/Loops.h"
 
 #include <bit>
 #include <cstring>
@@ -9,8 +10,8 @@
 namespace attnjit::expr {
 
 LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::span<const ValueId> roots, Param axis)
-    : function(function), bindings(bindings), axis(axis), isLane(function.nodes.size()), scalars(function.nodes.size()),
-      slots(function.nodes.size(), -1) {
+    : function(function), bindings(bindings), axis(axis), isLane(function.nodes.size()), isSpread(function.nodes.size()),
+      scalars(function.nodes.size()), slots(function.nodes.size(), -1) {
   std::vector<bool> needed(function.nodes.size());
   for (const ValueId root : roots)
     needed[root] = true;
@@ -19,30 +20,40 @@ LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::
       for (const ValueId operand : function[id].operands)
         needed[operand] = true;
 
-  const std::vector<std::uint8_t> depends = dependences(function);
+  const std::vector<std::uint8_t> depends = dependences(function), open = openLevels(function.nodes);
   const std::uint8_t ofAxis = axis == Param::Q ? DependsQ : DependsKv, ofOther = axis == Param::Q ? DependsKv : DependsQ;
-  std::vector<bool> spread(function.nodes.size());
   for (const ValueId root : roots)
-    spread[root] = true;
+    isSpread[root] = true;
   for (ValueId id = 0; id < function.nodes.size(); ++id) {
     isLane[id] = depends[id] & ofAxis;
     if (needed[id] && isLane[id])
       for (const ValueId operand : function[id].operands)
-        spread[operand] = true;
+        isSpread[operand] = true;
   }
+  const std::vector<std::vector<ValueId>> bodies = loopBodies(function.nodes);
   int count = 0;
   for (ValueId id = 0; id < function.nodes.size(); ++id) {
     if (!needed[id])
       continue;
-    const Node &node = function[id];
-    const Stage stage = isLane[id] ? PerLane : depends[id] & ofOther ? PerOther : depends[id] & (DependsB | DependsH) ? PerHead : Uniform;
-    if (isLane[id] || spread[id])
+    isSpread[id] = isSpread[id] && !isLane[id];
+    if (isLane[id] || isSpread[id])
       slots[id] = count++;
-    const std::size_t typed = node.op == Op::Select ? 1 : 0;
-    steps[stage].push_back({&node, id, node.operands.empty() ? node.kind : function[node.operands[typed]].kind, !isLane[id] && spread[id]});
+    if (open[id])
+      continue; // a step of some loop
+    const Stage stage = isLane[id] ? PerLane : depends[id] & ofOther ? PerOther : depends[id] & (DependsB | DependsH) ? PerHead : Uniform;
+    steps[stage].push_back(stepOf(id, bodies));
   }
   lanes = std::make_unique_for_overwrite<Lanes[]>(static_cast<std::size_t>(count));
   runScalars(Uniform, {});
+}
+
+LaneInterp::Step LaneInterp::stepOf(ValueId id, std::span<const std::vector<ValueId>> bodies) const {
+  const Node &node = function[id];
+  const std::size_t typed = node.op == Op::Select ? 1 : 0;
+  Step step{&node, id, node.operands.empty() ? node.kind : function[node.operands[typed]].kind, isSpread[id], {}};
+  for (const ValueId inner : bodies[id])
+    step.body.push_back(stepOf(inner, bodies));
+  return step;
 }
 
 bool LaneInterp::run(const Position &first, std::int64_t step, int count) {
@@ -56,61 +67,131 @@ bool LaneInterp::run(const Position &first, std::int64_t step, int count) {
   hasLast = true;
 
   bool outOfRange = stageOutOfRange[Uniform] || stageOutOfRange[PerHead] || stageOutOfRange[PerOther];
-  const std::int64_t begin = axis == Param::Q ? first.q : first.kv;
-  for (const Step &lane : steps[PerLane]) {
-    if (lane.node->op == Op::Param) {
-      std::int64_t *out = lanes[slots[lane.id]].i;
-      for (int i = 0; i < count; ++i)
-        out[i] = begin + i * step;
-    } else if (lane.node->op == Op::Load) {
-      outOfRange |= loadLanes(lane, count);
-    } else {
-      applyLanes(lane, count);
-    }
-  }
+  for (const Step &lane : steps[PerLane])
+    outOfRange |= runLanes(lane, first, step, count);
   return outOfRange;
+}
+
+bool LaneInterp::runLanes(const Step &step, const Position &first, std::int64_t by, int count) {
+  switch (step.node->op) {
+  case Op::Param: {
+    const std::int64_t begin = axis == Param::Q ? first.q : first.kv;
+    std::int64_t *out = lanes[slots[step.id]].i;
+    for (int i = 0; i < count; ++i)
+      out[i] = begin + i * by;
+    return false;
+  }
+  case Op::Load:
+    return loadLanes(step, count);
+  case Op::ReduceSum:
+  case Op::ReduceMax:
+  case Op::ReduceMin:
+    return reduceLanes(step, first, by, count);
+  default:
+    applyLanes(step, count);
+    return false;
+  }
 }
 
 void LaneInterp::runScalars(Stage stage, const Position &at) {
   bool outOfRange = false;
-  for (const Step &step : steps[stage]) {
-    const Node &node = *step.node;
-    Value &result = scalars[step.id];
-    switch (node.op) {
-    case Op::Param: {
-      const std::int64_t positions[] = {0, at.b, at.h, at.q, at.kv};
-      result = {positions[node.imm.i], 0};
-      break;
-    }
-    case Op::Scalar:
-      (node.kind == Kind::Float ? result.f = bindings.scalars[node.imm.i].f : result.i = bindings.scalars[node.imm.i].i);
-      break;
-    case Op::Const:
-      (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i);
-      break;
-    case Op::Load: {
-      std::int64_t indices[kMaxRank];
-      for (std::size_t dim = 0; dim < node.operands.size(); ++dim)
-        indices[dim] = scalars[node.operands[dim]].i;
-      result = loadAt(bindings.captures[node.imm.i], {indices, node.operands.size()}, outOfRange);
-      break;
-    }
-    default: {
-      Value operands[3];
-      for (std::size_t i = 0; i < node.operands.size(); ++i)
-        operands[i] = scalars[node.operands[i]];
-      result = evalOp(node.op, step.operandKind, operands[0], operands[1], operands[2]);
-    }
-    }
-    if (!step.spread)
-      continue;
-    Lanes &out = lanes[slots[step.id]];
-    if (node.kind == Kind::Float)
-      std::fill_n(out.f, kLanes, result.f);
-    else
-      std::fill_n(out.i, kLanes, result.i);
-  }
+  for (const Step &step : steps[stage])
+    outOfRange |= runScalar(step, at);
   stageOutOfRange[stage] = outOfRange;
+}
+
+bool LaneInterp::runScalar(const Step &step, const Position &at) {
+  const Node &node = *step.node;
+  bool outOfRange = false;
+  Value result = scalars[step.id];
+  switch (node.op) {
+  case Op::Param: {
+    const std::int64_t positions[] = {0, at.b, at.h, at.q, at.kv};
+    result = {positions[node.imm.i], 0};
+    break;
+  }
+  case Op::Scalar:
+    (node.kind == Kind::Float ? result.f = bindings.scalars[node.imm.i].f : result.i = bindings.scalars[node.imm.i].i);
+    break;
+  case Op::Const:
+    (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i);
+    break;
+  case Op::Load: {
+    std::int64_t indices[kMaxRank];
+    for (std::size_t dim = 0; dim < node.operands.size(); ++dim)
+      indices[dim] = scalars[node.operands[dim]].i;
+    result = loadAt(bindings.captures[node.imm.i], {indices, node.operands.size()}, outOfRange);
+    break;
+  }
+  case Op::ReduceSum:
+  case Op::ReduceMax:
+  case Op::ReduceMin:
+    return reduceScalar(step, at);
+  default: {
+    Value operands[3];
+    for (std::size_t i = 0; i < node.operands.size(); ++i)
+      operands[i] = scalars[node.operands[i]];
+    result = evalOp(node.op, step.operandKind, operands[0], operands[1], operands[2]);
+  }
+  }
+  setScalar(step.id, result, step.spread);
+  return outOfRange;
+}
+
+void LaneInterp::setScalar(ValueId id, const Value &value, bool spread) {
+  scalars[id] = value;
+  if (!spread)
+    return;
+  Lanes &out = lanes[slots[id]];
+  if (function[id].kind == Kind::Float)
+    std::fill_n(out.f, kLanes, value.f);
+  else
+    std::fill_n(out.i, kLanes, value.i);
+}
+
+bool LaneInterp::reduceScalar(const Step &step, const Position &at) {
+  const Node &node = *step.node;
+  const ValueId iter = node.operands[0];
+  const std::int64_t length = scalars[function[iter].operands[0]].i;
+  bool outOfRange = false;
+  Value total = eval::identity(node.op, node.kind);
+  for (std::int64_t i = 0; i < length; ++i) {
+    scalars[iter].i = i;
+    for (const Step &inner : step.body)
+      outOfRange |= runScalar(inner, at);
+    eval::accumulate(node.op, node.kind, total, scalars[node.operands[1]]);
+  }
+  setScalar(step.id, total, step.spread);
+  return outOfRange;
+}
+
+/// The loop is outside, the lanes inside: what a step of the loop computes without the lanes is computed once for all of them.
+bool LaneInterp::reduceLanes(const Step &step, const Position &first, std::int64_t by, int count) {
+  const Node &node = *step.node;
+  const ValueId iter = node.operands[0], body = node.operands[1];
+  const std::int64_t length = scalars[function[iter].operands[0]].i;
+  const Value none = eval::identity(node.op, node.kind);
+  Lanes total;
+  for (int lane = 0; lane < count; ++lane)
+    node.kind == Kind::Float ? void(total.f[lane] = none.f) : void(total.i[lane] = none.i);
+  bool outOfRange = false;
+  for (std::int64_t i = 0; i < length; ++i) {
+    setScalar(iter, {i, 0}, isSpread[iter]);
+    for (const Step &inner : step.body)
+      outOfRange |= isLane[inner.id] ? runLanes(inner, first, by, count) : runScalar(inner, first);
+    const Lanes &one = lanesOf(body);
+    if (node.kind == Kind::Float && node.op == Op::ReduceSum)
+      for (int lane = 0; lane < count; ++lane)
+        total.f[lane] += one.f[lane];
+    else
+      for (int lane = 0; lane < count; ++lane) {
+        Value sum{node.kind == Kind::Float ? 0 : total.i[lane], node.kind == Kind::Float ? total.f[lane] : 0};
+        eval::accumulate(node.op, node.kind, sum, node.kind == Kind::Float ? Value{0, one.f[lane]} : Value{one.i[lane], 0});
+        node.kind == Kind::Float ? void(total.f[lane] = sum.f) : void(total.i[lane] = sum.i);
+      }
+  }
+  lanes[slots[step.id]] = total;
+  return outOfRange;
 }
 
 namespace {
@@ -227,6 +308,10 @@ void LaneInterp::applyLanes(const Step &step, int count) {
   case Op::Scalar:
   case Op::Const:
   case Op::Load:
+  case Op::Iter:
+  case Op::ReduceSum:
+  case Op::ReduceMax:
+  case Op::ReduceMin:
     break;
 #define EVAL_INT(result, expression)                                                                                                       \
   for (int lane = 0; lane < count; ++lane) {                                                                                               \
@@ -252,6 +337,7 @@ void LaneInterp::applyLanes(const Step &step, int count) {
   else                                                                                                                                     \
     EVAL_INT(i, intEval)
 #define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
+#define EVAL_IIF(name, intEval, floatEval) EVAL_INT(f, intEval)
 #define EVAL_SEL(name, intEval, floatEval)                                                                                                 \
   if (isFloat)                                                                                                                             \
     for (int lane = 0; lane < count; ++lane)                                                                                               \
@@ -279,6 +365,7 @@ void LaneInterp::applyLanes(const Step &step, int count) {
 #undef EVAL_BBB
 #undef EVAL_CMP
 #undef EVAL_FB
+#undef EVAL_IIF
 #undef EVAL_SEL
 #undef EVAL_CAST
   }

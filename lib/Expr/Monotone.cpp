@@ -49,6 +49,10 @@ private:
     const Node &node = function[id];
     if (node.op == Op::Param)
       return static_cast<Param>(node.imm.i) == axis ? Trend::Rising : Trend::Constant;
+    if (isReduction(node.op)) { // its loop may read captured tensors, which are looked at everywhere
+      const bool isFixed = known[node.operands[0]] == Trend::Constant && known[node.operands[1]] == Trend::Constant;
+      return isFixed ? Trend::Constant : Trend::Unknown;
+    }
     bool isConstant = true, isSafe = isTame(ranges[id]);
     for (const ValueId operand : node.operands) {
       isConstant &= known[operand] == Trend::Constant;

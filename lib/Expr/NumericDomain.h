@@ -192,6 +192,8 @@ private:
   I floats(double lo, double hi, bool maybeNan) const;
   I bools(bool mayBeTrue, bool mayBeFalse) const;
   I leaf(const Node &node) const;
+  I iter(const Node &node) const;
+  I reduction(const Node &node) const;
   I constant(Kind kind, const Value &value) const;
   I parameter(Param param) const;
   I scalar(const Node &node) const;

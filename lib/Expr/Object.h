@@ -10,7 +10,9 @@
 #include "Expr/Ast.h"
 #include "Expr/Builtins.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 namespace attnjit::expr {
@@ -117,8 +119,22 @@ struct Combined {
   std::vector<Object> functions;
 };
 
-/// A captured tensor seen through indices, slices and reshapes: a chain of steps down to the capture. Nothing is read until every dimension
-/// has an index; then the indices walk the chain and become those of the capture.
+struct View;
+
+/// An elementwise function of whole tensors and numbers, with the broadcasting of PyTorch.
+struct Mapped {
+  std::vector<Object> operands;                             ///< tensors are Views
+  std::function<Object(const std::vector<Object> &)> apply; ///< on one element of each tensor, and the numbers
+  std::vector<Object> sizes;                                ///< of the result
+  int equalDim = -1;                                        ///< counted from the back: a dimension where nothing broadcasts; -1: none
+  int depth = 0;                                            ///< the largest of the operands
+  mutable std::vector<ValueId> lastIndices;                 ///< the element computed last: an operand may occur many times
+  mutable std::optional<ValueId> lastValue;
+};
+
+/// A tensor as a value: a captured one, seen through indices, slices and reshapes, or computed from such elementwise and by reductions. It
+/// is a chain of steps. Nothing is read until every dimension has an index; then the indices walk the chain and become those of the
+/// captures.
 struct View {
   enum class Step : std::uint8_t {
     Capture,   ///< capture
@@ -128,15 +144,21 @@ struct View {
     Unsqueeze, ///< a new dimension of size 1 at dim
     Squeeze,   ///< the parent's dim, of size 1, left out
     Reshape,   ///< row-major renumbering; sizes
+    Map,       ///< mapped; no parent
+    Reduce,    ///< the parent's dimensions in `order` (rising) joined by `reduction`
   } step = Step::Capture;
   const View *parent = nullptr;
-  std::size_t capture = 0; ///< index into the captures' infos, of the root
+  std::size_t capture = 0; ///< index into the captures' infos, of the root; of a computed tensor the first one
   int rank = 0;
   int dim = 0;
   Object index, start, stride, size;
   std::vector<int> order;
   std::vector<Object> sizes;
   Kind kind = Kind::Float; ///< of an element, after casts
+  const Mapped *mapped = nullptr;
+  Op reduction = Op::ReduceSum;
+  int height = 0; ///< steps down to the farthest capture
+  int depth = 0;  ///< loops that an element needs, one inside of the other
 };
 
 /// The arguments of a call, evaluated.
@@ -146,6 +168,7 @@ struct Arguments {
   std::vector<TextRange> ranges;
   TextRange call;        ///< what to point at
   std::string_view name; ///< what the user called
+  Namespace space = Namespace::None;
   std::size_t size() const { return values.size(); }
 };
 

@@ -8,10 +8,10 @@ namespace attnjit::expr {
 namespace {
 
 constexpr OpInfo kOps[] = {
-    {"param", 0, OpTypes::Leaf, IntervalRule::Rule},
-    {"scalar", 0, OpTypes::Leaf, IntervalRule::Rule},
-    {"const", 0, OpTypes::Leaf, IntervalRule::Rule},
-    {"load", -1, OpTypes::Leaf, IntervalRule::Rule},
+    {"param", 0, OpTypes::Leaf, IntervalRule::Rule},        {"scalar", 0, OpTypes::Leaf, IntervalRule::Rule},
+    {"const", 0, OpTypes::Leaf, IntervalRule::Rule},        {"load", -1, OpTypes::Leaf, IntervalRule::Rule},
+    {"iter", 1, OpTypes::Iter, IntervalRule::Rule},         {"reduce_sum", 2, OpTypes::Reduce, IntervalRule::Rule},
+    {"reduce_max", 2, OpTypes::Reduce, IntervalRule::Rule}, {"reduce_min", 2, OpTypes::Reduce, IntervalRule::Rule},
 #define EXPR_ROW(Name, spelling, arity, Types, lowering, interval, intEval, floatEval)                                                     \
   {spelling, arity, OpTypes::Types, IntervalRule::interval},
 #include "Expr/ExprOps.def"
@@ -46,6 +46,10 @@ std::optional<Kind> resultKind(Op op, std::span<const Kind> operands) {
   auto all = [&](Kind kind) { return std::all_of(operands.begin(), operands.end(), [&](Kind k) { return k == kind; }); };
   const Kind first = operands[0];
   switch (row.types) {
+  case OpTypes::Iter:
+    return first == Kind::Int ? std::optional(Kind::Int) : std::nullopt;
+  case OpTypes::Reduce:
+    return first == Kind::Int && !(op == Op::ReduceSum && operands[1] == Kind::Bool) ? std::optional(operands[1]) : std::nullopt;
   case OpTypes::NNN:
     return first != Kind::Bool && all(first) ? std::optional(first) : std::nullopt;
   case OpTypes::FFF:
@@ -58,6 +62,8 @@ std::optional<Kind> resultKind(Op op, std::span<const Kind> operands) {
     return first != Kind::Bool && all(first) ? std::optional(Kind::Bool) : std::nullopt;
   case OpTypes::FB:
     return all(Kind::Float) ? std::optional(Kind::Bool) : std::nullopt;
+  case OpTypes::IIF:
+    return all(Kind::Int) ? std::optional(Kind::Float) : std::nullopt;
   case OpTypes::SEL:
     return first == Kind::Bool && operands[1] == operands[2] ? std::optional(operands[1]) : std::nullopt;
   case OpTypes::CAST: {

@@ -9,7 +9,8 @@
 namespace attnjit::expr {
 
 /// Operand and result kinds of an op; the letters are explained in ExprOps.def.
-enum class OpTypes : std::uint8_t { Leaf, NNN, FFF, III, BBB, CMP, FB, SEL, CAST };
+/// Iter is (Int) -> Int, Reduce (Int, T) -> T, where a sum takes no Bools.
+enum class OpTypes : std::uint8_t { Leaf, Iter, Reduce, NNN, FFF, III, BBB, CMP, FB, IIF, SEL, CAST };
 
 /// How the interval extension treats an op; explained in ExprOps.def.
 enum class IntervalRule : std::uint8_t { Rule, Increasing, Decreasing, Unit, Unknown };
@@ -29,7 +30,7 @@ std::optional<Op> parseOp(std::string_view spelling);
 
 /// "bool", "int" or "float".
 std::string_view name(Kind kind);
-/// "score", "b", "h", "q" or "kv".
+/// "score", "b", "h", "q" or "kv"; a prob_mod calls its score p.
 std::string_view name(Param param);
 /// Kind of an argument: Float for the score, Int for positions.
 inline Kind kindOf(Param param) { return param == Param::Score ? Kind::Float : Kind::Int; }

@@ -22,17 +22,21 @@ public:
     while (advance() && !line.starts_with("score("))
       if (!parseDeclaration())
         return failure();
-    if (!expectLine("score(%score: float, %b: int, %h: int, %q: int, %kv: int)") || !parseBody(formula.score, true))
+    if (!expectLine("score(%score: float, %b: int, %h: int, %q: int, %kv: int)") || !parseBody(formula.score, "score"))
       return failure();
     advance();
-    if (!expectLine("mask(%b: int, %h: int, %q: int, %kv: int)") || !parseBody(formula.mask, false))
+    if (!expectLine("mask(%b: int, %h: int, %q: int, %kv: int)") || !parseBody(formula.mask, ""))
       return failure();
-    if (advance())
-      return fail("the end of the text"), failure();
+    if (advance()) { // left out where it is the identity
+      if (!expectLine("prob(%p: float, %b: int, %h: int, %q: int, %kv: int)") || !parseBody(formula.prob, "p"))
+        return failure();
+      if (advance())
+        return fail("the end of the text"), failure();
+    }
     if (Result<void> ok = verify(formula); !ok)
       return ok.error();
     // Arguments have no line of their own; this puts them where the builder has them.
-    for (Function *function : {&formula.score, &formula.mask})
+    for (Function *function : formula.functions())
       function->nodes = inPostOrder(function->nodes, {&function->result, 1});
     return std::move(formula);
   }
@@ -133,18 +137,20 @@ private:
     return line.empty() || fail("the end of the line");
   }
 
-  bool parseBody(Function &function, bool hasScore) {
+  /// `mapped`: what the function calls the value that it maps; empty if it has none.
+  bool parseBody(Function &function, std::string_view mapped) {
+    function = {};
     values.clear();
     while (advance()) {
       if (eat("return "))
-        return operand(function, hasScore, function.result) && (line.empty() || fail("the end of the line"));
-      if (!parseNode(function, hasScore))
+        return operand(function, mapped, function.result) && (line.empty() || fail("the end of the line"));
+      if (!parseNode(function, mapped))
         return false;
     }
     return fail("'return'");
   }
 
-  bool parseNode(Function &function, bool hasScore) {
+  bool parseNode(Function &function, std::string_view mapped) {
     const std::string defined(word());
     if (defined.size() < 2 || defined[0] != '%' || values.count(defined))
       return fail("a new value such as %7");
@@ -167,11 +173,13 @@ private:
       if (!nameIndex(node.imm.i) || !expect("["))
         return false;
       while (!eat("]"))
-        if ((!node.operands.empty() && !expect(", ")) || !operand(function, hasScore, node.operands.emplace_back()))
+        if ((!node.operands.empty() && !expect(", ")) || !operand(function, mapped, node.operands.emplace_back()))
           return false;
     } else {
+      if (*op == Op::Iter && (!number(node.imm.i) || !expect(" ")))
+        return false;
       do {
-        if (!operand(function, hasScore, node.operands.emplace_back()))
+        if (!operand(function, mapped, node.operands.emplace_back()))
           return false;
       } while (eat(", "));
     }
@@ -211,12 +219,13 @@ private:
   }
 
   /// A value written before, or an argument, which becomes a node at its first use.
-  bool operand(Function &function, bool hasScore, ValueId &value) {
+  bool operand(Function &function, std::string_view mapped, ValueId &value) {
     const std::string used(word());
     if (const auto found = values.find(used); found != values.end())
       return value = found->second, true;
     for (Param param : {Param::Score, Param::B, Param::H, Param::Q, Param::Kv}) {
-      if (used.empty() || used.substr(1) != name(param) || (param == Param::Score && !hasScore))
+      const std::string_view known = param == Param::Score ? mapped : name(param);
+      if (known.empty() || used.empty() || used.substr(1) != known)
         continue;
       Node node{Op::Param, kindOf(param), {}, {}, {}};
       node.imm.i = static_cast<std::int64_t>(param);
@@ -231,7 +240,7 @@ private:
   std::string_view rest, line, whole;
   std::size_t lineNumber = 0;
   std::string message;
-  Formula formula;
+  Formula formula = Formula::identity();
   std::unordered_map<std::string, std::size_t> names;
   std::unordered_map<std::string, ValueId> values;
 };

@@ -136,10 +136,6 @@ AstId Parser::parseBinary(int minimum) {
     if (level == std::end(kBinary) || level->strength < minimum)
       break;
     const Token &op = take();
-    if (op.text == "@") {
-      fail(op.range, "'@' (matrix product) is not accepted in a formula", "a formula works on single numbers");
-      break;
-    }
     const AstId right = parseBinary(level->strength + 1);
     left = make(AstKind::Binary, join(rangeOf(left), rangeOf(right)), op.range, {left, right}, op.text);
   }

@@ -34,9 +34,13 @@ public:
     for (std::size_t i = 0; i < formula.scalars.size(); ++i)
       out += fmt::format("scalar {} : {}{}\n", scalarName(i), name(formula.scalars[i].kind), origin(formula.scalars[i]));
     out += "score(%score: float, %b: int, %h: int, %q: int, %kv: int)\n";
-    printBody(formula.score);
+    printBody(formula.score, "score");
     out += "mask(%b: int, %h: int, %q: int, %kv: int)\n";
-    printBody(formula.mask);
+    printBody(formula.mask, "");
+    if (!formula.probIsIdentity()) {
+      out += "prob(%p: float, %b: int, %h: int, %q: int, %kv: int)\n";
+      printBody(formula.prob, "p");
+    }
     return std::move(out);
   }
 
@@ -55,13 +59,15 @@ private:
   std::string captureName(std::size_t index) const { return named ? formula.captures[index].name : fmt::format("@{}", index); }
   std::string scalarName(std::size_t index) const { return named ? formula.scalars[index].name : fmt::format("@{}", index); }
 
-  void printBody(const Function &function) {
+  /// `mapped`: what the function calls the value that it maps.
+  void printBody(const Function &function, std::string_view mapped) {
     std::vector<std::string> names(function.nodes.size());
     std::size_t next = 0;
     for (std::size_t id = 0; id < function.nodes.size(); ++id) {
       const Node &node = function.nodes[id];
       if (node.op == Op::Param) {
-        names[id] = fmt::format("%{}", name(static_cast<Param>(node.imm.i)));
+        const auto param = static_cast<Param>(node.imm.i);
+        names[id] = fmt::format("%{}", param == Param::Score ? mapped : name(param));
         continue;
       }
       names[id] = fmt::format("%{}", next++);
@@ -85,6 +91,8 @@ private:
       return;
     }
     std::string separator = " ";
+    if (node.op == Op::Iter)
+      out += fmt::format(" {}", node.imm.i);
     if (node.op == Op::Load) {
       out += ' ' + captureName(node.imm.i) + '[';
       separator.clear();

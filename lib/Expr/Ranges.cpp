@@ -37,9 +37,18 @@ NumericWalk::NumericWalk(const Formula &formula, const Function &function, const
 
 void NumericWalk::step(ValueId id) {
   const Node &node = function.nodes[id];
-  if (info(node.op).types == OpTypes::Leaf) {
+  switch (info(node.op).types) {
+  case OpTypes::Leaf:
     known[id] = leaf(node);
     return;
+  case OpTypes::Iter:
+    known[id] = iter(node);
+    return;
+  case OpTypes::Reduce:
+    known[id] = reduction(node);
+    return;
+  default:
+    break;
   }
   domain.overflow = false;
   known[id] = rule(id);
@@ -130,6 +139,51 @@ NumericDomain::I NumericWalk::leaf(const Node &node) const {
   default:
     return load(node);
   }
+}
+
+/// What is open has the range of all steps of its loop. A loop without steps computes nothing: any range holds, and that of the first step
+/// says least about captured tensors.
+NumericDomain::I NumericWalk::iter(const Node &node) const {
+  return integers(0, std::max<std::int64_t>(known[node.operands[0]].hi.value.i, 1) - 1);
+}
+
+NumericDomain::I NumericWalk::reduction(const Node &node) const {
+  const I &length = known[function.nodes[node.operands[0]].operands[0]], &body = known[node.operands[1]];
+  const std::int64_t least = std::max<std::int64_t>(length.lo.value.i, 0), most = std::max<std::int64_t>(length.hi.value.i, 0);
+  if (node.op != Op::ReduceSum) {
+    I result = body;
+    if (least > 0)
+      return result;
+    const bool isMax = node.op == Op::ReduceMax;
+    const I nothing = constant(node.kind, eval::identity(node.op, node.kind));
+    if (node.kind == Kind::Bool)
+      (isMax ? result.mayBeFalse : result.mayBeTrue) = true;
+    else
+      (isMax ? result.lo : result.hi) = nothing.lo;
+    return result;
+  }
+  if (node.kind == Kind::Int) {
+    I result = integers(0, 0);
+    for (const std::int64_t count : {least, most}) {
+      std::int64_t lo = 0, hi = 0;
+      if (__builtin_mul_overflow(count, body.lo.value.i, &lo) || __builtin_mul_overflow(count, body.hi.value.i, &hi))
+        return domain.unknown(Kind::Int);
+      const bool isFirst = count == least;
+      result.lo.value.i = isFirst ? lo : std::min(result.lo.value.i, lo);
+      result.hi.value.i = isFirst ? hi : std::max(result.hi.value.i, hi);
+    }
+    return result;
+  }
+  // Each of `most` additions may round by half a unit of f32, so the sum may be off by that share of the largest one possible.
+  constexpr double kUnit = 1.2e-7, kMostTerms = 1e6;
+  const double count = static_cast<double>(most), lo = body.lo.value.f, hi = body.hi.value.f;
+  const double largest = count * std::max(std::fabs(lo), std::fabs(hi)), slack = largest * count * kUnit;
+  if (body.maybeNan || !(largest < kFloatLimit) || count > kMostTerms)
+    return domain.unknown(Kind::Float);
+  const double few = static_cast<double>(least);
+  const double sumLo = lo < 0 ? count * lo - slack : std::max(few * lo - slack, 0.0); // a sum of terms of one sign keeps it
+  const double sumHi = hi > 0 ? count * hi + slack : std::min(few * hi + slack, 0.0);
+  return floats(sumLo, sumHi, false);
 }
 
 NumericDomain::I NumericWalk::constant(Kind kind, const Value &value) const {

@@ -106,6 +106,9 @@ ValueId inlineInto(Builder &builder, const Function &function, const Renaming &r
     case Op::Load:
       renamed[i] = builder.load(renaming.captures[node.imm.i], node.kind, operands, node.range);
       break;
+    case Op::Iter:
+      renamed[i] = builder.iter(static_cast<int>(node.imm.i), operands[0], node.range);
+      break;
     default:
       renamed[i] = builder.op(node.op, operands, node.range);
     }
@@ -145,5 +148,6 @@ Formula only(Function Formula::*mod, const Formula &formula) {
 
 Formula scoreOnly(const Formula &formula) { return only(&Formula::score, formula); }
 Formula maskOnly(const Formula &formula) { return only(&Formula::mask, formula); }
+Formula probOnly(const Formula &formula) { return only(&Formula::prob, formula); }
 
 } // namespace attnjit::expr

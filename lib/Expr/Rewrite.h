@@ -44,8 +44,9 @@ private:
 /// Builds `function` anew in `builder` with its captures renamed and its arguments replaced; answers its result.
 ValueId inlineInto(Builder &builder, const Function &function, const Renaming &renaming, const Replacements &replacements = {});
 
-/// One mod of `formula` beside the default of the other, with the captures and numbers that it reads, in the order of their first use.
+/// One mod of `formula` beside the defaults of the others, with the captures and numbers that it reads, in the order of their first use.
 Formula scoreOnly(const Formula &formula);
 Formula maskOnly(const Formula &formula);
+Formula probOnly(const Formula &formula);
 
 } // namespace attnjit::expr

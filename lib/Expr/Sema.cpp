@@ -19,21 +19,27 @@ constexpr std::size_t kMaxModuleErrors = 200;
 
 std::string describe(Kind kind) { return fmt::format("{} {}", kind == Kind::Int ? "an" : "a", name(kind)); }
 
-constexpr std::pair<std::string_view, Param> kStandardNames[] = {{"score", Param::Score}, {"b", Param::B},    {"batch", Param::B},
-                                                                 {"h", Param::H},         {"head", Param::H}, {"q_idx", Param::Q},
-                                                                 {"kv_idx", Param::Kv}};
+constexpr std::pair<std::string_view, Param> kPositionNames[] = {{"b", Param::B},    {"batch", Param::B}, {"h", Param::H},
+                                                                 {"head", Param::H}, {"q_idx", Param::Q}, {"kv_idx", Param::Kv}};
+constexpr std::string_view kScoreName = "score", kProbName = "p";
 
-bool isStandardName(std::string_view name) {
-  return std::any_of(std::begin(kStandardNames), std::end(kStandardNames), [&](const auto &row) { return row.first == name; });
+/// What a bare formula calls the value that it maps; a mask maps none.
+std::string_view mappedName(ModKind mod) { return mod == ModKind::Score ? kScoreName : mod == ModKind::Prob ? kProbName : ""; }
+
+/// `score` is one in every mod, so that a mask_mod which asks for it hears that it has none; `p` is a name like any other where it means
+/// nothing.
+bool isStandardName(std::string_view name, ModKind mod) {
+  return name == kScoreName || name == mappedName(mod) ||
+         std::any_of(std::begin(kPositionNames), std::end(kPositionNames), [&](const auto &row) { return row.first == name; });
 }
 
 /// Whether an expression uses one of the standard names as such: then it is a bare formula, else it may name a mod.
-bool mentionsArguments(const Ast &ast, AstId root) {
+bool mentionsArguments(const Ast &ast, AstId root, ModKind mod) {
   std::vector<AstId> stack{root};
   while (!stack.empty()) {
     const AstNode &node = ast[stack.back()];
     stack.pop_back();
-    if (node.kind == AstKind::Name && isStandardName(node.text))
+    if (node.kind == AstKind::Name && isStandardName(node.text, mod))
       return true;
     // The parameters of a lambda are its own; what else its body mentions is found when it is run.
     if (node.kind != AstKind::Lambda)
@@ -43,6 +49,18 @@ bool mentionsArguments(const Ast &ast, AstId root) {
 }
 
 } // namespace
+
+std::string_view roleOf(ModKind mod) {
+  switch (mod) {
+  case ModKind::Score:
+    return "score_mod";
+  case ModKind::Mask:
+    return "mask_mod";
+  case ModKind::Prob:
+    return "prob_mod";
+  }
+  return "mod";
+}
 
 // --- scopes ---
 
@@ -192,7 +210,7 @@ Object Sema::denoteMod() {
     return callMod(last, range);
   }
   const AstId expression = root.ast.expression;
-  if (!mentionsArguments(root.ast, expression)) {
+  if (!mentionsArguments(root.ast, expression, mod)) {
     Object named = evaluateNaming();
     if (!failed() && named.isCallable())
       return callMod(named, root.ast[expression].token);
@@ -223,22 +241,23 @@ Object Sema::evaluateBare() {
 }
 
 void Sema::bindStandardNames(Scope &own) {
-  for (const auto &[name, param] : kStandardNames)
-    if (param != Param::Score || mod == ModKind::Score)
-      own.bind(name, runtime(lower.builder.param(param)));
+  if (const std::string_view mapped = mappedName(mod); !mapped.empty())
+    own.bind(mapped, runtime(lower.builder.param(Param::Score)));
+  for (const auto &[name, param] : kPositionNames)
+    own.bind(name, runtime(lower.builder.param(param)));
 }
 
 std::vector<Object> Sema::modArguments() {
   std::vector<Object> arguments;
   for (Param param : {Param::Score, Param::B, Param::H, Param::Q, Param::Kv})
-    if (param != Param::Score || mod == ModKind::Score)
+    if (param != Param::Score || mod != ModKind::Mask)
       arguments.push_back(runtime(lower.builder.param(param)));
   return arguments;
 }
 
 bool Sema::checkModArity(const Closure &closure) {
   const AstFunction &function = *closure.function;
-  const std::size_t expected = mod == ModKind::Score ? 5 : 4;
+  const std::size_t expected = mod == ModKind::Mask ? 4 : 5;
   std::size_t most = 0, least = 0;
   TextRange where = function.head;
   for (const AstParameter &parameter : function.parameters) {
@@ -256,8 +275,7 @@ bool Sema::checkModArity(const Closure &closure) {
     return true;
   const Unit *outer = std::exchange(unit, closure.unit);
   fail(where, fmt::format("a {} takes {} arguments, found {}", role(), expected, least > expected ? least : most),
-       fmt::format("the arguments are {}; their names are free",
-                   mod == ModKind::Score ? "(score, b, h, q_idx, kv_idx)" : "(b, h, q_idx, kv_idx)"));
+       fmt::format("the arguments are ({}{}b, h, q_idx, kv_idx); their names are free", mappedName(mod), mod == ModKind::Mask ? "" : ", "));
   unit = outer;
   return false;
 }
@@ -293,8 +311,9 @@ ValueId Sema::finishResult(const Object &result, TextRange range) {
     return number.value;
   }
   if (kind == Kind::Bool)
-    fail(range, "a score_mod returns a float, found a bool",
-         "to hide pairs use mask_mod, or torch.where(condition, score, float(\"-inf\"))");
+    fail(range, fmt::format("a {} returns a float, found a bool", role()),
+         mod == ModKind::Prob ? "to drop pairs write torch.where(condition, p, 0.0)"
+                              : "to hide pairs use mask_mod, or torch.where(condition, score, float(\"-inf\"))");
   return failed() ? 0 : lower.toFloat(number.value);
 }
 
@@ -373,7 +392,7 @@ Object Sema::lookUp(const AstNode &node) {
     }
     if (bound->tag == Tag::Unset)
       return fail(node.token, fmt::format("'{}' has no certain value here: {}", node.text, bound->text), bound->detail);
-    if (here == bareScope && isStandardName(node.text))
+    if (here == bareScope && isStandardName(node.text, mod))
       for (const Scope *outer = here->parent; outer; outer = outer->parent)
         if (outer->find(node.text))
           return fail(node.token, fmt::format("'{}' is both an argument and a name of the module", node.text),
@@ -397,6 +416,7 @@ bool Sema::findBuiltinObject(std::string_view name, Namespace space, Object &obj
   if (const PythonFunction *python = findPython(name, false)) {
     object.tag = Tag::Python;
     object.python = python;
+    object.space = space;
     return true;
   }
   if (const Builtin *builtin = findBuiltin(name, false)) {
@@ -418,6 +438,11 @@ Object Sema::lookUpBuiltin(std::string_view name, TextRange range) {
   }
   if (findBuiltinObject(name, Namespace::None, object))
     return object;
+  if (isTensorReduction(name) || isTensorProduct(name)) {
+    object.tag = Tag::ViewMethod;
+    object.text = name;
+    return object;
+  }
   if (const auto number = findConstant(name); number && name != "e")
     return constant({Kind::Float, 0, *number});
   return fail(range, fmt::format("unknown name '{}'", name), suggestName(name));
@@ -452,8 +477,8 @@ std::string Sema::suggestName(std::string_view unknown) const {
         all.push_back(name);
     });
   std::string text;
-  if (unknown == "score" && mod == ModKind::Mask)
-    text = "a mask_mod sees no score; ";
+  if (unknown == kScoreName && mod != ModKind::Score)
+    text = mod == ModKind::Mask ? "a mask_mod sees no score; " : "a prob_mod sees no score, its argument is p; ";
   else if (const auto nearest = nearestName(unknown, all))
     text = fmt::format("did you mean '{}'? ", *nearest);
   return text + fmt::format("the names known here are {}, and the functions of torch and math", listNames(visible));

@@ -9,13 +9,16 @@ namespace attnjit::expr {
 /// A mod may have this many operations after simplification.
 inline constexpr std::size_t kMaxOperations = 20000;
 
-/// What both mods see: the captures by name.
+/// What all mods see: the captures by name.
 struct CaptureScope {
   std::span<const CaptureInfo> infos;
   std::vector<int> slots; ///< per info: index into Formula::captures or Formula::scalars
 };
 
-enum class ModKind : std::uint8_t { Score, Mask };
+enum class ModKind : std::uint8_t { Score, Mask, Prob };
+
+/// "score_mod", "mask_mod" or "prob_mod": what messages call the text.
+std::string_view roleOf(ModKind mod);
 
 /// Checks and lowers one mod. `module` may be null. `scalars` is the Formula's table: numbers that the kernel gets at run time without the
 /// user's doing (lifted literals, sizes of captured tensors) are added to it.

@@ -272,9 +272,12 @@ Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
 }
 
 Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMethod) {
-  if (isReduction(node.text))
-    return fail(node.token, fmt::format("'{}' reduces a tensor, which a formula cannot do yet", node.text),
-                "a formula works on single numbers: reduce before the call and capture the result");
+  if (asMethod && (isTensorReduction(node.text) || isTensorProduct(node.text)))
+    return fail(node.token, fmt::format("'.{}' of a single number", node.text), "it reduces a tensor: leave an index out, e.g. t[h].sum()");
+  if (isRefusedReduction(node.text))
+    return fail(node.token, fmt::format("'{}' of a whole tensor is not accepted", node.text),
+                "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
+                "the result");
   std::vector<std::string_view> all;
   for (const Builtin &builtin : builtins())
     forEachName(builtin.names, [&](std::string_view name, bool methodOnly) {
@@ -290,7 +293,7 @@ Object Sema::moduleMember(const AstNode &node, const Object &base) {
   static constexpr std::pair<std::string_view, Kind> kDtypes[] = {
       {"float", Kind::Float}, {"float32", Kind::Float}, {"float64", Kind::Float}, {"double", Kind::Float}, {"int", Kind::Int},
       {"int32", Kind::Int},   {"int64", Kind::Int},     {"long", Kind::Int},      {"bool", Kind::Bool}};
-  static constexpr std::string_view kSubmodules[] = {"nn", "functional", "special", "Tensor", "attention", "flex_attention"};
+  static constexpr std::string_view kSubmodules[] = {"nn", "functional", "special", "linalg", "Tensor", "attention", "flex_attention"};
   static constexpr std::string_view kHalves[] = {"float16", "half", "bfloat16"};
   Object object;
   if (std::find(std::begin(kSubmodules), std::end(kSubmodules), node.text) != std::end(kSubmodules))
@@ -308,7 +311,7 @@ Object Sema::moduleMember(const AstNode &node, const Object &base) {
     return constant({Kind::Float, 0, *number});
   if (findBuiltinObject(node.text, base.space, object))
     return object;
-  if (isViewMethod(node.text)) {
+  if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text)) {
     object.tag = Tag::ViewMethod;
     object.text = node.text;
     return object;

@@ -60,6 +60,7 @@ Object Sema::evaluateCall(const AstNode &node) {
 }
 
 Object Sema::call(const Object &callee, Arguments &arguments) {
+  arguments.space = callee.space;
   switch (callee.tag) {
   case Tag::Closure:
     return callClosure(*callee.closure, arguments);
@@ -226,6 +227,14 @@ Object Sema::callBuiltin(const Object &callee, Arguments &arguments) {
     method.tag = Tag::ViewMethod;
     method.text = arguments.name;
     return callViewMethod(method, arguments);
+  }
+  if (std::any_of(arguments.values.begin(), arguments.values.end(), isTensor)) {
+    const bool isFirst = !isMethod && isTensor(arguments.values[0]), isOfTwo = arguments.size() > 1 && isTensor(arguments.values[1]);
+    if (isFirst && isTensorReduction(arguments.name) && !isOfTwo) // torch.max(t)
+      return reduceFirst(arguments);
+    Object receiver = runtime(callee.value);
+    receiver.known = callee.known;
+    return mapCall(callee, isMethod ? &receiver : nullptr, arguments);
   }
   const std::vector<SignatureName> &signature = signatureOf(*callee.builtin);
   const bool isVariadic = signature.back().variadic;

@@ -210,9 +210,16 @@ Object Sema::evaluateUnary(const AstNode &node) {
       return {};
     return known ? knownBool(!*known) : checked(lower.op(Op::LogicalNot, {value}), node.token);
   }
-  const Object operand = evaluateNumber(node.children[0]);
+  Object operand = evaluate(node.children[0]);
   if (failed())
     return {};
+  if (isTensor(operand))
+    return mapTensors({operand}, node.range, [this, &node](const auto &numbers) { return unary(node, numbers[0]); });
+  operand = asNumber(operand, ast()[node.children[0]].range);
+  return failed() ? Object() : unary(node, operand);
+}
+
+Object Sema::unary(const AstNode &node, const Object &operand) {
   lower.range = node.range;
   Object result;
   if (operand.isKnown()) {
@@ -294,6 +301,14 @@ Object Sema::binary(std::string_view spelling, const Object &left, const Object 
   }
   if (failed())
     return {};
+  if (spelling == "@")
+    return matrixProduct(left, right, node.range);
+  if (isTensor(left) || isTensor(right))
+    return mapTensors({left, right}, node.token, [=, this, token = node.token](const auto &numbers) {
+      const Object x = asNumber(numbers[0], leftRange);
+      const Object y = failed() ? Object() : asNumber(numbers[1], rightRange);
+      return failed() ? Object() : arithmetic(spelling, x, y, token);
+    });
   const Object x = asNumber(left, leftRange);
   const Object y = failed() ? Object() : asNumber(right, rightRange);
   if (failed())
@@ -344,6 +359,8 @@ Object Sema::evaluateCompare(const AstNode &node) {
         compare(node.operators[i], left, right, ast()[node.children[i]].range, ast()[node.children[i + 1]].range, node.token);
     if (failed())
       return {};
+    if (i > 0 && (isTensor(all) || isTensor(one)))
+      return asNumber(isTensor(one) ? one : all, node.range); // its truth is ambiguous
     if (i == 0)
       all = one;
     else if (all.isKnown() && one.isKnown() && !all.isLifted() && !one.isLifted())
@@ -397,6 +414,9 @@ Object Sema::compare(std::string_view spelling, const Object &x, const Object &y
     return knownBool(sameObject(x, y) == positive);
   if (!isNumeric(x) && x.tag == y.tag && x.tag == Tag::String)
     return knownBool(pyCompare(spelling, {Kind::Int, x.text.compare(y.text), 0}, {Kind::Int, 0, 0}));
+  if (isTensor(x) || isTensor(y))
+    return mapTensors({x, y}, range,
+                      [=, this](const auto &numbers) { return compare(spelling, numbers[0], numbers[1], xRange, yRange, range); });
   const Object a = asNumber(x, xRange);
   const Object b = failed() ? Object() : asNumber(y, yRange);
   if (failed())
@@ -420,7 +440,11 @@ Object Sema::isMember(const Object &x, const Object &list, TextRange xRange, Tex
   if (list.tag != Tag::Tuple)
     return fail(listRange, "'in' needs a tuple, a list or a range on its right", "e.g. h in (0, 3), or compare with ==");
   Object any = knownBool(false);
+  if (isTensor(x))
+    return asNumber(x, xRange);
   for (const Object &item : *list.items) {
+    if (isTensor(item))
+      return asNumber(item, listRange);
     const Object one = compare("==", x, item, xRange, listRange, range);
     if (failed())
       return {};

@@ -1,6 +1,6 @@
 // The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaStatements.cpp, SemaExpressions.cpp (operators, numbers),
-// SemaAccess.cpp (tuples, subscripts, attributes), SemaCalls.cpp (functions), SemaPython.cpp (Python's own functions) and SemaTensors.cpp
-// and SemaViewMethods.cpp (views of captured tensors).
+// SemaAccess.cpp (tuples, subscripts, attributes), SemaCalls.cpp (functions), SemaPython.cpp (Python's own functions), SemaTensors.cpp
+// and SemaViewMethods.cpp (views of captured tensors) and SemaRows.cpp (elementwise functions and reductions of whole tensors).
 #pragma once
 
 #include "Expr/Names.h"
@@ -27,8 +27,14 @@ const PythonFunction *findPython(std::string_view name, bool asMethod);
 /// Methods of captured tensors that yield views, sizes or casts.
 std::span<const std::string_view> viewMethods();
 bool isViewMethod(std::string_view name);
-/// Methods of tensors that reduce.
-bool isReduction(std::string_view name);
+/// Functions and methods that reduce a tensor: sum, amax ...
+bool isTensorReduction(std::string_view name);
+/// Products of two tensors: dot, matmul ...
+bool isTensorProduct(std::string_view name);
+/// Those that a formula cannot have.
+bool isRefusedReduction(std::string_view name);
+/// Steps in the making of one tensor: its elements are built by recursion.
+inline constexpr int kMaxViewHeight = 200;
 
 class Sema {
 public:
@@ -50,7 +56,7 @@ private:
   bool spend(std::size_t work, TextRange range);
 
   // --- the mod as a whole (Sema.cpp) ---
-  std::string_view role() const { return mod == ModKind::Score ? "score_mod" : "mask_mod"; }
+  std::string_view role() const { return roleOf(mod); }
   void reset();
   Object denoteMod();
   Object evaluateNaming();
@@ -118,6 +124,7 @@ private:
   /// A condition: known, or a run-time bool; anything else fails.
   bool condition(AstId id, std::string_view where, std::optional<bool> &known, ValueId &value);
   Object evaluateUnary(const AstNode &node);
+  Object unary(const AstNode &node, const Object &operand);
   /// Binary operators, and, or: walks the left spine in a loop, since a sum of a thousand terms is a thousand levels deep.
   Object evaluateChain(const AstNode &top);
   Object binary(std::string_view spelling, const Object &left, const Object &right, TextRange leftRange, TextRange rightRange,
@@ -163,6 +170,7 @@ private:
   Object pyEnumerate(Arguments &a, const PythonFunction &self);
   Object pyZip(Arguments &a, const PythonFunction &self);
   Object pyReversed(Arguments &a, const PythonFunction &self);
+  Object reduceFirst(Arguments &a);
   Object pySum(Arguments &a, const PythonFunction &self);
   Object pyAllAny(Arguments &a, const PythonFunction &self);
   Object pyStr(Arguments &a, const PythonFunction &self);
@@ -179,6 +187,7 @@ private:
 
   // --- captured tensors (SemaTensors.cpp) ---
   Object captureView(std::size_t index);
+  const View &addView(View view);
   Object viewObject(View view);
   Object sizeOf(const View &view, int dim, TextRange range);
   Object shapeOf(const View &view, TextRange range);
@@ -202,6 +211,23 @@ private:
   Object viewAttribute(const View &view, const AstNode &node);
   static std::string indexExample(const CaptureInfo &capture);
   Object failRank(const View &view, TextRange range);
+
+  // --- whole tensors as values (SemaRows.cpp) ---
+  static bool isTensor(const Object &object) { return object.tag == Tag::View && object.view->rank > 0; }
+  using Elementwise = std::function<Object(const std::vector<Object> &)>;
+  /// `apply` on every element of the operands that are tensors, after broadcasting; the number itself if none is. `equalDim`: Mapped.
+  Object mapTensors(std::vector<Object> operands, TextRange range, Elementwise apply, int equalDim = -1);
+  Object broadcastSize(const Object &x, const Object &y, bool mustEqual, TextRange range);
+  ValueId mappedElement(const View &view, const std::vector<Object> &indices, TextRange range);
+  ValueId reducedElement(const View &view, const std::vector<Object> &indices, TextRange range);
+  Object mapCall(const Object &callee, const Object *receiver, const Arguments &arguments);
+  Object callReduction(std::string_view name, const View &view, const Arguments &arguments);
+  Object reduceTensor(Op op, const View &view, std::vector<int> dims, bool keepDims, TextRange range);
+  bool readDims(const Object &dims, int rank, TextRange range, std::vector<int> &chosen);
+  Object callProduct(std::string_view name, const View &receiver, const Arguments &arguments);
+  Object matrixProduct(const Object &x, const Object &y, TextRange range);
+  Object sumOfProducts(const Object &x, const Object &y, int dimFromBack, TextRange range);
+  Object viewNamed(View::Step step, const View &view, int dim);
 
   const Ast &ast() const { return unit->ast; }
 
@@ -238,6 +264,7 @@ private:
   std::deque<Applied> applieds;
   std::deque<Combined> combineds;
   std::deque<View> views;
+  std::deque<Mapped> mappeds;
 };
 
 } // namespace attnjit::expr

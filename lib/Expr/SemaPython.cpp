@@ -138,12 +138,22 @@ Object Sema::pyReversed(Arguments &a, const PythonFunction &) {
   return tuple(std::move(*elements));
 }
 
+/// torch.sum(t, dim=-1) is t.sum(dim=-1).
+Object Sema::reduceFirst(Arguments &a) {
+  Object method;
+  method.tag = Tag::ViewMethod;
+  method.text = a.name;
+  return callViewMethod(method, a);
+}
+
 Object Sema::pySum(Arguments &a, const PythonFunction &) {
+  if (a.size() > 0 && isTensor(a.values[0])) {
+    // Python's own adds up along the first dimension, torch's along all or those that are asked for.
+    const bool isPython = a.space != Namespace::Torch && a.size() == 1;
+    return isPython ? reduceTensor(Op::ReduceSum, *a.values[0].view, {0}, false, a.call) : reduceFirst(a);
+  }
   if (!takes(a, 1, 2))
     return {};
-  if (a.values[0].tag == Tag::View)
-    return fail(a.call, "'sum' reduces a tensor, which a formula cannot do yet",
-                "a formula works on single numbers: reduce before the call and capture the result");
   const auto elements = elementsOf(a.values[0], a.ranges[0], "'sum'");
   if (!elements)
     return {};
@@ -162,11 +172,10 @@ Object Sema::pySum(Arguments &a, const PythonFunction &) {
 }
 
 Object Sema::pyAllAny(Arguments &a, const PythonFunction &self) {
+  if (a.size() > 0 && isTensor(a.values[0]))
+    return reduceFirst(a);
   if (!takes(a, 1, 1))
     return {};
-  if (a.values[0].tag == Tag::View)
-    return fail(a.call, fmt::format("'{}' reduces a tensor, which a formula cannot do yet", a.name),
-                "a formula works on single numbers: reduce before the call and capture the result");
   const auto elements = elementsOf(a.values[0], a.ranges[0], fmt::format("'{}'", a.name));
   if (!elements)
     return {};

@@ -11,11 +11,22 @@
 
 namespace attnjit::expr {
 
+const View &Sema::addView(View view) {
+  if (view.parent) {
+    view.height = view.parent->height;
+    view.depth = view.parent->depth + (view.step == View::Step::Reduce ? static_cast<int>(view.order.size()) : 0);
+  }
+  if (++view.height > kMaxViewHeight)
+    fail(lower.range, fmt::format("this tensor is made in more than {} steps", kMaxViewHeight),
+         "write the steps with numbers: index first");
+  return views.emplace_back(std::move(view));
+}
+
 Object Sema::viewObject(View view) {
   Object object;
   object.tag = Tag::View;
-  object.view = &views.emplace_back(std::move(view));
-  return object;
+  object.view = &addView(std::move(view));
+  return failed() ? Object() : object;
 }
 
 Object Sema::captureView(std::size_t index) {
@@ -41,11 +52,17 @@ Object Sema::failRank(const View &view, TextRange range) {
   const View *step = &view;
   for (; step->step == View::Step::Select; step = step->parent)
     ++given;
+  const View *root = step;
+  while (root->parent && root->step != View::Step::Reduce)
+    root = root->parent;
+  if (root->step != View::Step::Capture)
+    return fail(range, fmt::format("expected a number, found a tensor of rank {}, computed from '{}'", view.rank, capture.name),
+                fmt::format("index what it is made of, e.g. {}, or reduce it: (...).sum()", indexExample(capture)));
   if (step->step != View::Step::Capture)
     return fail(
         range,
         fmt::format("expected a number, found a view of '{}' with {} dimension{}", capture.name, view.rank, view.rank == 1 ? "" : "s"),
-        "give an index for every dimension");
+        "give an index for every dimension, or reduce it: .sum(), .amax(-1) ...");
   return fail(range, fmt::format("'{}' has rank {}, found {} {}", capture.name, capture.rank, given, given == 1 ? "index" : "indices"),
               fmt::format("a formula reads single elements: {}", indexExample(capture)));
 }
@@ -74,6 +91,12 @@ Object Sema::sizeOf(const View &view, int dim, TextRange range) {
     return dim == view.dim ? knownInt(1) : sizeOf(*view.parent, dim < view.dim ? dim : dim - 1, range);
   case View::Step::Reshape:
     return view.sizes[static_cast<std::size_t>(dim)];
+  case View::Step::Map:
+    return view.mapped->sizes[static_cast<std::size_t>(dim)];
+  case View::Step::Reduce:
+    for (const int reduced : view.order) // rising: each one at or before the dimension moves it on
+      dim += reduced <= dim;
+    return sizeOf(*view.parent, dim, range);
   }
   return {};
 }
@@ -108,7 +131,7 @@ Object Sema::indexView(const View &base, const std::vector<Object> &items, const
     }
     if (item.tag == Tag::None) {
       View step{View::Step::Unsqueeze, view, view->capture, view->rank + 1, dim++, {}, {}, {}, {}, {}, {}, view->kind};
-      view = &views.emplace_back(std::move(step));
+      view = &addView(std::move(step));
       continue;
     }
     if (dim >= view->rank) {
@@ -146,7 +169,7 @@ Object Sema::indexView(const View &base, const std::vector<Object> &items, const
 
 const View *Sema::select(const View &view, int dim, const Object &index, TextRange) {
   View step{View::Step::Select, &view, view.capture, view.rank - 1, dim, index, {}, {}, {}, {}, {}, view.kind};
-  return &views.emplace_back(std::move(step));
+  return &addView(std::move(step));
 }
 
 const View *Sema::slice(const View &view, int dim, const Object &slice, TextRange range) {
@@ -182,7 +205,7 @@ const View *Sema::slice(const View &view, int dim, const Object &slice, TextRang
   if (hasStep && numberOf(by).i != 1)
     length = arithmetic("//", arithmetic("+", length, knownInt(numberOf(by).i - 1), range), by, range);
   View step{View::Step::Slice, &view, view.capture, view.rank, dim, {}, start, hasStep ? by : one, length, {}, {}, view.kind};
-  return &views.emplace_back(std::move(step));
+  return &addView(std::move(step));
 }
 
 // --- reading ---
@@ -202,6 +225,9 @@ Object Sema::isInside(const Object &index, const Object &size, TextRange range) 
       return fail(range, fmt::format("index {} of a dimension of {}", at, count), "the first is 0, the last is -1");
     return knownBool(true);
   }
+  const Node &node = lower.builder[index.value];
+  if (node.op == Op::Iter && node.operands[0] == size.value)
+    return knownBool(true);
   const Object wrapped = wrapIndex(index, size, range);
   const ValueId least = lower.op(Op::Le, {lower.integer(0), wrapped.value}), most = lower.op(Op::Lt, {wrapped.value, size.value});
   return runtime(lower.op(Op::LogicalAnd, {least, most}));
@@ -210,6 +236,8 @@ Object Sema::isInside(const Object &index, const Object &size, TextRange range) 
 Object Sema::wrapIndex(const Object &index, const Object &size, TextRange range) {
   if (index.isKnown() && !index.isLifted())
     return numberOf(index).i < 0 ? arithmetic("+", size, index, range) : index;
+  if (lower.builder[index.value].op == Op::Iter)
+    return index;
   const ValueId negative = lower.op(Op::Lt, {index.value, lower.integer(0)});
   return runtime(lower.select(negative, lower.op(Op::Add, {index.value, size.value}), index.value));
 }
@@ -234,6 +262,10 @@ ValueId Sema::loadAt(const View &view, std::vector<Object> indices, TextRange ra
     return lower.builder.load(captures.slots[view.capture], CaptureDecl{capture.name, capture.dtype, capture.rank}.elementKind(), values,
                               range);
   }
+  case View::Step::Map:
+    return mappedElement(view, indices, range);
+  case View::Step::Reduce:
+    return reducedElement(view, indices, range);
   case View::Step::Select:
     indices.insert(indices.begin() + view.dim, view.index);
     break;

@@ -14,9 +14,6 @@ constexpr std::string_view kViewMethods[] = {
     "size",     "dim",     "ndimension", "numel",     "nelement", "view",       "reshape", "flatten", "ravel", "transpose",
     "swapaxes", "permute", "t",          "unsqueeze", "squeeze",  "contiguous", "clone",   "detach",  "to",    "type",
     "float",    "double",  "int",        "long",      "bool",     "cuda",       "cpu",     "select",  "narrow"};
-constexpr std::string_view kReductions[] = {"sum", "mean",   "prod",          "amax",      "amin",   "max",   "min",    "argmax", "argmin",
-                                            "all", "any",    "dot",           "norm",      "std",    "var",   "cumsum", "matmul", "mm",
-                                            "bmm", "einsum", "count_nonzero", "logsumexp", "median", "inner", "vdot"};
 
 } // namespace
 
@@ -24,7 +21,6 @@ std::span<const std::string_view> viewMethods() { return kViewMethods; }
 bool isViewMethod(std::string_view name) {
   return std::find(std::begin(kViewMethods), std::end(kViewMethods), name) != std::end(kViewMethods);
 }
-bool isReduction(std::string_view name) { return std::find(std::begin(kReductions), std::end(kReductions), name) != std::end(kReductions); }
 
 Object Sema::viewAttribute(const View &view, const AstNode &node) {
   const CaptureInfo &capture = captures.infos[view.capture];
@@ -61,16 +57,18 @@ Object Sema::viewAttribute(const View &view, const AstNode &node) {
     std::swap(order[order.size() - 1], order[order.size() - 2]);
     return permute(view, std::move(order), node.range);
   }
-  if (isViewMethod(node.text)) {
+  // Functions of one number work on every element: x.exp(), x.clamp(min=0).
+  if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text) || findBuiltin(node.text, true)) {
     Object object;
     object.tag = Tag::ViewMethod;
     object.text = node.text;
     object.view = &view;
     return object;
   }
-  if (isReduction(node.text))
-    return fail(node.token, fmt::format("'.{}' reduces a tensor, which a formula cannot do yet", node.text),
-                "reduce before the call and capture the result");
+  if (isRefusedReduction(node.text))
+    return fail(node.token, fmt::format("'.{}' of a whole tensor is not accepted", node.text),
+                "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
+                "the result");
   return fail(node.token, fmt::format("'.{}' of a whole captured tensor is not accepted", node.text),
               fmt::format("index it first: {}", indexExample(capture)));
 }
@@ -190,6 +188,9 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
   if (!receiver) { // torch.transpose(t, 0, 1)
     if (arguments.values.empty() || arguments.values[0].tag != Tag::View)
       return fail(arguments.call, fmt::format("'{}' works on a captured tensor", method), "give one first");
+    if (arguments.values[0].view->rank == 0 && (isTensorReduction(method) || isTensorProduct(method)))
+      return fail(arguments.ranges[0], fmt::format("'{}' needs a tensor, found a number", method),
+                  "leave an index out: t[h] instead of t[h, i]");
     receiver = arguments.values[0].view;
     arguments.values.erase(arguments.values.begin());
     arguments.keywords.erase(arguments.keywords.begin());
@@ -197,6 +198,20 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
   }
   const View &view = *receiver;
   const TextRange range = arguments.call;
+  const bool isOfTwo = arguments.size() == 1 && arguments.keywords[0].empty() && isTensor(arguments.values[0]); // x.max(other)
+  if (isTensorReduction(method) && !(isOfTwo && findBuiltin(method, true)))
+    return callReduction(method, view, arguments);
+  if (isTensorProduct(method))
+    return callProduct(method, view, arguments);
+  if (!isViewMethod(method)) {
+    Object function, tensor;
+    function.tag = Tag::Builtin;
+    function.space = Namespace::Method;
+    function.builtin = findBuiltin(method, true);
+    tensor.tag = Tag::View;
+    tensor.view = receiver;
+    return mapCall(function, &tensor, arguments);
+  }
   const auto self = [&] {
     Object object;
     object.tag = Tag::View;

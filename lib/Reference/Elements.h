@@ -1,4 +1,4 @@
-// Reading, rounding and writing floating-point elements of any dtype, without hardware support for half or bf16.
+// Reading, rounding and writing floating-point elements of any dtype, without hardware support for anything narrower than f32.
 #pragma once
 
 #include "attnjit/Types.h"
@@ -10,7 +10,7 @@ namespace attnjit::reference {
 /// Element `offset` (in elements, signed) of an array of float dtype, exactly.
 double loadFloat(const void *data, DType dtype, std::int64_t offset);
 
-/// `value` rounded once, to nearest even, to a float dtype; overflow gives an infinity, NaN stays NaN.
+/// `value` rounded once, to nearest even, to a float dtype; overflow gives an infinity (NaN where there is none: F8E4M3), NaN stays NaN.
 double roundTo(DType dtype, double value);
 
 /// Rounds `value` to a float dtype and stores it at `offset`.

@@ -1,5 +1,6 @@
 #include "Reference/Reference.h"
 
+#include "Expr/EvalOp.h"
 #include "Reference/Elements.h"
 
 #include <algorithm>
@@ -23,25 +24,34 @@ struct Dims {
   std::int64_t code(std::int64_t row, std::int64_t kv) const { return row * N + kv; }
 };
 
-/// One (batch, head) slice of a rank-4 operand as dense T; `transposed` puts the columns first.
-template <typename T> std::vector<T> denseSlice(const TensorRef &x, std::int64_t b, std::int64_t h, bool transposed) {
+/// The factor of a kv head.
+double descaleOf(const std::optional<TensorRef> &descale, std::int64_t b, std::int64_t kvHead) {
+  if (!descale)
+    return 1;
+  const std::int64_t batch = descale->sizes[0] == 1 ? 0 : b, head = descale->sizes[1] == 1 ? 0 : kvHead;
+  return loadFloat(descale->data, descale->dtype, batch * descale->strides[0] + head * descale->strides[1]);
+}
+
+/// One (batch, head) slice of a rank-4 operand, times `factor`, as dense T; `transposed` puts the columns first.
+template <typename T> std::vector<T> denseSlice(const TensorRef &x, double factor, std::int64_t b, std::int64_t h, bool transposed) {
   const std::int64_t rows = x.sizes[2], cols = x.sizes[3];
   std::vector<T> dense(static_cast<std::size_t>(rows * cols));
   const std::int64_t base = (x.sizes[0] == 1 ? 0 : b) * x.strides[0] + h * x.strides[1];
   for (std::int64_t row = 0; row < rows; ++row)
     for (std::int64_t col = 0; col < cols; ++col)
       dense[transposed ? col * rows + row : row * cols + col] =
-          static_cast<T>(loadFloat(x.data, x.dtype, base + row * x.strides[2] + col * x.strides[3]));
+          static_cast<T>(factor * loadFloat(x.data, x.dtype, base + row * x.strides[2] + col * x.strides[3]));
   return dense;
 }
 
-/// Computes rows in the arithmetic of T, one thread at a time. `roundP`: the plain implementation, which stores P and the output at the
-/// operands' dtypes.
+/// Computes rows in the arithmetic of T, one thread at a time. `plain`: the plain implementation, which stores P and the output in few
+/// bits.
 template <typename T> class RowWorker {
 public:
-  RowWorker(const Call &call, bool roundP, Output &output)
-      : call(call), dims(call), roundP(roundP), output(output), score(*call.formula, call.formula->score, call.bindings),
-        mask(*call.formula, call.formula->mask, call.bindings), scores(dims.N), visible(dims.N), sum(dims.Dv) {}
+  RowWorker(const Call &call, bool plain, Output &output)
+      : call(call), dims(call), plain(plain), outType(call.outType.value_or(call.q.dtype)), roundsP(plain && !isFloat8(call.q.dtype)),
+        output(output), score(*call.formula, call.formula->score, call.bindings), mask(*call.formula, call.formula->mask, call.bindings),
+        prob(*call.formula, call.formula->prob, call.bindings), scores(dims.N), visible(dims.N), sum(dims.Dv) {}
 
   std::int64_t status = kStatusOk;
 
@@ -51,15 +61,15 @@ public:
     selectHead(b, dims.kvHead(h));
     dotProducts(b, h, q);
     applyFormula(row, {b, h, q, 0});
-    softmaxTimesV(row);
+    softmaxTimesV(row, {b, h, q, 0});
   }
 
 private:
   void selectHead(std::int64_t b, std::int64_t kvHead) {
     if (b == currentB && kvHead == currentHead)
       return;
-    keysTransposed = denseSlice<T>(call.k, b, kvHead, true);
-    values = denseSlice<T>(call.v, b, kvHead, false);
+    keysTransposed = denseSlice<T>(call.k, descaleOf(call.kDescale, b, kvHead), b, kvHead, true);
+    values = denseSlice<T>(call.v, descaleOf(call.vDescale, b, kvHead), b, kvHead, false);
     currentB = b;
     currentHead = kvHead;
   }
@@ -67,9 +77,10 @@ private:
   // Along kv for one d at a time: the order of additions of the definition, yet free of a dependence that would forbid vector code.
   void dotProducts(std::int64_t b, std::int64_t h, std::int64_t q) {
     std::fill(scores.begin(), scores.end(), T(0));
+    const double factor = descaleOf(call.qDescale, b, dims.kvHead(h));
     const std::int64_t base = b * call.q.strides[0] + h * call.q.strides[1] + q * call.q.strides[2];
     for (std::int64_t d = 0; d < dims.D; ++d) {
-      const T x = static_cast<T>(loadFloat(call.q.data, call.q.dtype, base + d * call.q.strides[3]));
+      const T x = static_cast<T>(factor * loadFloat(call.q.data, call.q.dtype, base + d * call.q.strides[3]));
       const T *column = keysTransposed.data() + d * dims.N;
       for (std::int64_t kv = 0; kv < dims.N; ++kv)
         scores[kv] += x * column[kv];
@@ -77,6 +88,9 @@ private:
     const T scale = static_cast<T>(call.scale.value_or(1.0 / std::sqrt(static_cast<double>(dims.D))));
     for (T &s : scores)
       s *= scale;
+    if (const T cap = static_cast<T>(call.softcap); cap != 0)
+      for (T &s : scores)
+        s = cap * std::tanh(s / cap);
   }
 
   void applyFormula(std::int64_t row, expr::Position position) {
@@ -92,47 +106,87 @@ private:
     }
   }
 
-  void softmaxTimesV(std::int64_t row) {
+  /// The sink of a head as one more logit; -inf, which is none, if there are no sinks.
+  T sinkOf(std::int64_t h) const {
+    return call.sinks ? static_cast<T>(loadFloat(call.sinks->data, call.sinks->dtype, h * call.sinks->strides[0]))
+                      : static_cast<T>(-kInfinity);
+  }
+
+  /// p becomes what prob_mod makes of it, where a key is visible (A13).
+  void applyProb(std::int64_t row, expr::Position position) {
+    for (std::int64_t kv = 0; kv < dims.N; ++kv) {
+      if (!visible[kv])
+        continue;
+      position.kv = kv;
+      bool outOfRange = false;
+      scores[kv] = static_cast<T>(prob.evaluate(scores[kv], position, outOfRange).f);
+      if (outOfRange)
+        status = std::min(status, dims.code(row, kv));
+    }
+  }
+
+  void applyDropout(std::int64_t row) {
+    const double share = static_cast<float>(call.dropoutP);
+    for (std::int64_t kv = 0; kv < dims.N; ++kv) {
+      const std::uint64_t place = call.dropoutOffset + static_cast<std::uint64_t>(dims.code(row, kv));
+      const double number = expr::eval::philoxUniform(static_cast<std::int64_t>(call.dropoutSeed), static_cast<std::int64_t>(place));
+      scores[kv] = number < share ? T(0) : scores[kv] / static_cast<T>(1 - call.dropoutP);
+    }
+  }
+
+  void softmaxTimesV(std::int64_t row, const expr::Position &position) {
+    for (std::int64_t kv = 0; kv < dims.N; ++kv)
+      visible[kv] &= scores[kv] != static_cast<T>(-kInfinity); // a NaN stays
     T max = static_cast<T>(-kInfinity);
     for (std::int64_t kv = 0; kv < dims.N; ++kv)
       if (visible[kv] && !(scores[kv] <= max)) // takes a NaN and keeps it
         max = std::isnan(max) ? max : scores[kv];
     output.max[row] = max;
+    const T sink = sinkOf(position.h);
     if (max == -kInfinity) {
-      output.lse[row] = -kInfinity;
+      output.lse[row] = sink;
       return; // the output is 0 already
     }
-    T total = 0;
+    const T reference = sink > max ? sink : max;
+    T total = std::exp(sink - reference);
     for (std::int64_t kv = 0; kv < dims.N; ++kv)
-      total += scores[kv] = visible[kv] ? std::exp(scores[kv] - max) : T(0);
-    output.lse[row] = max + std::log(total);
+      total += scores[kv] = visible[kv] ? std::exp(scores[kv] - reference) : T(0);
+    output.lse[row] = reference + std::log(total);
+    for (T &p : scores)
+      p /= total;
+    if (!call.formula->probIsIdentity())
+      applyProb(row, position);
+    if (call.dropoutP != 0)
+      applyDropout(row);
     std::fill(sum.begin(), sum.end(), T(0));
     for (std::int64_t kv = 0; kv < dims.N; ++kv) {
       if (!visible[kv])
         continue;
-      T p = scores[kv] / total;
-      if (roundP)
-        p = static_cast<T>(roundTo(call.v.dtype, p));
+      T p = scores[kv];
+      if (roundsP)
+        p = static_cast<T>(roundTo(call.q.dtype, p));
       const T *v = values.data() + kv * dims.Dv;
       for (std::int64_t d = 0; d < dims.Dv; ++d)
         sum[d] += p * v[d];
     }
     for (std::int64_t d = 0; d < dims.Dv; ++d)
-      output.out[row * dims.Dv + d] = roundP ? roundTo(call.q.dtype, sum[d]) : static_cast<double>(sum[d]);
+      output.out[row * dims.Dv + d] = plain ? roundTo(outType, sum[d]) : static_cast<double>(sum[d]);
   }
 
   const Call &call;
   const Dims dims;
-  const bool roundP;
+  const bool plain;
+  const DType outType;
+  const bool roundsP; ///< to q's dtype
   Output &output;
-  expr::Interp score, mask;
+  expr::Interp score, mask, prob;
   std::vector<T> scores;
   std::vector<char> visible;
   std::vector<T> sum, keysTransposed, values;
   std::int64_t currentB = -1, currentHead = -1;
 };
 
-template <typename T> Output forward(const Call &call, bool roundP) {
+template <typename T> Output forward(const Call &call, bool plain) {
   const Dims dims(call);
   const std::int64_t rows = dims.B * dims.Hq * dims.M;
   Output output;
@@ -145,7 +199,7 @@ template <typename T> Output forward(const Call &call, bool roundP) {
   constexpr std::int64_t kChunk = 64;
   std::atomic<std::int64_t> nextChunk{0}, status{kStatusOk};
   const auto work = [&] {
-    RowWorker<T> worker(call, roundP, output);
+    RowWorker<T> worker(call, plain, output);
     for (;;) {
       const std::int64_t begin = nextChunk.fetch_add(kChunk);
       if (begin >= rows)

@@ -19,7 +19,7 @@ namespace attnjit {
 namespace {
 
 constexpr char kMagic[8] = {'a', 't', 't', 'n', 'j', 'i', 't', '\n'};
-constexpr std::uint32_t kFormatVersion = 2;
+constexpr std::uint32_t kFormatVersion = 3;
 constexpr std::size_t kHeaderBytes = sizeof(kMagic) + sizeof(kFormatVersion) + 2 * sizeof(std::uint64_t);
 
 /// Reader and Writer share one field list (visitMetadata), so that they cannot drift apart.
@@ -30,6 +30,12 @@ struct Writer {
     bytes.insert(bytes.end(), first, first + size);
   }
   template <typename T> requires(std::is_trivially_copyable_v<T>) void operator()(T &value) { raw(&value, sizeof value); }
+  template <typename T> void operator()(std::optional<T> &value) {
+    bool present = value.has_value();
+    (*this)(present);
+    if (present)
+      (*this)(*value);
+  }
   void operator()(std::string &text) {
     std::uint64_t size = text.size();
     (*this)(size);
@@ -74,6 +80,13 @@ struct Reader {
     take(&byte, 1);
     ok = ok && byte <= static_cast<std::uint8_t>(ImageKind::Ptx);
     value = ok ? static_cast<ImageKind>(byte) : ImageKind::CpuX86_64;
+  }
+  template <typename T> void operator()(std::optional<T> &value) {
+    bool present = false;
+    (*this)(present);
+    value.reset();
+    if (present)
+      (*this)(value.emplace());
   }
   std::uint64_t length() {
     std::uint64_t size = 0;
@@ -123,6 +136,7 @@ template <typename Visitor> void visitMetadata(Visitor &visit, ImageMetadata &me
   visit(meta.paged);
   visit(meta.checkedIndices);
   visit(meta.narrowIndices);
+  visit(meta.sinks);
   visit(meta.hasMask);
   visit(meta.hasClosedForm);
   visit(meta.tileRows);

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,6 +55,7 @@ struct ImageMetadata {
   bool paged = false;      ///< k and v lie in pages (KernelArgs::pages)
   bool checkedIndices = false; ///< captured indices are checked at run time (A10)
   bool narrowIndices = true;   ///< indices and int scalars were assumed to lie within +-2^30
+  std::optional<DType> sinks;  ///< element type of the attention sinks; empty: the kernel has none
   bool hasMask = false;
   bool hasClosedForm = false;  ///< the kernel narrows its runs by itself; a plan is optional
   std::int64_t tileRows = 0;   ///< query rows per tile; with parts, packed rows

@@ -6,15 +6,27 @@ namespace attnjit::inline v0 {
 
 namespace {
 
+/// `fractionBits` and `exponentBits`: stored bits of a float.
 struct DTypeRow {
   DType dtype;
-  std::string_view name;
+  std::string_view name, torchName;
   std::size_t sizeInBytes;
+  int fractionBits = 0, exponentBits = 0;
 };
 
 constexpr DTypeRow kDTypes[] = {
-    {DType::F64, "f64", 8}, {DType::F32, "f32", 4}, {DType::BF16, "bf16", 2}, {DType::F16, "f16", 2}, {DType::Bool, "bool", 1},
-    {DType::I8, "i8", 1},   {DType::U8, "u8", 1},   {DType::I16, "i16", 2},   {DType::I32, "i32", 4}, {DType::I64, "i64", 8},
+    {DType::F64, "f64", "float64", 8, 52, 11},
+    {DType::F32, "f32", "float32", 4, 23, 8},
+    {DType::BF16, "bf16", "bfloat16", 2, 7, 8},
+    {DType::F16, "f16", "float16", 2, 10, 5},
+    {DType::F8E4M3, "f8e4m3fn", "float8_e4m3fn", 1, 3, 4},
+    {DType::F8E5M2, "f8e5m2", "float8_e5m2", 1, 2, 5},
+    {DType::Bool, "bool", "bool", 1},
+    {DType::I8, "i8", "int8", 1},
+    {DType::U8, "u8", "uint8", 1},
+    {DType::I16, "i16", "int16", 2},
+    {DType::I32, "i32", "int32", 4},
+    {DType::I64, "i64", "int64", 8},
 };
 
 // The table is indexed by the enumerator: a reordered enum must not go unnoticed.
@@ -28,18 +40,28 @@ static_assert(tableMatchesEnum());
 
 } // namespace
 
-std::size_t sizeInBytes(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)].sizeInBytes; }
+namespace {
+const DTypeRow &rowOf(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
+} // namespace
 
-std::string_view name(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)].name; }
+std::size_t sizeInBytes(DType dtype) { return rowOf(dtype).sizeInBytes; }
+
+std::string_view name(DType dtype) { return rowOf(dtype).name; }
 
 std::optional<DType> parseDType(std::string_view name) {
   for (const DTypeRow &row : kDTypes)
-    if (row.name == name)
+    if (row.name == name || row.torchName == name)
       return row.dtype;
   return std::nullopt;
 }
 
-bool isFloat(DType dtype) { return dtype <= DType::F16; }
+bool isFloat(DType dtype) { return dtype <= DType::F8E5M2; }
+
+bool isFloat8(DType dtype) { return dtype == DType::F8E4M3 || dtype == DType::F8E5M2; }
+
+bool holdsExactly(DType wide, DType narrow) {
+  return rowOf(wide).fractionBits >= rowOf(narrow).fractionBits && rowOf(wide).exponentBits >= rowOf(narrow).exponentBits;
+}
 
 TensorRef TensorRef::dense(void *data, DType dtype, std::initializer_list<std::int64_t> sizes) {
   // What cannot be (too many dimensions, more elements than 64 bits count) is refused where the view is used, which knows its name.

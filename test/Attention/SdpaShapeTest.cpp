@@ -22,7 +22,7 @@ template <typename Change> std::string refusal(Change change) {
   const Result<std::vector<ForwardCall>> calls = toForwardCalls(call);
   if (calls)
     return "accepted";
-  CHECK(calls.error().code == (call.dropoutP > 0 && call.dropoutP <= 1 ? ErrorCode::Unsupported : ErrorCode::InvalidArgument));
+  CHECK(calls.error().code == ErrorCode::InvalidArgument);
   return calls.error().message;
 }
 
@@ -37,7 +37,11 @@ TEST_CASE("each bad call is refused by the name of its operand, with the cure") 
   const Case cases[] = {
       {"query: it has 1 dimensions; expected 2", [](SdpaCall &c) { c.query = shape({8}); }},
       {"key: it has 0 dimensions", [](SdpaCall &c) { c.key = {}; }},
-      {"key: its dtype is f16, that of query is f32; convert one of them", [](SdpaCall &c) { c.key.dtype = DType::F16; }},
+      {"value: its dtype is f32, that of key is f16; they must be equal: convert one of them",
+       [](SdpaCall &c) { c.key.dtype = DType::F16; }},
+      {"key: its dtype is f64, that of query is f32, which does not hold all its numbers; key and value may be narrower than query but not "
+       "wider: convert query to f64, or them to f32",
+       [](SdpaCall &c) { c.key.dtype = DType::F64; }},
       {"value: its dtype is i32", [](SdpaCall &c) { c.value.dtype = DType::I32; }},
       {"key: its last size is 9, that of query is 8", [](SdpaCall &c) { c.key = shape({2, 4, 7, 9}); }},
       {"value: its length is 6, that of key is 7", [](SdpaCall &c) { c.value = shape({2, 4, 6, 16}); }},
@@ -81,7 +85,6 @@ TEST_CASE("each bad call is refused by the name of its operand, with the cure") 
          c.attnMask = causalLowerRight(5, 7);
        }},
       {"the causal bias was made for 5 queries and 6 keys, the call has 5 and 7", [](SdpaCall &c) { c.attnMask = causalUpperLeft(5, 6); }},
-      {"dropout_p: 0.1; dropout acts between", [](SdpaCall &c) { c.dropoutP = 0.1; }},
       {"dropout_p: -1 is no probability", [](SdpaCall &c) { c.dropoutP = -1; }},
       {"dropout_p: nan is no probability", [](SdpaCall &c) { c.dropoutP = std::nan(""); }},
   };
@@ -155,13 +158,42 @@ TEST_CASE("canUse: every reason, not the first") {
   CHECK(contains(reasons[0].detail, "bf16 and f16"));
 
   params.query.dtype = params.key.dtype = params.value.dtype = DType::F64;
+  CHECK(canUseFlashAttention(engine, params, &reasons));
+  params.key.dtype = params.value.dtype = DType::F8E4M3;
+  CHECK(canUseFlashAttention(engine, params, &reasons));
+  params.query.dtype = DType::F8E5M2;
   CHECK(!canUseFlashAttention(engine, params, &reasons));
-  CHECK(contains(reasons.at(0).detail, "f64"));
-  params.dropout = 0.5;
+  CHECK(contains(reasons.at(0).detail, "key: its dtype is f8e4m3fn"));
+  params.query.dtype = DType::F64;
+  params.dropout = 1.5;
   CHECK(!canUseFlashAttention(engine, params, &reasons));
   CHECK(reasons.at(0).predicate == "call");
   CHECK(contains(reasons[0].detail, "dropout_p"));
   CHECK(compiler.calls == 0);
+}
+
+TEST_CASE("each step of a folded batch draws dropout numbers of its own") {
+  SdpaCall call = goodCall();
+  call.query = shape({3, 2, 4, 5, 8});
+  call.key = shape({3, 2, 4, 7, 8});
+  call.value = shape({3, 2, 4, 7, 16});
+  call.out = shape({3, 2, 4, 5, 16});
+  call.query.strides = {1000, 3, 64, 8, 1}; // no one stride walks both batch dimensions
+  call.dropoutP = 0.25;
+  call.seed = 9;
+  call.offset = 100;
+  const Result<std::vector<ForwardCall>> calls = toForwardCalls(call);
+  REQUIRE(calls);
+  REQUIRE(calls->size() > 1);
+  std::uint64_t offset = 100;
+  for (const ForwardCall &one : *calls) {
+    REQUIRE(one.dropout);
+    CHECK(one.dropout->p == 0.25);
+    CHECK(one.dropout->seed == 9);
+    CHECK(one.dropout->offset == offset);
+    offset += static_cast<std::uint64_t>(one.q.sizes[0] * 4 * 5 * 7);
+  }
+  CHECK(offset == 100 + 3 * 2 * 4 * 5 * 7);
 }
 
 TEST_CASE("causal biases draw themselves") {

@@ -168,3 +168,25 @@ TEST_CASE("lengths of 0") {
     check({.query = q.ref, .key = k.ref, .value = k.ref, .attnMask = mask.ref}, out, lse, {});
   }
 }
+
+TEST_CASE("dropout of a batch of several dimensions, sinks and softcap") {
+  const Tensor q({2, 3, 2, 10, 8}, 0.3), k({2, 3, 2, 12, 8}, 0.7), v({2, 3, 2, 12, 8}, 1.1);
+  Tensor out({2, 3, 2, 10, 8}, 0), flat({6, 2, 10, 8}, 0);
+  std::vector<float> sinks = {0.5f, -0.5f};
+  SdpaCall call{.query = q.ref, .key = k.ref, .value = v.ref, .out = out.ref, .dropoutP = 0.4};
+  call.seed = 5;
+  call.offset = 1 << 20;
+  call.softcap = 2;
+  call.sinks = TensorRef::dense(sinks.data(), DType::F32, {2});
+  REQUIRE(scaledDotProductAttention(realEngine(), call));
+  // The same as one batch of 6, in the engine's terms.
+  const auto folded = [](const Tensor &tensor) {
+    return TensorRef::dense(tensor.ref.data, DType::F32, {6, 2, tensor.ref.sizes[3], tensor.ref.sizes[4]});
+  };
+  ForwardCall forward{.mod = Mod(), .q = folded(q), .k = folded(k), .v = folded(v), .out = flat.ref};
+  forward.softcap = 2;
+  forward.sinks = call.sinks;
+  forward.dropout = Dropout{0.4, 5, 1 << 20};
+  REQUIRE(realEngine().forward(forward));
+  CHECK(out.memory == flat.memory);
+}

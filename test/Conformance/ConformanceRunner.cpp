@@ -92,6 +92,7 @@ public:
   int failures = 0, passed = 0;
   bool compilerMissing = false;
   bool checksPlans = false;
+  bool onlyPrepares = false; ///< compiles the kernels, for another machine perhaps, and computes nothing
   double worstRatio = 0;
 
   void run(const GridCase &gridCase) {
@@ -133,6 +134,10 @@ private:
     const Result<LoadedProblem> problem = loadProblem(options);
     const Error *error = problem ? nullptr : &problem.error();
     std::optional<Result<ForwardReport>> report;
+    if (problem && onlyPrepares) {
+      const Result<Kernel> kernel = engine.prepare(problem->call);
+      return kernel || !gridCase.expectedError.empty() ? "" : kernel.error().message;
+    }
     if (problem) {
       // What a kernel leaves unwritten must show.
       std::memset(problem->out.memory().data(), 0xff, problem->out.memory().size());
@@ -196,23 +201,26 @@ std::vector<GridCase> onEveryPipeline(const std::vector<GridCase> &cases, const 
 int main(int argc, char **argv) {
   CLI::App app("Runs text grids of attention problems against the f64 reference.", "ConformanceRunner");
   std::vector<std::string> files;
-  std::string filter, target = "native";
-  bool list = false;
+  std::string filter, target = "native", cacheDirectory;
+  bool list = false, prepare = false;
   app.add_option("grids", files, "grid files, or Python modules with cases in their lines '#! ...'")->required();
   app.add_option("--filter", filter, "only cases whose command line contains this");
-  app.add_option("--target", target, "compile for native, x86-64-v3 or x86-64-v4");
+  app.add_option("--target", target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx");
+  app.add_option("--cache-dir", cacheDirectory, "keep kernels there, and take those that are there (default: compile all anew)");
+  app.add_flag("--prepare", prepare, "compile the kernels into --cache-dir instead of running the cases; any CPU target will do");
   app.add_flag("--list", list, "print the cases instead of running them");
   CLI11_PARSE(app, argc, argv);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
     std::signal(signal, onCrash);
 
   EngineOptions options;
-  options.cacheDirectory = ""; // what is tested was compiled now
+  options.cacheDirectory = cacheDirectory; // by default none: what is tested was compiled now
   options.target = target;
   const Result<Engine> engine = Engine::create(options);
   if (!engine)
     return fail("ConformanceRunner", engine.error());
   Runner runner(*engine, target, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  runner.onlyPrepares = prepare;
   for (const std::string &file : files) {
     const Result<std::string> text = readFile(file);
     const bool isModule = file.ends_with(".py");

@@ -29,6 +29,12 @@ expect 1 'computes another formula' "$run" "${shape[@]}" "${keep[@]}" --kernel "
 expect 1 '--capture keep: the kernel' "$run" "${shape[@]}" --kernel "$work/kernel" --check
 expect 1 'a tensor of bool with 1 dimension' "$run" "${shape[@]}" --capture keep=random:700:f32 --kernel "$work/kernel"
 
+# Softcap, dropout and sinks are compiled in; their numbers come with each call.
+"$run" "${shape[@]}" --softcap 5 --dropout 0.3 1 2 --sinks random --no-cache --save-kernel "$work/options" > "$work/message" 2>&1
+expect 0 'check     ok' "$run" "${shape[@]}" --softcap 3 --dropout 0.5 7 --sinks random --kernel "$work/options" --check
+expect 0 'check     ok' "$run" "${shape[@]}" --softcap 3 --dropout 0.5 7 --sinks random --kernel "$work/options" --score-mod 'score' --check
+expect 1 'the call has no sinks' "$run" "${shape[@]}" --softcap 3 --dropout 0.5 --kernel "$work/options"
+
 # A mask that was widened at attn takes its formula along: with a plan of the old one this check would fail.
 "$dump" "${shape[@]}" --mask-mod "$mask" "${keep[@]}" --emit attn,tile -o "$work/stages"
 for stage in attn tile; do

@@ -16,6 +16,8 @@ PROBLEMS = {
     "numbers of a module": ["--shape", "S=200,D=32", "--mods", str(CORPUS / "sliding_window.py"), "--mask-mod", "generate_sliding_window(17)"],
     "sizes of a view": ["--shape", "Hq=2,S=60,D=32", "--mods", str(CORPUS / "relative_bias_slice.py"), "--score-mod", "centred(bias)",
                         "--capture", "bias=random:2x200:f32"],
+    "sinks, one pass": ["--shape", "Hq=2,S=200,D=32", "--sinks", "random:2:bf16", "--prob-mod", "p * t[kv_idx]", "--capture", "t=random:200:f32"],
+    "two passes": ["--shape", "S=200,D=32", "--prob-mod", "p + 0.01 * rand(3, kv_idx)", "--sinks", "random", "--mask-mod", "q_idx >= kv_idx"],
     "avx2 document": ["--shape", "S=512,D=64", "--target", "x86-64-v3", "--mask-mod", "d[q_idx] == d[kv_idx]", "--capture", "d=docs:512:3"],
 }
 FILES = {"attn": "attn.mlir", "tile": "tile.mlir", "vector": "vector.mlir", "llvm": "llvm.mlir", "ll": "ll.ll", "asm": "asm.s", "obj": "obj.o"}

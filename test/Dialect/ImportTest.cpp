@@ -84,6 +84,9 @@ const Mods kMods[] = {
     {"score + int(score)", "bool(q_idx)"},
     {"score", "(q_idx << 2) >= (kv_idx >> 1)"},
     {"score", "0 <= q_idx - kv_idx < window"},
+    {"score + torch.dot(bias[b, h, q_idx], bias[b, 0, kv_idx])", "(doc[b] == doc[b, kv_idx]).any() & (slope.amin() < slope[h])"},
+    {"score + bias[b, h].amax(1).sum() * doc[b].sum() - slope.mean()", "flag.all() | (doc.sum(1)[b] > q_idx)"},
+    {"score + (bias[b] * slope[:, None, None]).sum()", "(flag & (code > kv_idx)).sum() + len(code) > window"},
 };
 
 } // namespace
@@ -119,12 +122,12 @@ TEST_CASE_FIXTURE(Fixture, "every row of ExprOps.def survives the round trip") {
     for (Kind kind : {Kind::Bool, Kind::Int, Kind::Float}) { // of the operands
       bool legal = row.types == "NNN" || row.types == "CMP" ? kind != Kind::Bool
                    : row.types == "FFF" || row.types == "FB" ? kind == Kind::Float
-                   : row.types == "III"                      ? kind == Kind::Int
+                   : row.types == "III" || row.types == "IIF" ? kind == Kind::Int
                    : row.types == "BBB"                      ? kind == Kind::Bool
                                                              : true;
       Kind result = row.types == "CMP" || row.types == "FB" || row.types == "BBB" || row.op == Op::ToBool ? Kind::Bool
                     : row.op == Op::ToInt                                                                  ? Kind::Int
-                    : row.op == Op::ToFloat                                                                ? Kind::Float
+                    : row.op == Op::ToFloat || row.types == "IIF"                                          ? Kind::Float
                                                                                                            : kind;
       if (!legal || (row.types == "CAST" && result == kind))
         continue;

@@ -119,6 +119,7 @@ public:
     meta.paged = spec.paged;
     meta.checkedIndices = spec.checkedIndices;
     meta.narrowIndices = spec.narrowIndices;
+    meta.sinks = spec.sinks;
     meta.tileRows = 16;
     meta.tileCols = 32;
     meta.workspaceBytes = 256;

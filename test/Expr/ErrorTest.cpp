@@ -30,8 +30,8 @@ TEST_CASE("the table of errors") {
     text.pop_back();
     message.pop_back();
     ++rows;
-    const std::string_view shown = text, none;
-    const SourceTexts texts{role == "score" ? shown : none, role == "score" ? none : shown, module};
+    SourceTexts texts{.scoreMod = {}, .maskMod = {}, .module = module};
+    (role == "score" ? texts.scoreMod : role == "prob" ? texts.probMod : texts.maskMod) = text;
     CHECK(messageOf(parseFormula(texts, Captures::infos())) == message);
     module.clear();
     text.clear();

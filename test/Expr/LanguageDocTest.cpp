@@ -34,8 +34,9 @@ std::vector<std::string> blocks(const std::string &doc, const std::string &kind)
 
 /// What the examples of the page capture; the page lists the same.
 std::vector<CaptureInfo> docCaptures() {
-  return {{"slope", DType::F32, 1}, {"bias", DType::F32, 2},    {"doc", DType::I32, 2},     {"offset", DType::I64, 1},
-          {"keep", DType::Bool, 1}, {"window", DType::I64, -1}, {"prefix", DType::I64, -1}, {"cap", DType::F64, -1}};
+  return {{"slope", DType::F32, 1},   {"bias", DType::F32, 2}, {"doc", DType::I32, 2}, {"offset", DType::I64, 1},
+          {"keep", DType::Bool, 1},   {"qr", DType::F32, 4},   {"kr", DType::F32, 3},  {"window", DType::I64, -1},
+          {"prefix", DType::I64, -1}, {"cap", DType::F64, -1}};
 }
 
 } // namespace

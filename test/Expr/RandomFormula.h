@@ -1,4 +1,4 @@
-// Random IR over the captures of ExprTestUtil.h: every op, every kind, constants that hurt.
+// Random IR over the captures of ExprTestUtil.h: every op, every kind, reductions two deep, constants that hurt.
 #pragma once
 
 #include "Expr/Builder.h"
@@ -22,11 +22,29 @@ public:
     if (withScore)
       pool.push_back(builder.param(Param::Score));
     for (int i = 0; i < nodes; ++i)
-      pool.push_back(random.oneIn(4) ? leaf() : operation());
+      pool.push_back(random.oneIn(4) ? leaf() : random.oneIn(12) ? reduction(static_cast<int>(random.between(0, 1))) : operation());
     return builder.finish(pickOf(kind));
   }
 
 private:
+  /// A loop of that level, those in it of lower ones. What is drawn for its steps is not seen outside.
+  ValueId reduction(int level) {
+    static constexpr std::int64_t kLengths[] = {-1, 0, 1, 2, 3, 5};
+    const ValueId length = random.oneIn(3) ? builder.scalar(0, Kind::Int) : builder.constantInt(random.pick(kLengths));
+    const ValueId iter = builder.iter(level, length);
+    const std::size_t outside = pool.size();
+    for (int i = 0; i < 3; ++i)
+      pool.push_back(iter); // so that it is used
+    for (std::int64_t i = random.between(1, 6); i > 0; --i)
+      pool.push_back(level > 0 && random.oneIn(3) ? reduction(level - 1) : random.oneIn(4) ? leaf() : operation());
+    static constexpr Op kReductions[] = {Op::ReduceSum, Op::ReduceMax, Op::ReduceMin};
+    const Op op = random.pick(kReductions);
+    const Kind kind = static_cast<Kind>(random.between(op == Op::ReduceSum ? 1 : 0, 2));
+    const ValueId result = builder.op(op, {iter, pickOf(kind)});
+    pool.resize(outside);
+    return result;
+  }
+
   ValueId leaf() {
     static constexpr std::int64_t kInts[] = {
         0, 1, -1, 2, 3, 4, -3, 7, 63, 64, 1000, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()};
@@ -93,6 +111,7 @@ private:
         operands.push_back(pickOf(Kind::Float));
       break;
     case OpTypes::III:
+    case OpTypes::IIF:
       for (int i = 0; i < arity(op); ++i)
         operands.push_back(pickOf(Kind::Int));
       break;
@@ -111,6 +130,8 @@ private:
       break;
     }
     case OpTypes::Leaf:
+    case OpTypes::Iter:
+    case OpTypes::Reduce:
       break;
     }
     return builder.op(op, operands);

@@ -46,7 +46,8 @@ TEST_CASE("a mangled header is refused with the line at fault") {
   CHECK(messageFor("q = f32", "q = i32").find("bf16") != std::string::npos);
   CHECK(messageFor("q = f32", "quack = f32").find("'quack'") != std::string::npos);
   CHECK(messageFor("q = f32", "nonsense").find("'nonsense'") != std::string::npos);
-  CHECK(messageFor("abi = 3", "abi = 999").find("999") != std::string::npos);
+  CHECK(messageFor("abi = 4", "abi = 999").find("999") != std::string::npos);
+  CHECK(messageFor("sinks = none", "sinks = i8").find("none, f64, f32, bf16 or f16") != std::string::npos);
   CHECK(messageFor("formula:", "formulae:") != "no error");
   CHECK(messageFor("return", "retour") != "no error");
   CHECK_FALSE(parseHeader(""));
@@ -55,7 +56,7 @@ TEST_CASE("a mangled header is refused with the line at fault") {
 TEST_CASE("equal specs print alike, different ones do not") {
   const KernelSpec spec = makeSpec(specRows()[1]);
   CHECK(print(spec) == print(makeSpec(specRows()[1])));
-  std::vector<KernelSpec> others(8, spec);
+  std::vector<KernelSpec> others(9, spec);
   others[0].D = 65;
   others[1].Dv = 65;
   others[2].contiguous = false;
@@ -64,6 +65,7 @@ TEST_CASE("equal specs print alike, different ones do not") {
   others[5].backend = SDPBackend::FlashAttention;
   others[6].config.tileRows = 8;
   others[7].outType = DType::BF16;
+  others[8].sinks = DType::F32;
   for (const KernelSpec &other : others)
     CHECK(print(other) != print(spec));
 }

@@ -5,6 +5,7 @@
 #include "Expr/Frontend.h"
 
 #include <doctest/doctest.h>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,13 @@ struct SpecRow {
   std::int64_t D = 64, Dv = 64;
   SDPBackend backend = SDPBackend::FlashAttention;
   const char *target = "native";
+  const char *probMod = "";
+  std::optional<DType> sinks = {};
 };
 
 inline KernelSpec makeSpec(const SpecRow &row) {
-  Result<expr::Formula> formula = expr::parseFormula({row.scoreMod, row.maskMod}, row.captures);
+  Result<expr::Formula> formula =
+      expr::parseFormula({.scoreMod = row.scoreMod, .maskMod = row.maskMod, .probMod = row.probMod}, row.captures);
   if (!formula)
     FAIL(formula.error().message);
   Result<TargetDesc> target = parseTarget(row.target);
@@ -33,6 +37,7 @@ inline KernelSpec makeSpec(const SpecRow &row) {
   spec.D = row.D;
   spec.Dv = row.Dv;
   spec.backend = row.backend;
+  spec.sinks = row.sinks;
   spec.target = *target;
   return spec;
 }
@@ -50,6 +55,9 @@ inline const std::vector<SpecRow> &specRows() {
       {"f32-v4", "", "q_idx >= kv_idx", {}, DType::F32, 128, 128, SDPBackend::FlashAttention, "x86-64-v4"},
       {"f64-math", "score * 2", "", {}, DType::F64, 24, 40, SDPBackend::Math},
       {"f16-math", "", "q_idx >= kv_idx", {}, DType::F16, 32, 32, SDPBackend::Math, "x86-64-v3"},
+      {"sinks", "", "q_idx >= kv_idx", {}, DType::F32, 64, 64, SDPBackend::FlashAttention, "native", "", DType::BF16},
+      {"prob", "", "", {}, DType::F32, 64, 64, SDPBackend::FlashAttention, "native", "p * (1 + kv_idx)"},
+      {"two-passes", "", "q_idx >= kv_idx", {}, DType::F32, 64, 64, SDPBackend::Math, "native", "p + 0.1", DType::F32},
   };
   return rows;
 }

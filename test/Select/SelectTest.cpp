@@ -122,14 +122,20 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   CHECK(refusalOf(*report, CudnnAttention, "built") == "not built in this version");
   CHECK(contains(refusalOf(*report, Overrideable, "registered"), "no pipeline is registered"));
 
-  for (TensorRef *tensor : {&mine.call.q, &mine.call.k, &mine.call.v, &mine.call.out})
-    tensor->dtype = DType::F64;
-  report = engine.explain(mine.call);
-  REQUIRE(report);
-  CHECK(report->chosen == EfficientAttention);
-  CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "f64"));
-  CHECK(contains(report->text(), "EFFICIENT_ATTENTION: chosen"));
-  CHECK(contains(report->text(), "the operands are f64"));
+  // No CPU backend minds a dtype.
+  for (auto [q, kv, out] : {std::tuple{DType::F64, DType::F64, DType::F64},
+                            {DType::F64, DType::BF16, DType::F64},
+                            {DType::F32, DType::F8E4M3, DType::F32},
+                            {DType::F8E5M2, DType::F8E5M2, DType::BF16}}) {
+    mine.call.q.dtype = q;
+    mine.call.k.dtype = mine.call.v.dtype = kv;
+    mine.call.out.dtype = out;
+    report = engine.explain(mine.call);
+    REQUIRE(report);
+    CHECK(report->chosen == FlashAttention);
+    CHECK(reportOf(*report, Math).accepted);
+    CHECK(reportOf(*report, EfficientAttention).accepted);
+  }
   CHECK(compiler.calls == 0);
 
   EngineOptions options;
@@ -140,7 +146,14 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   REQUIRE(report);
   CHECK(report->chosen == NoBackend);
   CHECK(contains(refusalOf(*report, Math, "target"), "GPU"));
-  CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "f32"));
+  CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "q is f32"));
+  for (TensorRef *tensor : {&floats.call.q, &floats.call.k, &floats.call.v, &floats.call.out})
+    tensor->dtype = DType::BF16;
+  CHECK(gpu.explain(floats.call)->chosen == FlashAttention);
+  floats.call.k.dtype = floats.call.v.dtype = DType::F8E4M3;
+  CHECK(gpu.explain(floats.call)->chosen == FlashAttention);
+  floats.call.out.dtype = DType::F16;
+  CHECK(contains(refusalOf(*gpu.explain(floats.call), FlashAttention, "dtype"), "out is f16"));
   CHECK(contains(refusalOf(*report, EfficientAttention, "target"), "GPU"));
 }
 

@@ -102,12 +102,11 @@ TEST_CASE("position-coded values betray a permuted order of keys") {
   LoadedProblem swapped = solved.problem;
   // The same V with keys 3 and 4 exchanged.
   const TensorRef v = solved.problem.v.ref();
-  std::vector<float> copy(static_cast<const float *>(v.data), static_cast<const float *>(v.data) + solved.problem.v.elementCount());
+  swapped.v = *Tensor::allocate(DType::F32, {v.sizes[0], v.sizes[1], v.sizes[2], v.sizes[3]});
+  auto *copy = static_cast<float *>(swapped.v.ref().data);
+  std::copy_n(static_cast<const float *>(v.data), solved.problem.v.elementCount(), copy);
   for (int d = 0; d < 16; ++d)
     std::swap(copy[3 * 16 + d], copy[4 * 16 + d]);
-  TensorRef permuted = v;
-  permuted.data = copy.data();
-  swapped.call.v = permuted;
   solved.store(solved.problem.out, computeOracle(swapped, 1, 1).plain.out);
   CHECK(solved.failure().starts_with("out"));
 }

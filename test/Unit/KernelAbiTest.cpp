@@ -1,4 +1,4 @@
-// The binary contract of version 3, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
+// The binary contract of version 4, spelled out: images on disk were built with these numbers. A change here is a new kAbiVersion.
 #include "attnjit/KernelAbi.h"
 
 #include <array>
@@ -9,7 +9,7 @@
 using namespace attnjit;
 
 TEST_CASE("offsets that generated code uses") {
-  REQUIRE(kAbiVersion == 3);
+  REQUIRE(kAbiVersion == 4);
   CHECK(offsetof(OperandArg, data) == 0);
   CHECK(offsetof(OperandArg, strides) == 8);
   CHECK(sizeof(OperandArg) == 40);
@@ -36,18 +36,24 @@ TEST_CASE("offsets that generated code uses") {
   CHECK(offsetof(KernelArgs, out) == 168);
   CHECK(offsetof(KernelArgs, lse) == 208);
   CHECK(offsetof(KernelArgs, max) == 248);
-  CHECK(offsetof(KernelArgs, captures) == 288);
-  CHECK(offsetof(KernelArgs, scalars) == 296);
-  CHECK(offsetof(KernelArgs, plan) == 304);
-  CHECK(offsetof(KernelArgs, status) == 336);
-  CHECK(offsetof(KernelArgs, functions) == 344);
-  CHECK(offsetof(KernelArgs, split) == 352);
+  CHECK(offsetof(KernelArgs, sinks) == 288);
+  CHECK(offsetof(KernelArgs, captures) == 328);
+  CHECK(offsetof(KernelArgs, scalars) == 336);
+  CHECK(offsetof(KernelArgs, plan) == 344);
+  CHECK(offsetof(KernelArgs, status) == 376);
+  CHECK(offsetof(KernelArgs, functions) == 384);
+  CHECK(offsetof(KernelArgs, split) == 392);
   CHECK(offsetof(SplitArg, parts) == 8);
   CHECK(offsetof(SplitArg, states) == 16);
-  CHECK(offsetof(KernelArgs, pages) == 376);
+  CHECK(offsetof(KernelArgs, pages) == 416);
   CHECK(offsetof(PagesArg, batchStride) == 8);
   CHECK(offsetof(PagesArg, size) == 16);
-  CHECK(sizeof(KernelArgs) == 400);
+  CHECK(offsetof(DescaleArg, data) == 0);
+  CHECK(offsetof(DescaleArg, strides) == 8);
+  CHECK(offsetof(KernelArgs, qDescale) == 440);
+  CHECK(offsetof(KernelArgs, kDescale) == 464);
+  CHECK(offsetof(KernelArgs, vDescale) == 488);
+  CHECK(sizeof(KernelArgs) == 512);
 }
 
 TEST_CASE("functions of the table keep their places") {

@@ -116,6 +116,20 @@ TEST_CASE("write and read back, strides included") {
   CHECK(writeNpy("/nonexistent/x.npy", TensorRef::dense(nullptr, DType::F32, {0})).error().code == ErrorCode::Io);
 }
 
+TEST_CASE("8-bit floats are written as bytes, and bytes of any name are read") {
+  const std::string path = (std::filesystem::temp_directory_path() / ("attnjit-npy-f8-" + std::to_string(getpid()) + ".npy")).string();
+  std::uint8_t bytes[3] = {0x38, 0x7f, 0x80};
+  REQUIRE(writeNpy(path, TensorRef::dense(bytes, DType::F8E4M3, {3})));
+  const Result<Tensor> read = readNpy(path, Placement::Heap);
+  REQUIRE(read);
+  CHECK(read->dtype() == DType::U8);
+  CHECK(std::memcmp(read->memory().data(), bytes, 3) == 0);
+  CHECK(read->viewedAs(DType::F8E4M3).ref().dtype == DType::F8E4M3);
+  std::filesystem::remove(path);
+  CHECK(parse(file("{'descr': '|V1', 'fortran_order': False, 'shape': (1,)}", "8"))->dtype() == DType::U8);
+  CHECK(parse(file("{'descr': '<f1', 'fortran_order': False, 'shape': (1,)}", "8"))->dtype() == DType::F8E5M2);
+}
+
 TEST_CASE("sizes and numbers of command lines") {
   CHECK(*parseSizes("16x4") == std::vector<std::int64_t>{16, 4});
   CHECK(parseSizes("")->empty());

@@ -194,7 +194,7 @@ TEST_CASE("elements: rounding to nearest even, subnormals, overflow, round trips
     }
 }
 
-TEST_CASE("the plain implementation rounds P to v's dtype and the output to q's") {
+TEST_CASE("the plain implementation rounds P to q's dtype, 8 bits excepted, and the output to its own") {
   std::vector<std::uint16_t> q(1), k(3), v(3), out(1);
   for (int i = 0; i < 3; ++i) {
     reference::storeFloat(k.data(), DType::BF16, i, i == 0 ? 1 : 0);
@@ -210,4 +210,31 @@ TEST_CASE("the plain implementation rounds P to v's dtype and the output to q's"
   const double exact = std::exp(1.0) / (std::exp(1.0) + 2);
   CHECK(reference::forwardF64(call).out[0] == doctest::Approx(exact).epsilon(1e-12));
   CHECK(reference::forwardPlain(call).out[0] == reference::roundTo(DType::BF16, exact));
+  call.outType = DType::F32; // the output is not rounded; P still is
+  CHECK(reference::forwardPlain(call).out[0] == reference::roundTo(DType::BF16, exact));
+
+  std::uint8_t small[3] = {0x38, 0, 0}; // 1 in e4m3
+  call.q = TensorRef::dense(small, DType::F8E4M3, {1, 1, 1, 1});
+  call.k = call.v = TensorRef::dense(small, DType::F8E4M3, {1, 1, 3, 1});
+  CHECK(reference::forwardPlain(call).out[0] == doctest::Approx(exact).epsilon(1e-7));
+  call.outType = std::nullopt;
+  CHECK(reference::forwardPlain(call).out[0] == reference::roundTo(DType::F8E4M3, exact));
+}
+
+TEST_CASE("descales are factors of the elements, one for each batch and kv head") {
+  // One key head of two, so that query heads 0, 1 and 2, 3 share factors; one key: the output is v.
+  std::vector<double> q(4, 1.0), k(2, 3.0), v{5, 7};
+  const float qScale = 0.5f, kScale[2] = {2, 4}, vScale[2] = {10, 100};
+  const expr::Formula formula = expr::Formula::identity();
+  Call call;
+  call.formula = &formula;
+  call.q = TensorRef::dense(q.data(), DType::F64, {1, 4, 1, 1});
+  call.k = TensorRef::dense(k.data(), DType::F64, {1, 2, 1, 1});
+  call.v = TensorRef::dense(v.data(), DType::F64, {1, 2, 1, 1});
+  call.qDescale = TensorRef::dense(const_cast<float *>(&qScale), DType::F32, {1, 1});
+  call.kDescale = TensorRef::dense(const_cast<float *>(kScale), DType::F32, {1, 2});
+  call.vDescale = TensorRef::dense(const_cast<float *>(vScale), DType::F32, {1, 2});
+  const Output output = reference::forwardF64(call);
+  CHECK(output.max == std::vector<double>{3, 3, 6, 6});
+  CHECK(output.out == std::vector<double>{50, 50, 700, 700});
 }

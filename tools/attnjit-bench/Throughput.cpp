@@ -54,8 +54,10 @@ Result<json> measureThroughput(const Engine &engine, const ProblemOptions &optio
   const int threads = std::max(1, options.threads);
   const Dims &dims = problem->dims;
   const double flops = usefulFlops(*problem, visiblePairs(*problem));
-  // A formula that tells heads apart would see h = 0 in every slice: then the whole call is the item. So it is with pages, which are not cut.
-  const bool byHead = threads == 1 && !dependsOnHead(*problem) && !problem->call.pages && dims.B * dims.Hq > 1;
+  // A formula, or a descale, that tells heads apart would see h = 0 in every slice: then the whole call is the item. So it is with pages, which
+  // are not cut.
+  const bool mayCut = !dependsOnHead(*problem) && problem->descales.empty() && !problem->call.pages;
+  const bool byHead = threads == 1 && mayCut && dims.B * dims.Hq > 1;
   const std::int64_t items = byHead ? dims.B * dims.Hq : 1;
   const double peakFactor = problem->dtype == DType::F64 ? 0.5 : 1;
   const auto probe = [&] { return peakFactor * (threads == 1 ? probePeakGflops(1000) : probePeakGflopsThreads(threads)); };

@@ -274,7 +274,7 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
-  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3 or x86-64-v4 (default: native)")
+  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   addProblemOptions(app, options.problem);

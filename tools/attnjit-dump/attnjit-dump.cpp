@@ -86,7 +86,7 @@ void declare(CLI::App &app, DumpOptions &options) {
                  "a file; a folder for several things or 'all'; a mask becomes a picture by the name's ending, .png or .svg (default: "
                  "standard output)")
       ->group(dump);
-  app.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, sm_80, sm_90 ... (default: native)")->group(dump);
+  app.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, sm_80, sm_90 ... (default: native)")->group(dump);
   app.add_option("--from", options.from, "STAGE FILE: go on from the text of a stage instead of from a problem")->expected(2)->group(dump);
   app.add_flag("--time", options.time, "print how long each step took, to standard error")->group(dump);
   app.add_option("--batch", options.batch, "batch of which to draw the mask")->group(dump);
@@ -228,14 +228,16 @@ Result<void> dumpProblem(const DumpOptions &options) {
     return opened;
   if (options.wants("ast")) {
     const Result<std::string> score = textOrFile(options.problem.scoreMod, "--score-mod"),
-                              mask = textOrFile(options.problem.maskMod, "--mask-mod");
-    if (!score || !mask)
-      return score ? mask.error() : score.error();
+                              mask = textOrFile(options.problem.maskMod, "--mask-mod"),
+                              prob = textOrFile(options.problem.probMod, "--prob-mod");
+    for (const Result<std::string> *text : {&score, &mask, &prob})
+      if (!*text)
+        return text->error();
     const std::string &file = options.problem.modsFile;
     const Result<std::string> module = file.empty() ? Result<std::string>(std::string()) : readFile(file);
     if (!module)
       return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
-    const Result<std::string> text = expr::dumpAst({*score, *mask, *module, file});
+    const Result<std::string> text = expr::dumpAst({*score, *mask, *module, file, *prob});
     if (!text)
       return text.error();
     if (Result<void> put = sink.put(rowOf("ast"), *text); !put)

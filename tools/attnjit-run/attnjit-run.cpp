@@ -61,7 +61,7 @@ void declare(CLI::App &app, RunOptions &options) {
   const std::string cache = "Kernels";
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
-  app.add_option("--target", options.target, "compile for native, x86-64-v3 or x86-64-v4 (default: native)")->group(cache);
+  app.add_option("--target", options.target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")->group(cache);
   app.add_option("--save-kernel", options.saveFile, "write the compiled kernel to a file")->group(cache);
   app.add_option("--kernel", options.kernelFile, "run a kernel that --save-kernel wrote; needs no compiler")->group(cache);
 }

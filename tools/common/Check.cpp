@@ -17,9 +17,9 @@ constexpr double kOracleBudget = 6e9;
 
 /// Which elements take part, and how strictly.
 struct Yardstick {
-  double factor;       ///< times the plain implementation's mean error
-  double floor;        ///< mean error that is always allowed: a plain result may be exact by luck
-  double elementFloor; ///< the same of one element
+  double factor;                      ///< times the plain implementation's mean error
+  double floor;                       ///< mean error that is always allowed: a plain result may be exact by luck
+  double elementFactor, elementFloor; ///< the same of one element
   std::int64_t rowStep;
   std::int64_t rows, cols; ///< rows per (b, h), elements per row
 };
@@ -43,8 +43,8 @@ Deviation deviationOf(const Tensor &tensor, const std::vector<double> &exact, co
       return;
     const double got = reference::loadFloat(ref.data, ref.dtype, offset), wanted = exact[index];
     const double rounded = reference::roundTo(ref.dtype, wanted);
-    if (std::isnan(wanted) || std::isinf(rounded) || std::isnan(got) || std::isinf(got)) {
-      if (std::isnan(wanted) != std::isnan(got) || (!std::isnan(wanted) && got != rounded))
+    if (!std::isfinite(rounded) || !std::isfinite(got)) {
+      if (std::isnan(rounded) != std::isnan(got) || (!std::isnan(rounded) && got != rounded))
         deviation.failure = fmt::format("{} {} is {}, expected {}", what, where(yardstick, heads, index), got, wanted);
       return;
     }
@@ -70,7 +70,7 @@ Deviation deviationOf(const Tensor &tensor, const std::vector<double> &exact, co
         "{}: mean error {:.3g} exceeds {:.3g} (a plain implementation has {:.3g}); worst {:.3g} at {}, expected {:.6g}", what,
         deviation.meanError, deviation.bound, deviation.plainMeanError, deviation.maxError, where(yardstick, heads, worst), exact[worst]);
   // A mean may hide one wrong element among many.
-  const double elementBound = std::max(32 * plainMax, yardstick.elementFloor);
+  const double elementBound = std::max(yardstick.elementFactor * plainMax, yardstick.elementFloor);
   if (deviation.failure.empty() && deviation.maxError > elementBound)
     deviation.failure = fmt::format("{}: error {:.3g} at {} exceeds {:.3g} (a plain implementation's worst is {:.3g}); expected {:.6g}",
                                     what, deviation.maxError, where(yardstick, heads, worst), elementBound, plainMax, exact[worst]);
@@ -108,8 +108,21 @@ reference::Call referenceCall(const LoadedProblem &problem, int threads, std::in
   call.k = problem.k.ref();
   call.v = problem.v.ref();
   call.scale = problem.call.scale;
+  call.qDescale = problem.call.qDescale;
+  call.kDescale = problem.call.kDescale;
+  call.vDescale = problem.call.vDescale;
+  call.outType = problem.outDtype;
+  call.sinks = problem.call.sinks;
   call.threads = threads;
   call.rowStep = rowStep;
+  if (!problem.optionNumbers.empty())
+    return call; // the formula has them in it
+  call.softcap = problem.call.softcap;
+  if (problem.call.dropout) {
+    call.dropoutP = problem.call.dropout->p;
+    call.dropoutSeed = problem.call.dropout->seed;
+    call.dropoutOffset = problem.call.dropout->offset;
+  }
   return call;
 }
 
@@ -149,23 +162,28 @@ CheckResult compare(const LoadedProblem &problem, const Oracle &oracle) {
   CheckResult result;
   result.rowStep = oracle.rowStep;
   const bool isF64 = problem.dtype == DType::F64;
-  const double factor = allowedRatio(problem.dtype), unit = isF64 ? 0x1p-53 : 0x1p-24;
+  // What the output loses: it is computed in f32 or f64 and kept in a dtype of its own.
+  const DType computed = isF64 ? DType::F64 : DType::F32,
+              precision = holdsExactly(problem.outDtype, computed) ? computed : problem.outDtype;
+  const double factor = result.allowed = allowedRatio(precision), unit = isF64 ? 0x1p-53 : 0x1p-24;
   const auto [meanScore, maxScore] = magnitude(oracle.exact.max);
   const auto [meanOut, maxOut] = magnitude(oracle.exact.out);
   // In f64 the plain implementation is the reference itself. What is left are the roundings of scores, exponentials and sums, each in
   // proportion to its operands.
   const double kappa = 1 + meanScore + std::sqrt(static_cast<double>(problem.dims.D)) / 4;
   const double floor = isF64 ? 4 * 0x1p-52 * kappa * largestFinite(problem.v) : unit * meanOut;
-  const double elementFloor =
-      64 * reference::unitRoundoff(problem.dtype) * (1 + (isF64 ? maxScore : 0)) * std::max(maxOut, largestFinite(problem.v) * 0x1p-10);
+  // Neighbouring 8-bit floats lie so far apart that an element may be one off, not many.
+  const double elementFactor = isFloat8(precision) ? 2 : 32;
+  const double elementFloor = 2 * elementFactor * reference::unitRoundoff(precision) * (1 + (isF64 ? maxScore : 0)) *
+                              std::max(maxOut, largestFinite(problem.v) * 0x1p-10);
   result.out = deviationOf(problem.out, oracle.exact.out, oracle.plain.out,
-                           {factor, floor, elementFloor, oracle.rowStep, problem.dims.M, problem.dims.Dv}, "out");
+                           {factor, floor, elementFactor, elementFloor, oracle.rowStep, problem.dims.M, problem.dims.Dv}, "out");
   const auto statistic = [&](const std::optional<Tensor> &tensor, const std::vector<double> &exact, const std::vector<double> &plain,
                              const char *what) {
     const auto [mean, largest] = magnitude(exact);
     const double allowance = (isF64 ? 8 : 2) * unit * (1 + mean + (isF64 ? kappa : 0));
     return tensor ? std::optional(deviationOf(*tensor, exact, plain,
-                                              {2.0, allowance, 64 * unit * (1 + largest), oracle.rowStep, problem.dims.M, 1}, what))
+                                              {2.0, allowance, 32, 64 * unit * (1 + largest), oracle.rowStep, problem.dims.M, 1}, what))
                   : std::nullopt;
   };
   result.lse = statistic(problem.lse, oracle.exact.lse, oracle.plain.lse, "lse");

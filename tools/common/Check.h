@@ -30,13 +30,15 @@ struct CheckResult {
   Deviation out;
   std::optional<Deviation> lse, max;
   std::int64_t rowStep = 1;
+  double allowed = 0; ///< of ratio()
   bool passed() const { return failure().empty(); }
   std::string failure() const;
   /// meanError / plainMeanError of out; 0 when both are.
   double ratio() const;
 };
 
-/// Allowed multiple of the plain implementation's mean error.
+/// Allowed multiple of the plain implementation's mean error, by the precision of the output: its dtype, or what it was computed in if that
+/// is narrower.
 double allowedRatio(DType dtype);
 
 CheckResult compare(const LoadedProblem &problem, const Oracle &oracle);

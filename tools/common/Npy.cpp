@@ -19,10 +19,12 @@ struct DescrRow {
   std::string_view descr;
   DType dtype;
 };
-// The first row of a dtype is the one that is written.
-constexpr DescrRow kDescrs[] = {{"f8", DType::F64},  {"f4", DType::F32},  {"f2", DType::F16}, {"V2", DType::BF16},
-                                {"u2", DType::BF16}, {"b1", DType::Bool}, {"i1", DType::I8},  {"u1", DType::U8},
-                                {"i2", DType::I16},  {"i4", DType::I32},  {"i8", DType::I64}};
+// The first row of a dtype is the one that is written, the first of a description the one that is read. NumPy has no 8-bit floats: they are
+// written as bytes, which everything can read and view; ml_dtypes calls its e5m2 f1 and its others, which cannot be told apart, V1.
+constexpr DescrRow kDescrs[] = {{"f8", DType::F64},    {"f4", DType::F32},    {"f2", DType::F16},   {"V2", DType::BF16},
+                                {"u2", DType::BF16},   {"b1", DType::Bool},   {"i1", DType::I8},    {"u1", DType::U8},
+                                {"i2", DType::I16},    {"i4", DType::I32},    {"i8", DType::I64},   {"V1", DType::U8},
+                                {"u1", DType::F8E4M3}, {"u1", DType::F8E5M2}, {"f1", DType::F8E5M2}};
 
 /// Reads the header's Python dictionary: exactly the three keys, values of exactly the kinds that NumPy writes.
 class HeaderParser {
@@ -125,7 +127,7 @@ Result<DType> dtypeOf(std::string_view descr, std::string_view file) {
   for (const DescrRow &row : kDescrs)
     if (row.descr == core)
       return row.dtype;
-  return bad("known are f2 f4 f8 b1 i1 u1 i2 i4 i8, and V2 or u2 for bf16");
+  return bad("known are f2 f4 f8 b1 i1 u1 i2 i4 i8, V2 or u2 for bf16, and V1, u1 or f1 for 8-bit floats");
 }
 
 } // namespace

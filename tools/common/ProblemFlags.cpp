@@ -4,11 +4,13 @@
 #include "common/Npy.h"
 
 #include "Reference/Elements.h"
+#include "attnjit/CallOptions.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -77,8 +79,37 @@ struct OperandFile {
   Tensor &tensor;
 };
 
+/// What --dtype, --kv-dtype and --out-dtype say; the latter two may be silent.
+struct FlagDTypes {
+  DType q = DType::F32;
+  std::optional<DType> kv, out;
+};
+
+Result<FlagDTypes> parseDTypes(const ProblemOptions &options) {
+  const auto parse = [](std::string_view flag, const std::string &text) -> Result<DType> {
+    const std::optional<DType> dtype = parseDType(text);
+    if (!dtype || !isFloat(*dtype))
+      return invalid(fmt::format("{}: '{}' is not one of f64, f32, bf16, f16, f8e4m3fn, f8e5m2 (or PyTorch's name of one)", flag, text));
+    return *dtype;
+  };
+  FlagDTypes dtypes;
+  const Result<DType> q = parse("--dtype", options.dtype);
+  if (!q)
+    return q.error();
+  dtypes.q = *q;
+  for (auto [flag, text, dtype] :
+       {std::tuple{"--kv-dtype", &options.kvDtype, &dtypes.kv}, std::tuple{"--out-dtype", &options.outDtype, &dtypes.out}})
+    if (!text->empty()) {
+      const Result<DType> parsed = parse(flag, *text);
+      if (!parsed)
+        return parsed.error();
+      *dtype = *parsed;
+    }
+  return dtypes;
+}
+
 /// Reads --q, --k, --v and lets them say the sizes that --shape left open. With no --shape all three are needed.
-Result<void> readOperands(const ProblemOptions &options, Placement placement, LoadedProblem &problem) {
+Result<void> readOperands(const ProblemOptions &options, const FlagDTypes &dtypes, Placement placement, LoadedProblem &problem) {
   const OperandFile files[] = {{'q', options.qFile, problem.q}, {'k', options.kFile, problem.k}, {'v', options.vFile, problem.v}};
   for (const OperandFile &file : files) {
     if (file.path.empty()) {
@@ -90,16 +121,24 @@ Result<void> readOperands(const ProblemOptions &options, Placement placement, Lo
     Result<Tensor> tensor = readNpy(file.path, placement);
     if (!tensor)
       return Error{tensor.error().code, fmt::format("--{}: {}", file.letter, tensor.error().message)};
+    // 8-bit floats travel as bytes; the flags say which ones they are.
+    const DType stated = file.letter == 'q' ? dtypes.q : dtypes.kv.value_or(dtypes.q);
+    if (tensor->dtype() == DType::U8 && isFloat8(stated))
+      *tensor = tensor->viewedAs(stated);
     if (tensor->sizes().size() != 4 || !isFloat(tensor->dtype()))
-      return invalid(fmt::format("--{}: {} is {} of {}; expected 4 dimensions [B, H, {}, {}] of f64, f32, bf16 or f16", file.letter,
-                                 file.path, tensor->sizes().empty() ? "one number" : fmt::format("{}", fmt::join(tensor->sizes(), "x")),
-                                 name(tensor->dtype()), file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D"));
+      return invalid(
+          fmt::format("--{}: {} is {} of {}; expected 4 dimensions [B, H, {}, {}] of f64, f32, bf16 or f16, or of bytes with {} f8e4m3fn "
+                      "or f8e5m2",
+                      file.letter, file.path, tensor->sizes().empty() ? "one number" : fmt::format("{}", fmt::join(tensor->sizes(), "x")),
+                      name(tensor->dtype()), file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D",
+                      file.letter == 'q' ? "--dtype" : "--kv-dtype"));
     file.tensor = std::move(*tensor);
   }
   return {};
 }
 
-Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem, Placement placement, Layout layout, bool withData) {
+Result<void> makeOperands(const ProblemOptions &options, const FlagDTypes &dtypes, LoadedProblem &problem, Placement placement,
+                          Layout layout, bool withData) {
   Dims &dims = problem.dims;
   if (!options.shape.empty()) {
     Result<Dims> parsed = parseShape(options.shape);
@@ -107,12 +146,15 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
       return parsed.error();
     dims = *parsed;
   }
-  if (Result<void> read = readOperands(options, placement, problem); !read)
+  if (Result<void> read = readOperands(options, dtypes, placement, problem); !read)
     return read;
-  if (!options.qFile.empty()) {
+  problem.dtype = options.qFile.empty() ? dtypes.q : problem.q.dtype();
+  problem.kvDtype = !options.kFile.empty()   ? problem.k.dtype()
+                    : !options.vFile.empty() ? problem.v.dtype()
+                                             : dtypes.kv.value_or(problem.dtype);
+  problem.outDtype = dtypes.out.value_or(problem.dtype);
+  if (!options.qFile.empty())
     dims.B = problem.q.sizes()[0], dims.Hq = problem.q.sizes()[1], dims.M = problem.q.sizes()[2], dims.D = problem.q.sizes()[3];
-    problem.dtype = problem.q.dtype();
-  }
   if (!options.kFile.empty())
     dims.Bkv = problem.k.sizes()[0], dims.Hkv = problem.k.sizes()[1], dims.N = problem.k.sizes()[2];
   if (!options.vFile.empty()) {
@@ -123,13 +165,14 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
   struct Wanted {
     Tensor &tensor;
     bool isGiven;
+    DType dtype;
     std::vector<std::int64_t> sizes;
     const char *name;
   };
-  const Wanted operands[] = {{problem.q, !options.qFile.empty(), {dims.B, dims.Hq, dims.M, dims.D}, "q"},
-                             {problem.k, !options.kFile.empty(), {dims.Bkv, dims.Hkv, dims.N, dims.D}, "k"},
-                             {problem.v, !options.vFile.empty(), {dims.Bkv, dims.Hkv, dims.N, dims.Dv}, "v"},
-                             {problem.out, false, {dims.B, dims.Hq, dims.M, dims.Dv}, "out"}};
+  const Wanted operands[] = {{problem.q, !options.qFile.empty(), problem.dtype, {dims.B, dims.Hq, dims.M, dims.D}, "q"},
+                             {problem.k, !options.kFile.empty(), problem.kvDtype, {dims.Bkv, dims.Hkv, dims.N, dims.D}, "k"},
+                             {problem.v, !options.vFile.empty(), problem.kvDtype, {dims.Bkv, dims.Hkv, dims.N, dims.Dv}, "v"},
+                             {problem.out, false, problem.outDtype, {dims.B, dims.Hq, dims.M, dims.Dv}, "out"}};
   for (const Wanted &operand : operands) {
     if (operand.isGiven)
       continue;
@@ -137,11 +180,44 @@ Result<void> makeOperands(const ProblemOptions &options, LoadedProblem &problem,
     const bool isOutput = &operand.tensor == &problem.out;
     const Layout chosen = isOutput && layout != Layout::Bmhd && layout != Layout::Padded ? Layout::Bhmd : layout;
     // Without data: strides as they would be, of memory that nobody reads.
-    Result<Tensor> tensor = withData ? Tensor::allocate(problem.dtype, operand.sizes, placement, chosen)
-                                     : Tensor::shapeOnly(problem.dtype, operand.sizes, chosen);
+    Result<Tensor> tensor = withData ? Tensor::allocate(operand.dtype, operand.sizes, placement, chosen)
+                                     : Tensor::shapeOnly(operand.dtype, operand.sizes, chosen);
     if (!tensor)
       return invalid(fmt::format("{}: {}", operand.name, tensor.error().message));
     operand.tensor = std::move(*tensor);
+  }
+  return {};
+}
+
+/// "q=0.25", "k=random:2x4:f32", "v=FILE.npy": a factor for all heads, or [B, Hkv] of them.
+Result<void> addDescales(const ProblemOptions &options, Placement placement, LoadedProblem &problem) {
+  for (std::size_t i = 0; i < options.descales.size(); ++i) {
+    const std::string &text = options.descales[i];
+    Result<NamedCapture> parsed = parseCapture(text, options.seed * 64 + 60 + i, placement);
+    if (!parsed)
+      return Error{parsed.error().code, fmt::format("--descale {}: {}", text, parsed.error().message)};
+    std::optional<TensorRef> *slots[] = {&problem.call.qDescale, &problem.call.kDescale, &problem.call.vDescale};
+    const std::size_t which = std::string_view("qkv").find(parsed->name);
+    if (parsed->name.size() != 1 || which == std::string_view::npos)
+      return invalid(fmt::format("--descale {}: expected q=, k= or v=", text));
+    if (*slots[which])
+      return invalid(fmt::format("--descale {}: {} is given twice", text, parsed->name));
+    Result<Tensor> tensor = std::visit(
+        [&](const auto &value) -> Result<Tensor> {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
+            return value;
+          } else {
+            Result<Tensor> one = Tensor::allocate(DType::F32, {1, 1}, placement);
+            if (one)
+              fillConstant(*one, static_cast<double>(value));
+            return one;
+          }
+        },
+        parsed->value);
+    if (!tensor)
+      return tensor.error();
+    problem.descales.push_back(std::move(*tensor));
+    *slots[which] = problem.descales.back().ref();
   }
   return {};
 }
@@ -178,6 +254,9 @@ Result<void> takeKernelFormula(const Mod &mod, LoadedProblem &problem) {
   for (const expr::ScalarDecl &decl : formula.scalars) {
     if (decl.source != expr::ScalarDecl::Source::Caller)
       continue;
+    const auto isOption = [&](const CaptureArgument &number) { return number.name == decl.name; };
+    if (std::any_of(problem.optionNumbers.begin(), problem.optionNumbers.end(), isOption))
+      continue;
     const std::optional<CaptureInfo> given = find(decl.name);
     const bool isFloat = decl.kind == expr::Kind::Float;
     if (!given || given->rank != CaptureInfo::kNumber || (given->dtype == DType::F64) != isFloat)
@@ -190,18 +269,20 @@ Result<void> takeKernelFormula(const Mod &mod, LoadedProblem &problem) {
 }
 
 Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem) {
-  if (options.kernelMod && options.scoreMod.empty() && options.maskMod.empty())
+  if (options.kernelMod && options.scoreMod.empty() && options.maskMod.empty() && options.probMod.empty())
     return takeKernelFormula(*options.kernelMod, problem);
-  const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod");
-  if (!score || !mask)
-    return score ? mask.error() : score.error();
+  const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod"),
+                            prob = textOrFile(options.probMod, "--prob-mod");
+  for (const Result<std::string> *text : {&score, &mask, &prob})
+    if (!*text)
+      return text->error();
   const Result<std::string> module = options.modsFile.empty() ? Result<std::string>(std::string()) : readFile(options.modsFile);
   if (!module)
     return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
   std::vector<CaptureInfo> infos;
   for (const NamedCapture &capture : problem.captures)
     infos.push_back(infoOf(capture));
-  Result<Mod> mod = Mod::parse(ModText{*score, *mask, *module, options.modsFile}, infos);
+  Result<Mod> mod = Mod::parse(ModText{*score, *mask, *module, options.modsFile, *prob}, infos);
   if (!mod)
     return mod.error();
   problem.mod = std::move(*mod);
@@ -211,37 +292,78 @@ Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem
   problem.formula = std::move(*formula);
   if (!options.kernelMod)
     return {};
-  if (options.kernelMod->canonicalText() != problem.mod.canonicalText())
-    return invalid(
-        fmt::format("--score-mod, --mask-mod: the kernel of --kernel computes another formula:\n{}Leave both flags out, or state both as "
-                    "the kernel was compiled",
-                    options.kernelMod->canonicalText()));
+  ForwardCall stated = problem.call;
+  stated.mod = problem.mod;
+  const Result<ForwardCall> whole = withOptions(stated);
+  if (!whole)
+    return whole.error();
+  problem.optionNumbers.clear(); // `formula` is the user's, without them
+  if (options.kernelMod->canonicalText() != whole->mod.canonicalText())
+    return invalid(fmt::format(
+        "--score-mod, --mask-mod, --prob-mod: the kernel of --kernel computes another formula:\n{}Leave the flags out, or state "
+        "them as the kernel was compiled",
+        options.kernelMod->canonicalText()));
+  return {};
+}
+
+Result<Dropout> parseDropout(const std::vector<std::string> &numbers) {
+  Dropout dropout;
+  const std::string &share = numbers[0];
+  const auto [end, error] = std::from_chars(share.data(), share.data() + share.size(), dropout.p);
+  if (error != std::errc() || end != share.data() + share.size())
+    return invalid(fmt::format("--dropout: '{}' is not a number; expected the share of pairs to drop, e.g. 0.1", share));
+  for (auto [index, number] : {std::pair{std::size_t{1}, &dropout.seed}, std::pair{std::size_t{2}, &dropout.offset}}) {
+    if (index >= numbers.size())
+      continue;
+    const Result<std::int64_t> value = parseInt(numbers[index], index == 1 ? "--dropout SEED" : "--dropout OFFSET");
+    if (!value)
+      return value.error();
+    *number = static_cast<std::uint64_t>(*value);
+  }
+  return dropout;
+}
+
+/// The tensor of --sinks, read or generated as a captured one is.
+Result<void> makeSinks(const ProblemOptions &options, LoadedProblem &problem, Placement placement) {
+  const std::string source = options.sinks == "random" ? fmt::format("random:{}:f32", problem.dims.Hq) : options.sinks;
+  Result<NamedCapture> read = parseCapture("sinks=" + source, options.seed * 64 + 99, placement);
+  if (!read)
+    return Error{read.error().code, "--sinks: " + read.error().message};
+  Tensor *tensor = std::get_if<Tensor>(&read->value);
+  if (!tensor)
+    return invalid(fmt::format("--sinks: {} is one number; expected a tensor of one per query head, e.g. random", options.sinks));
+  problem.sinks = std::move(*tensor);
+  problem.call.sinks = problem.sinks->ref();
   return {};
 }
 
 void bindCaptures(LoadedProblem &problem) {
-  const auto find = [&](std::string_view wanted) -> const NamedCapture & {
-    return *std::find_if(problem.captures.begin(), problem.captures.end(),
-                         [&](const NamedCapture &capture) { return capture.name == wanted; });
+  const auto find = [&](std::string_view wanted) {
+    return std::find_if(problem.captures.begin(), problem.captures.end(),
+                        [&](const NamedCapture &capture) { return capture.name == wanted; });
   };
   for (const expr::CaptureDecl &decl : problem.formula.captures)
-    problem.boundTensors.push_back(std::get<Tensor>(find(decl.name).value).ref());
+    problem.boundTensors.push_back(std::get<Tensor>(find(decl.name)->value).ref());
   for (const expr::ScalarDecl &decl : problem.formula.scalars) {
     ScalarArg argument{0};
     if (decl.source != expr::ScalarDecl::Source::Caller) {
       problem.boundScalars.push_back(argument);
       continue;
     }
-    std::visit(
-        [&](const auto &value) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
-            if (decl.kind == expr::Kind::Float)
-              argument.f = static_cast<double>(value);
-            else
-              argument.i = static_cast<std::int64_t>(value);
-          }
-        },
-        find(decl.name).value);
+    const auto take = [&](const auto &value) {
+      if constexpr (std::is_arithmetic_v<std::decay_t<decltype(value)>>) {
+        if (decl.kind == expr::Kind::Float)
+          argument.f = static_cast<double>(value);
+        else
+          argument.i = static_cast<std::int64_t>(value);
+      }
+    };
+    if (const auto given = find(decl.name); given != problem.captures.end())
+      std::visit(take, given->value);
+    else
+      std::visit(take, std::find_if(problem.optionNumbers.begin(), problem.optionNumbers.end(), [&](const CaptureArgument &number) {
+                         return number.name == decl.name;
+                       })->value);
     problem.boundScalars.push_back(argument);
   }
   expr::bindOwnScalars(problem.formula, problem.boundTensors, problem.boundScalars);
@@ -264,14 +386,28 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
                  "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..][,Bkv=1]; left out: B=1, Hq=1, Hkv=Hq, N=M, Dv=D, Bkv=B; S sets M and N, H sets "
                  "Hq and Hkv")
       ->group(problem);
-  app.add_option("--dtype", options.dtype, "f32, bf16, f16 or f64 (default f32)")->group(problem);
+  app.add_option("--dtype", options.dtype, "of q, and of all operands: f32 (default), f64, bf16, f16, f8e4m3fn, f8e5m2, or PyTorch's names")
+      ->group(problem);
+  app.add_option("--kv-dtype", options.kvDtype, "of k and v, where it is narrower than that of q")->group(problem);
+  app.add_option("--out-dtype", options.outDtype, "of the output, where it is not that of q")->group(problem);
   app.add_option("--score-mod", options.scoreMod,
                  "score_mod: an expression of score, b, h, q_idx, kv_idx; a lambda; def statements; a function of --mods; or @FILE")
       ->group(problem);
   app.add_option("--mask-mod", options.maskMod, "mask_mod: the same without score, yielding a bool, e.g. 'q_idx >= kv_idx'")
       ->group(problem);
+  app.add_option("--prob-mod", options.probMod,
+                 "prob_mod: the same with p, the normalised softmax, in place of score, e.g. 'torch.where(kv_idx == q_idx, 0.0, p)'")
+      ->group(problem);
+  app.add_option("--sinks", options.sinks,
+                 std::string("one logit per query head that joins the denominator: random, FILE.npy [Hq], or ") + captureFormsHelp())
+      ->group(problem);
+  app.add_option("--softcap", options.softcap, "score becomes X * tanh(score / X) before score_mod (default 0: it does not)")
+      ->group(problem);
+  app.add_option("--dropout", options.dropout, "P [SEED [OFFSET]]: drop that share of the pairs after the softmax")
+      ->expected(1, 3)
+      ->group(problem);
   app.add_option("--mods", options.modsFile,
-                 "FILE.py with functions that both mods may use; then e.g. --mask-mod 'and_masks(causal, sliding_window(256))'")
+                 "FILE.py with functions that the mods may use; then e.g. --mask-mod 'and_masks(causal, sliding_window(256))'")
       ->group(problem);
   app.add_option(
          "--capture", options.captures,
@@ -285,8 +421,15 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--block-mask", options.blockMask,
                  "QUERIESxKEYS, e.g. 128x128: make a block mask of --mask-mod in such blocks first and hand it to the call")
       ->group(problem);
-  app.add_option("--page-size", options.pageSize, "move the keys and values into pages of so many rows, in mixed order (default: one piece)")
+  app.add_option("--page-size", options.pageSize,
+                 "move the keys and values into pages of so many rows, in mixed order (default: one piece)")
       ->check(CLI::Range(1, 1 << 20))
+      ->group(problem);
+  app.add_option(
+         "--descale", options.descales,
+         "q=VALUE, k=VALUE or v=VALUE: what the elements of a quantized operand stand for is they times this; VALUE as of --capture, a "
+         "number or f32 [B or 1, Hkv or 1]; may be repeated")
+      ->allow_extra_args(false)
       ->group(problem);
   app.add_option("--scale", options.scale, "factor of the dot products (default 1/sqrt(D))")->group(problem);
 
@@ -373,10 +516,9 @@ Result<BackendSet> parseBackends(std::string_view text, bool setPriority) {
 
 Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) {
   LoadedProblem problem;
-  const std::optional<DType> dtype = parseDType(options.dtype);
-  if (!dtype || !isFloat(*dtype))
-    return invalid(fmt::format("--dtype: '{}' is not one of f32, bf16, f16, f64", options.dtype));
-  problem.dtype = *dtype;
+  const Result<FlagDTypes> dtypes = parseDTypes(options);
+  if (!dtypes)
+    return dtypes.error();
   const Result<Placement> placement = parsePlacement(options.placement);
   if (!placement)
     return placement.error();
@@ -390,19 +532,32 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
       return capture.error();
     problem.captures.push_back(std::move(*capture));
   }
+  if (Result<void> made = makeOperands(options, *dtypes, problem, *placement, *layout, withData); !made)
+    return made.error();
+  problem.call.q = problem.q.ref();
+  problem.call.k = problem.k.ref();
+  problem.call.v = problem.v.ref();
+  problem.call.out = problem.out.ref();
+  problem.call.softcap = options.softcap;
+  if (!options.dropout.empty()) {
+    Result<Dropout> dropout = parseDropout(options.dropout);
+    if (!dropout)
+      return dropout.error();
+    problem.call.dropout = *dropout;
+  }
+  if (options.kernelMod) {
+    const Result<ForwardCall> whole = withOptions(problem.call); // of no formula yet: all captures are theirs
+    if (!whole)
+      return whole.error();
+    problem.optionNumbers = whole->captures;
+  }
   if (Result<void> parsed = parseFormulas(options, problem); !parsed)
     return parsed.error();
-  if (Result<void> made = makeOperands(options, problem, *placement, *layout, withData); !made)
-    return made.error();
   if (withData)
     if (Result<void> filled = fill(problem, options); !filled)
       return filled.error();
 
   problem.call.mod = problem.mod;
-  problem.call.q = problem.q.ref();
-  problem.call.k = problem.k.ref();
-  problem.call.v = problem.v.ref();
-  problem.call.out = problem.out.ref();
   for (auto [wanted, tensor, slot] :
        {std::tuple{options.wantsLse, &problem.lse, &problem.call.lse}, std::tuple{options.wantsMax, &problem.max, &problem.call.max}}) {
     if (!wanted)
@@ -415,6 +570,8 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
     *slot = (*tensor)->ref();
   }
   problem.call.scale = options.scale;
+  if (Result<void> added = addDescales(options, *placement, problem); !added)
+    return added.error();
   problem.call.threads = options.threads;
   problem.call.tiles = {options.tileRows, options.tileCols};
   if (!options.backend.empty() || options.setPriority) {
@@ -423,6 +580,9 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
       return backends.error();
     problem.call.backends = *backends;
   }
+  if (!options.sinks.empty())
+    if (Result<void> made = makeSinks(options, problem, *placement); !made)
+      return made.error();
   bindCaptures(problem);
   if (options.pageSize > 0)
     if (Result<void> moved = addPages(options, *placement, *layout, withData, problem); !moved)

@@ -18,12 +18,15 @@ namespace attnjit::tools {
 
 /// What the user wrote, unjudged.
 struct ProblemOptions {
-  std::string shape, dtype = "f32", scoreMod, maskMod, modsFile;
-  /// The formula of a saved kernel, which then is the problem's; scoreMod and maskMod have to be empty or to agree.
+  std::string shape, dtype = "f32", kvDtype, outDtype, scoreMod, maskMod, probMod, modsFile;
+  /// The formula of a saved kernel, which then is the problem's; scoreMod, maskMod and probMod have to be empty or to agree.
   std::optional<Mod> kernelMod;
-  std::vector<std::string> captures;
+  std::vector<std::string> captures, descales;
   std::string qFile, kFile, vFile;
   std::optional<double> scale;
+  std::string sinks; ///< FILE.npy or a generator, as for captures; "random" fits the problem
+  double softcap = 0;
+  std::vector<std::string> dropout; ///< P, SEED, OFFSET; the last two may be left out
   std::string backend;
   bool setPriority = false;
   std::uint64_t seed = 0;
@@ -65,14 +68,17 @@ struct PagedOperands {
 /// A problem with its memory. `call` borrows from the tensors beside it.
 struct LoadedProblem {
   Dims dims;
-  DType dtype = DType::F32;
+  DType dtype = DType::F32, kvDtype = DType::F32, outDtype = DType::F32; ///< of q, of k and v, of out
   Mod mod;
   expr::Formula formula; ///< the same texts, for the reference and the planner
   Tensor q, k, v, out;
   std::optional<PagedOperands> pools; ///< what the call reads in place of k and v
-  std::optional<Tensor> lse, max;
+  std::optional<Tensor> lse, max, sinks;
+  std::vector<Tensor> descales;
   std::vector<NamedCapture> captures;
   ForwardCall call;
+  /// Of the call's softcap and dropout, where `formula` has them in it: that of a saved kernel does.
+  std::vector<CaptureArgument> optionNumbers;
 
   /// Captures in the order of `formula`.
   std::vector<TensorRef> boundTensors;

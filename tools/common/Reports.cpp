@@ -38,6 +38,8 @@ json toJson(const LoadedProblem &problem) {
           {"D", dims.D},
           {"Dv", dims.Dv},
           {"dtype", name(problem.dtype)},
+          {"kvDtype", name(problem.kvDtype)},
+          {"outDtype", name(problem.outDtype)},
           {"formula", problem.mod.canonicalText()}};
 }
 
@@ -125,15 +127,20 @@ json toJson(const CheckResult &check) {
 std::string describe(const LoadedProblem &problem) {
   const Dims &dims = problem.dims;
   const std::string pages = problem.call.pages ? fmt::format(", keys in pages of {}", problem.call.k.sizes[2]) : "";
+  std::string dtypes(name(problem.dtype));
+  if (problem.kvDtype != problem.dtype)
+    dtypes += fmt::format(", k and v {}", name(problem.kvDtype));
+  if (problem.outDtype != problem.dtype)
+    dtypes += fmt::format(", out {}", name(problem.outDtype));
   return fmt::format("B={} Hq={} Hkv={} M={} N={} D={}{}{}, {}{}", dims.B, dims.Hq, dims.Hkv, dims.M, dims.N, dims.D,
                      dims.Dv != dims.D ? fmt::format(" Dv={}", dims.Dv) : "", dims.Bkv != dims.B ? fmt::format(" Bkv={}", dims.Bkv) : "",
-                     name(problem.dtype), pages);
+                     dtypes, pages);
 }
 
 std::string describe(const CheckResult &check, DType dtype) {
   std::string text = fmt::format("mean error {:.2e}, worst {:.2e}", check.out.meanError, check.out.maxError);
   if (dtype != DType::F64)
-    text += fmt::format("; {:.2f} times a plain {} implementation (allowed {})", check.ratio(), name(dtype), allowedRatio(dtype));
+    text += fmt::format("; {:.2f} times a plain {} implementation (allowed {})", check.ratio(), name(dtype), check.allowed);
   if (check.rowStep > 1)
     text += fmt::format("; every {}th row", check.rowStep);
   return text;

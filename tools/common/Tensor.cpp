@@ -167,6 +167,12 @@ Result<Tensor> Tensor::allocateStrided(DType dtype, std::vector<std::int64_t> si
   return tensor;
 }
 
+Tensor Tensor::viewedAs(DType dtype) const {
+  Tensor view = *this;
+  view.type = dtype;
+  return view;
+}
+
 TensorRef Tensor::ref() const {
   TensorRef ref{origin, type, static_cast<int>(extents.size()), {}, {}};
   std::copy(extents.begin(), extents.end(), ref.sizes.begin());

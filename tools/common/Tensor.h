@@ -47,6 +47,9 @@ public:
   /// Sizes and strides of allocate() without memory: what compiling and explaining need.
   static Result<Tensor> shapeOnly(DType dtype, std::vector<std::int64_t> sizes, Layout layout = Layout::Bhmd);
 
+  /// The same memory as elements of another dtype of the same size.
+  Tensor viewedAs(DType dtype) const;
+
   TensorRef ref() const;
   DType dtype() const { return type; }
   std::span<const std::int64_t> sizes() const { return extents; }

@@ -47,7 +47,7 @@ Expected<std::string> CpuBackend::assemble(StringRef text) const {
   std::unique_ptr<MCRegisterInfo> registers(target.createMCRegInfo(triple));
   std::unique_ptr<MCAsmInfo> asmInfo(target.createMCAsmInfo(*registers, triple, options));
   std::unique_ptr<MCInstrInfo> instructions(target.createMCInstrInfo());
-  std::unique_ptr<MCSubtargetInfo> subtarget(target.createMCSubtargetInfo(triple, desc.cpu, ""));
+  std::unique_ptr<MCSubtargetInfo> subtarget(target.createMCSubtargetInfo(triple, llvmCpu(desc).name, llvmCpu(desc).features));
   MCContext context(triple, asmInfo.get(), registers.get(), subtarget.get(), &sources, &options);
   context.setDiagnosticHandler([&errors](const SMDiagnostic &diagnostic, bool, const SourceMgr &, std::vector<const MDNode *> &) {
     collect(diagnostic, &errors);

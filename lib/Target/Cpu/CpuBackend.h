@@ -34,6 +34,12 @@ std::string takeDiagnostics(llvm::LLVMContext &context);
 /// Parses the text of an "ll" stage and verifies the module. The error holds LLVM's message with line and column.
 llvm::Expected<std::unique_ptr<llvm::Module>> parseLl(llvm::StringRef text, llvm::LLVMContext &context);
 
+/// A target in LLVM's words: a CPU it knows, and what that lacks.
+struct LlvmCpu {
+  std::string name, features;
+};
+LlvmCpu llvmCpu(const TargetDesc &target);
+
 /// Generates code for one target. Not thread safe; cheap enough to make one per kernel.
 class CpuBackend {
 public:

@@ -1,6 +1,7 @@
 // One expr node -> one scalar op. A row that lib/Expr/ExprOps.def gains without a case here does not compile.
 #pragma GCC diagnostic error "-Wswitch"
 
+#include "Expr/Loops.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "attnjit-mlir/Import/ImportFormula.h"
 
@@ -17,7 +18,8 @@ using expr::ValueId;
 class Emitter {
 public:
   Emitter(OpBuilder &builder, Location loc, std::span<const Node> nodes, const NodeLeaves &leaves)
-      : builder(builder), loc(loc), nodes(nodes), leaves(leaves), values(nodes.size()) {}
+      : builder(builder), loc(loc), nodes(nodes), leaves(leaves), values(nodes.size()), open(expr::openLevels(nodes)),
+        bodies(expr::loopBodies(nodes)) {}
 
   SmallVector<Value> run(std::span<const ValueId> roots) {
     std::vector<bool> live(nodes.size());
@@ -28,7 +30,7 @@ public:
         for (ValueId operand : nodes[id].operands)
           live[operand] = true;
     for (ValueId id = 0; id < nodes.size(); ++id)
-      if (live[id] && nodes[id].op != Op::Const) // constants are made where they are used, in the width of their user
+      if (live[id] && !open[id] && nodes[id].op != Op::Const) // constants are made where they are used, in the width of their user
         values[id] = emit(id, nodes[id]);
     SmallVector<Value> results;
     for (ValueId root : roots)
@@ -123,16 +125,44 @@ private:
     llvm_unreachable("kind");
   }
 
+  static ReduceKind reduceKind(Op op) {
+    return op == Op::ReduceSum ? ReduceKind::Sum : op == Op::ReduceMax ? ReduceKind::Max : ReduceKind::Min;
+  }
+
+  /// The steps of the loop in the region; values that several loops compute are emitted in each.
+  Value reduce(ValueId id, const Node &node) {
+    const ValueId iter = node.operands[0], body = node.operands[1], length = nodes[iter].operands[0];
+    Value end = value(length, isNarrow(length));
+    // The region comes before the op: only then the type of what it yields is known.
+    const OpBuilder::InsertPoint here = builder.saveInsertionPoint();
+    Region region;
+    Block *block = builder.createBlock(&region, {}, end.getType(), loc);
+    values[iter] = block->getArgument(0);
+    for (const ValueId inner : bodies[id])
+      if (nodes[inner].op != Op::Const)
+        values[inner] = emit(inner, nodes[inner]);
+    Value yielded = value(body, isNarrow(body) && (node.op != Op::ReduceSum || fits32(id)));
+    YieldOp::create(builder, loc, yielded);
+    builder.restoreInsertionPoint(here);
+    auto op = ReduceOp::create(builder, loc, yielded.getType(), reduceKind(node.op), end);
+    op.getBody().takeBody(region);
+    return op;
+  }
+
   Value emit(ValueId id, const Node &node) {
     if (node.op == Op::Param || node.op == Op::Scalar)
       return leaves.leaf(node);
     if (node.op == Op::Load)
       return load(id, node);
+    if (expr::isReduction(node.op))
+      return reduce(id, node);
 
     // An Int operation is narrow if its operands are at hand in 32 bits and its result fits; a comparison has no Int result.
     bool narrow = operandsNarrow(node) && (node.kind != Kind::Int || fits32(id));
     if (node.op == Op::ToFloat || node.op == Op::ToBool)
       narrow = operandsNarrow(node);
+    if (node.op == Op::Rand || node.op == Op::RandInt) // seed and offset are 64 bits wide, whatever is known of them
+      narrow = false;
     SmallVector<Value, 3> in;
     for (ValueId operand : node.operands)
       in.push_back(value(operand, narrow));
@@ -143,6 +173,10 @@ private:
     case Op::Scalar:
     case Op::Const:
     case Op::Load:
+    case Op::Iter:
+    case Op::ReduceSum:
+    case Op::ReduceMax:
+    case Op::ReduceMin:
       break; // handled above
     case Op::Add:
       return arithmetic<arith::AddFOp, arith::AddIOp>(in[0], in[1]);
@@ -176,6 +210,10 @@ private:
       return pointwise(PointwiseKind::Shr, in);
     case Op::Hypot:
       return pointwise(PointwiseKind::Hypot, in);
+    case Op::Rand:
+      return pointwise(PointwiseKind::Rand, in, leaves.computeType);
+    case Op::RandInt:
+      return pointwise(PointwiseKind::RandInt, in, fits32(id) ? builder.getI32Type() : builder.getI64Type());
     case Op::BitAnd:
     case Op::LogicalAnd:
       return binary<arith::AndIOp>(in[0], in[1]);
@@ -272,6 +310,8 @@ private:
   std::span<const Node> nodes;
   const NodeLeaves &leaves;
   SmallVector<Value> values; ///< by node; null for constants and dead nodes
+  std::vector<std::uint8_t> open;
+  std::vector<std::vector<ValueId>> bodies;
 };
 
 } // namespace

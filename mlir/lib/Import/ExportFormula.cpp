@@ -1,6 +1,7 @@
 // One scalar op -> one or a few expr nodes.
 #include "attnjit-mlir/Import/ExportFormula.h"
 
+#include "attnjit-mlir/Import/ImportFormula.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -20,34 +21,6 @@ using expr::Op;
 using expr::ValueId;
 
 Kind kindOf(Type type) { return isa<FloatType>(type) ? Kind::Float : type.isInteger(1) ? Kind::Bool : Kind::Int; }
-
-std::optional<DType> dtypeOf(Type type) {
-  if (auto integer = dyn_cast<IntegerType>(type)) {
-    switch (integer.getWidth()) {
-    case 1:
-      return DType::Bool;
-    case 8:
-      return integer.isUnsigned() ? DType::U8 : DType::I8;
-    case 16:
-      return DType::I16;
-    case 32:
-      return DType::I32;
-    case 64:
-      return DType::I64;
-    default:
-      return {};
-    }
-  }
-  if (type.isF64())
-    return DType::F64;
-  if (type.isF32())
-    return DType::F32;
-  if (type.isBF16())
-    return DType::BF16;
-  if (type.isF16())
-    return DType::F16;
-  return {};
-}
 
 /// Ops that are one node with the same operands, whatever their type.
 std::optional<Op> directOp(Operation *op) {
@@ -121,6 +94,10 @@ Op pointwiseOp(PointwiseKind kind) {
     return Op::Hypot;
   case PointwiseKind::ToInt:
     return Op::ToInt;
+  case PointwiseKind::Rand:
+    return Op::Rand;
+  case PointwiseKind::RandInt:
+    return Op::RandInt;
   }
   llvm_unreachable("kind");
 }
@@ -137,13 +114,33 @@ double literal(FloatAttr attribute) {
   return value;
 }
 
+Op reduceOp(ReduceKind kind) {
+  switch (kind) {
+  case ReduceKind::Sum:
+    return Op::ReduceSum;
+  case ReduceKind::Max:
+    return Op::ReduceMax;
+  case ReduceKind::Min:
+    return Op::ReduceMin;
+  }
+  llvm_unreachable("kind");
+}
+
+/// Loops inside of a reduction: its level, counted from the inside.
+int levelOf(ReduceOp reduce) {
+  int level = 0;
+  for (auto inner : reduce.getBody().getOps<ReduceOp>())
+    level = std::max(level, levelOf(inner) + 1);
+  return level;
+}
+
 /// Exports one region.
 class Exporter {
 public:
   Exporter(ForwardOp op, expr::Function &function) : op(op), function(function) {}
 
-  LogicalResult run(Region &region, bool score) {
-    unsigned shift = score ? 0 : 1, captures = op.getCaptures().size();
+  LogicalResult run(Region &region) {
+    unsigned shift = 5 - op.getFixedArguments(region), captures = op.getCaptures().size();
     for (BlockArgument argument : region.getArguments()) {
       unsigned index = argument.getArgNumber() + shift;
       if (index < 5)
@@ -153,17 +150,44 @@ public:
       else
         values[argument] = add(Op::Scalar, kindOf(argument.getType()), {}, index - 5 - captures);
     }
-    for (Operation &inner : region.front().without_terminator()) {
+    FailureOr<ValueId> result = visitBlock(region.front());
+    if (failed(result))
+      return failure();
+    function.result = *result;
+    return success();
+  }
+
+private:
+  /// The operations of a block; answers what it yields.
+  FailureOr<ValueId> visitBlock(Block &block) {
+    for (Operation &inner : block.without_terminator()) {
+      if (auto reduce = dyn_cast<ReduceOp>(inner)) {
+        FailureOr<ValueId> result = visitReduce(reduce);
+        if (failed(result))
+          return failure();
+        values[reduce.getResult()] = *result;
+        continue;
+      }
       std::optional<ValueId> id = visit(&inner);
       if (!id)
         return inner.emitError() << "'" << inner.getName() << "' has no counterpart among the operations of a formula";
       values[inner.getResult(0)] = *id;
     }
-    function.result = values.lookup(cast<YieldOp>(region.front().getTerminator()).getValue());
-    return success();
+    return values.lookup(cast<YieldOp>(block.getTerminator()).getValue());
   }
 
-private:
+  FailureOr<ValueId> visitReduce(ReduceOp reduce) {
+    int level = levelOf(reduce);
+    if (level >= expr::kMaxLevels)
+      return reduce.emitError() << "more than " << expr::kMaxLevels << " reductions, one inside of the other";
+    ValueId iter = add(Op::Iter, Kind::Int, {values.lookup(reduce.getLength())}, level);
+    values[reduce.getBody().getArgument(0)] = iter;
+    FailureOr<ValueId> body = visitBlock(reduce.getBody().front());
+    if (failed(body))
+      return failure();
+    return add(reduceOp(reduce.getKind()), kindOf(reduce.getResult().getType()), {iter, *body});
+  }
+
   ValueId add(Op code, Kind kind, ArrayRef<ValueId> operands, int64_t imm = 0) {
     Node node;
     node.op = code;
@@ -218,9 +242,8 @@ private:
             return add(Op::Neg, kind, {in(1)});
           return add(Op::Sub, kind, operands);
         })
-        .Case([&](arith::AndIOp) -> std::optional<ValueId> {
-          return add(kind == Kind::Bool ? Op::LogicalAnd : Op::BitAnd, kind, operands);
-        })
+        .Case(
+            [&](arith::AndIOp) -> std::optional<ValueId> { return add(kind == Kind::Bool ? Op::LogicalAnd : Op::BitAnd, kind, operands); })
         .Case([&](arith::OrIOp) -> std::optional<ValueId> { return add(kind == Kind::Bool ? Op::LogicalOr : Op::BitOr, kind, operands); })
         .Case([&](arith::XOrIOp) -> std::optional<ValueId> {
           APInt mask;
@@ -346,15 +369,17 @@ FailureOr<expr::Formula> exportFormula(ForwardOp op) {
       return op.emitError() << "capture " << index << ": no element type of a formula: " << capture.getType();
     formula.captures.push_back({name(index, "c", index), *dtype, static_cast<int>(captureRank(capture.getType()))});
   }
-  for (auto [index, scalar] : llvm::enumerate(op.getScalars()))
-    formula.scalars.push_back({.name = name(captures + index, "s", index), .kind = kindOf(scalar.getType())});
-  for (bool score : {true, false}) {
-    Region &region = score ? op.getScore() : op.getMask();
-    if (region.empty())
+  for (auto [index, scalar] : llvm::enumerate(op.getScalars())) {
+    std::string called = name(captures + index, "s", index);
+    Kind kind = kindOf(scalar.getType());
+    std::optional<expr::ScalarDecl> decl = expr::ScalarDecl::named(called, kind, formula.captures); // sizes and literals tell by their names
+    formula.scalars.push_back(decl ? std::move(*decl) : expr::ScalarDecl{.name = called, .kind = kind});
+  }
+  for (auto [region, function] : {std::pair(&op.getScore(), &formula.score), {&op.getMask(), &formula.mask}, {&op.getProb(), &formula.prob}}) {
+    if (region->empty())
       continue;
-    expr::Function &function = score ? formula.score : formula.mask;
-    function = {};
-    if (failed(Exporter(op, function).run(region, score)))
+    *function = {};
+    if (failed(Exporter(op, *function).run(*region)))
       return failure();
   }
   if (Result<void> ok = expr::verify(formula); !ok)

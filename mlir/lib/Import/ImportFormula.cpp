@@ -22,6 +22,10 @@ Type memoryType(MLIRContext *context, DType dtype) {
     return builder.getBF16Type();
   case DType::F16:
     return builder.getF16Type();
+  case DType::F8E4M3:
+    return Float8E4M3FNType::get(context);
+  case DType::F8E5M2:
+    return Float8E5M2Type::get(context);
   case DType::Bool:
     return builder.getI1Type();
   case DType::I8:
@@ -36,6 +40,13 @@ Type memoryType(MLIRContext *context, DType dtype) {
     return builder.getI64Type();
   }
   llvm_unreachable("dtype");
+}
+
+std::optional<DType> dtypeOf(Type type) {
+  for (int index = 0; index <= static_cast<int>(DType::I64); ++index)
+    if (const auto dtype = static_cast<DType>(index); memoryType(type.getContext(), dtype) == type)
+      return dtype;
+  return std::nullopt;
 }
 
 namespace {
@@ -80,6 +91,8 @@ private:
                             memref({any, any, any}, rowType, false),
                             memref({any, any, any}, rowType, false),
                             computeType};
+    if (problem.sinks)
+      types.push_back(memref({any}, *problem.sinks, false));
     for (const expr::CaptureDecl &capture : formula.captures)
       types.push_back(memref(SmallVector<int64_t>(capture.rank, any), capture.dtype, false));
     for (const expr::ScalarDecl &scalar : formula.scalars)
@@ -92,7 +105,7 @@ private:
   }
 
   void buildForward(ValueRange arguments) {
-    constexpr unsigned fixed = 7;
+    const unsigned fixed = problem.sinks ? 8 : 7;
     ValueRange captures = arguments.slice(fixed, formula.captures.size());
     ValueRange scalars = arguments.slice(fixed + formula.captures.size(), formula.scalars.size());
     Value pages = problem.paged ? arguments.back() : Value();
@@ -103,25 +116,27 @@ private:
       names.push_back(builder.getStringAttr(scalar.name));
     auto config = ConfigAttr::get(builder.getContext(), problem.tileRows, problem.tileCols, problem.checkedIndices, problem.narrowIndices);
     auto op = ForwardOp::create(builder, loc, arguments[0], arguments[1], arguments[2], pages, arguments[3], arguments[4], arguments[5],
-                                arguments[6], captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
+                                arguments[6], problem.sinks ? arguments[7] : Value(), captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
     if (!formula.scoreIsIdentity())
-      buildRegion(op, op.getScore(), formula.score, /*score=*/true);
+      buildRegion(op, op.getScore(), formula.score);
     if (!formula.maskIsTrue())
-      buildRegion(op, op.getMask(), formula.mask, /*score=*/false);
+      buildRegion(op, op.getMask(), formula.mask);
+    if (!formula.probIsIdentity())
+      buildRegion(op, op.getProb(), formula.prob);
   }
 
-  void buildRegion(ForwardOp op, Region &region, const expr::Function &function, bool score) {
+  void buildRegion(ForwardOp op, Region &region, const expr::Function &function) {
     OpBuilder::InsertionGuard guard(builder);
-    SmallVector<Type> types = op.getRegionArgumentTypes(score);
+    SmallVector<Type> types = op.getRegionArgumentTypes(region);
     Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(types.size(), loc));
     ValueRange arguments = block->getArguments();
-    unsigned shift = score ? 0 : 1; // a mask has no score
-    unsigned scalarsAt = 5 - shift + formula.captures.size();
+    unsigned fixed = op.getFixedArguments(region), shift = 5 - fixed; // a mask has no score
+    unsigned scalarsAt = fixed + formula.captures.size();
     std::vector<std::uint8_t> fits = fits32(function);
     auto leaf = [&](const expr::Node &node) -> Value {
       return node.op == expr::Op::Param ? arguments[node.imm.i - shift] : arguments[scalarsAt + node.imm.i];
     };
-    NodeLeaves leaves{computeType, leaf, arguments.slice(5 - shift, formula.captures.size()), fits};
+    NodeLeaves leaves{computeType, leaf, arguments.slice(fixed, formula.captures.size()), fits};
     std::array<expr::ValueId, 1> roots{function.result};
     SmallVector<Value> results = emitNodes(builder, loc, function.nodes, roots, leaves);
     YieldOp::create(builder, loc, results[0]);

@@ -108,3 +108,20 @@ func.func @pages(%q: !view, %k: !view, %v: !view, %table: memref<?x?xi64>, %out:
       config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
   return
 }
+
+// -----
+
+#any = strided<[?, ?, ?, 1], offset: ?>
+func.func @two_passes(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
+                      %out: memref<?x?x?x64xf16, #any>, %scale: f32) {
+  // expected-error @below {{prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one}}
+  attn.forward ins(%q, %k, %v : memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>)
+      outs(%out : memref<?x?x?x64xf16, #any>) scale(%scale : f32)
+      config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
+      prob {
+      ^bb0(%p: f32, %b: i32, %h: i32, %i: i32, %j: i32):
+        %w = arith.mulf %p, %p : f32
+        attn.yield %w : f32
+      }
+  return
+}

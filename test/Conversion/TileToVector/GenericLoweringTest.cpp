@@ -288,7 +288,7 @@ std::int64_t run(const Case &c, const TargetDesc &target, Operands &operands, bo
     scalars.push_back({.f = value});
   std::int64_t status = kStatusOk;
   KernelArgs args{c.B, c.Hq, c.Hkv, c.M, c.N, 1 / std::sqrt(static_cast<double>(c.D)), operands.q.operand(), operands.k.operand(),
-                  operands.v.operand(), operands.out.operand(), operands.lse.operand(), operands.max.operand(), captures.data(), scalars.data(), {},
+                  operands.v.operand(), operands.out.operand(), operands.lse.operand(), operands.max.operand(), {}, captures.data(), scalars.data(), {},
                   &status, &libmTable(), {c.keysPerPart, c.keysPerPart ? std::max<Index>(1, (c.N + c.keysPerPart - 1) / c.keysPerPart) : 1, nullptr}};
   if (!wantsRows)
     args.lse.data = args.max.data = nullptr;

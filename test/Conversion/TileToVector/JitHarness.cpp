@@ -51,7 +51,10 @@ std::unique_ptr<JitKernel> compileVectorStage(ModuleOp module, const TargetDesc 
     message += llvm::toString(std::move(error));
     return nullptr;
   };
-  auto backend = target::CpuBackend::create(target);
+  const bool emulates = target.hasAmx() && !hostTarget()->hasAmx();
+  if (emulates)
+    emulateTiles(*llvmModule);
+  auto backend = target::CpuBackend::create(emulates ? *parseTarget("x86-64-v4+bf16") : target);
   if (!backend)
     return fail(backend.takeError());
   backend->prepare(*llvmModule);
@@ -79,8 +82,15 @@ std::vector<TargetDesc> runnableTargets() {
     return targets;
   targets.push_back(*parseTarget("x86-64-v3"));
   if (host->vectorBits == 512)
-    targets.push_back(*host);
+    targets.push_back(*parseTarget("x86-64-v4"));
   return targets;
+}
+
+std::vector<TargetDesc> bf16Targets() {
+  auto host = hostTarget();
+  if (!host || !host->hasBf16())
+    return {};
+  return {*parseTarget("x86-64-v4+bf16"), *parseTarget("x86-64-v4+amx")};
 }
 
 namespace {

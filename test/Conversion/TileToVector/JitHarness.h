@@ -13,6 +13,10 @@
 #include <string>
 #include <vector>
 
+namespace llvm {
+class Module;
+}
+
 namespace attnjit::testing {
 
 /// Code of one kernel in executable memory.
@@ -37,8 +41,14 @@ std::unique_ptr<mlir::MLIRContext> makeContext(std::string &diagnostics);
 /// Compiles the one function of `module`. Null on failure, with the reason in `message`.
 std::unique_ptr<JitKernel> compileVectorStage(mlir::ModuleOp module, const TargetDesc &target, std::string &message);
 
-/// Targets that this machine can run.
+/// Targets that this machine can run: one for each kind of vector.
 std::vector<TargetDesc> runnableTargets();
+
+/// Those that multiply bf16. Where the machine lacks AMX alone, TileEmulator.cpp stands in for it.
+std::vector<TargetDesc> bf16Targets();
+
+/// Replaces AMX instructions by calls to functions that do the same.
+void emulateTiles(llvm::Module &module);
 
 /// A function table that calls libm.
 const FunctionTable &libmTable();

@@ -91,7 +91,7 @@ func.func @size_of_lse(%q: memref<2x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: m
 // -----
 
 func.func @type_of_capture(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: memref<?x?x?x64xf32>, %out: memref<?x?x?x64xf32>, %scale: f32, %c: memref<?xi7>) {
-  // expected-error @below {{capture 0: expected a memref of rank 0 to 6 of f64, f32, bf16, f16, i1, i8, ui8, i16, i32 or i64, got 'memref<?xi7>'}}
+  // expected-error @below {{capture 0: expected a memref of rank 0 to 6 of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64, got 'memref<?xi7>'}}
   attn.forward ins(%q, %k, %v : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%out : memref<?x?x?x64xf32>) scale(%scale : f32) captures(%c : memref<?xi7>)
       config<tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
   return
@@ -186,7 +186,7 @@ func.func @score_yields_bool(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>,
 // -----
 
 func.func @foreign_op(%q: memref<?x?x?x64xf32>, %scale: f32) {
-  // expected-error @below {{score region: 'memref.alloca' cannot stand in a formula; expected arith or math on i1, i32, i64, f32 or f64, attn.load or attn.pointwise}}
+  // expected-error @below {{score region: 'memref.alloca' cannot stand in a formula; expected arith or math on i1, i32, i64, f32 or f64, attn.load, attn.pointwise or attn.reduce}}
   attn.forward ins(%q, %q, %q : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%q : memref<?x?x?x64xf32>) scale(%scale : f32) captures(%q : memref<?x?x?x64xf32>)
       config<tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
       score {
@@ -318,7 +318,7 @@ func.func @pointwise_to_int(%a: f32) {
 // -----
 
 func.func @pointwise_kind(%a: f32) {
-  // expected-error @below {{unknown kind 'cbrt'; expected floor_div, floor_mod, rem, pow, sign, shl, shr, hypot or to_int}}
+  // expected-error @below {{unknown kind 'cbrt'; expected floor_div, floor_mod, rem, pow, sign, shl, shr, hypot, to_int, rand or randint}}
   %0 = attn.pointwise cbrt %a : f32
   return
 }
@@ -332,3 +332,51 @@ func.func private @config() attributes {c = #attn.config<tile_rows = 0, tile_col
 
 // expected-error @below {{tile_cols: expected at least 1, got -1}}
 func.func private @config() attributes {c = #attn.config<tile_rows = 1, tile_cols = -1, checked_indices = false, narrow = true>}
+
+// -----
+
+func.func @sum_of_bools(%n: i64) -> i1 {
+  // expected-error @below {{sum, result: expected i32, i64, f32 or f64, got i1}}
+  %r = attn.reduce sum %n : i64 -> i1 {
+  ^bb0(%i: i64):
+    %t = arith.constant true
+    attn.yield %t : i1
+  }
+  return %r : i1
+}
+
+// -----
+
+func.func @index_of_a_reduction(%n: i32) -> i64 {
+  // expected-error @below {{body region argument 0: expected 'i32', got 'i64'}}
+  %r = attn.reduce max %n : i32 -> i64 {
+  ^bb0(%i: i64):
+    attn.yield %i : i64
+  }
+  return %r : i64
+}
+
+// -----
+
+func.func @value_of_a_reduction(%n: i64) -> f32 {
+  // expected-error @below {{body region: expected to yield ('f32'), got ('i64')}}
+  %r = attn.reduce min %n : i64 -> f32 {
+  ^bb0(%i: i64):
+    attn.yield %i : i64
+  }
+  return %r : f32
+}
+
+// -----
+
+func.func @memory_in_a_reduction(%n: i64, %m: memref<?xf32>) -> f32 {
+  // expected-error @below {{body region: 'memref.alloca' cannot stand in a formula; expected arith or math on i1, i32, i64, f32 or f64, attn.load, attn.pointwise or attn.reduce}}
+  %r = attn.reduce sum %n : i64 -> f32 {
+  ^bb0(%i: i64):
+    // expected-note @below {{this operation}}
+    %a = memref.alloca() : memref<4xf32>
+    %x = attn.load %m[%i] : memref<?xf32>, i64 -> f32
+    attn.yield %x : f32
+  }
+  return %r : f32
+}

@@ -71,3 +71,26 @@ func.func @pages(%q: memref<2x8x?x64xf32>, %k: memref<100x2x16x64xf32>, %v: memr
       outs(%out : memref<2x8x?x64xf32>) scale(%scale : f32) config<tile_rows = 8, tile_cols = 8, checked_indices = false, narrow = true>
   return
 }
+
+// A reduction within another; both use what stands outside.
+// CHECK-LABEL: func @reductions
+func.func @reductions(%t: memref<?x?xf32>, %q: i64, %n: i64, %m: i32) -> f32 {
+  // CHECK: %[[R:.*]] = attn.reduce sum %{{.*}} : i32 -> f32 {
+  // CHECK-NEXT: ^bb0(%[[I:.*]]: i32):
+  // CHECK-NEXT: %[[J:.*]] = arith.extsi %[[I]]
+  // CHECK-NEXT: %[[MAX:.*]] = attn.reduce max %{{.*}} : i64 -> f32 {
+  // CHECK: attn.load %{{.*}}[%[[J]], %{{.*}}]
+  // CHECK: attn.yield %{{.*}} : f32
+  // CHECK: attn.yield %[[MAX]] : f32
+  %r = attn.reduce sum %m : i32 -> f32 {
+  ^bb0(%i: i32):
+    %j = arith.extsi %i : i32 to i64
+    %inner = attn.reduce max %n : i64 -> f32 {
+    ^bb0(%k: i64):
+      %x = attn.load %t[%j, %k] : memref<?x?xf32>, i64, i64 -> f32
+      attn.yield %x : f32
+    }
+    attn.yield %inner : f32
+  }
+  return %r : f32
+}

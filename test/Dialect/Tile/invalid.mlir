@@ -82,7 +82,7 @@ func.func private @f(!tile.tile<0x4xf32>)
 
 // -----
 
-// expected-error @below {{!tile.tile: expected an element type of f64, f32, bf16 or f16, got 'i32'}}
+// expected-error @below {{!tile.tile: expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got 'i32'}}
 func.func private @f(!tile.tile<4x4xi32>)
 
 // -----
@@ -97,7 +97,7 @@ func.func private @f(!tile.row<4x4xf32>)
 
 // -----
 
-// expected-error @below {{!tile.row: expected an element type of f64, f32, bf16 or f16, got 'i8'}}
+// expected-error @below {{!tile.row: expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got 'i8'}}
 func.func private @f(!tile.row<4xi8>)
 
 // -----
@@ -117,7 +117,7 @@ func.func private @f(!tile.capture<7xf32>)
 
 // -----
 
-// expected-error @below {{!tile.capture: expected an element type of f64, f32, bf16 or f16, got 'i7'}}
+// expected-error @below {{!tile.capture: expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got 'i7'}}
 func.func private @f(!tile.capture<1xi7>)
 
 // -----

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <vector>
 
 using namespace attnjit;
@@ -22,6 +23,7 @@ struct Row {
   const char *scoreMod, *maskMod;
   std::vector<expr::CaptureInfo> captures;
   bool contiguous = true, checkedIndices = false, narrowIndices = true;
+  std::optional<DType> kvDtype = {}; ///< where it is not dtype
 };
 
 const std::vector<Row> &rows() {
@@ -50,8 +52,13 @@ const std::vector<Row> &rows() {
       // Row q_idx + 1 of the last query does not exist: reported at a position, clamped in memory (A10).
       {"out-of-range", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx + edge]", "flag[kv_idx + edge] | (kv_idx <= q_idx)",
        {{"bias", DType::BF16, 1}, {"flag", DType::Bool, 1}, {"edge", DType::I64, -1}}, true, true},
+      {"rows", "sm_80", DType::BF16, 64, 64, "score + 0.02 * torch.dot(a[q_idx], a[kv_idx]) - a[kv_idx].amax()", "flags[kv_idx].any() & (q_idx >= kv_idx)",
+       {{"a", DType::F32, 2}, {"flags", DType::Bool, 2}}},
       {"wide-indices", "sm_80", DType::BF16, 64, 32, "score + slope[h] * abs(kv_idx - q_idx)", "abs(q_idx - kv_idx) <= 50",
        {{"slope", DType::BF16, 1}}, true, false, false},
+      {"keys-e4m3", "sm_80", DType::BF16, 128, 128, "", kCausal, {}, true, false, true, DType::F8E4M3},
+      {"keys-e5m2", "sm_90a", DType::F16, 64, 80, "score + 0.1 * (kv_idx % 3)", "", {}, true, false, true, DType::F8E5M2},
+      {"keys-e4m3-strided", "sm_80", DType::F16, 80, 48, "", kCausal, {}, false, false, true, DType::F8E4M3},
       {"huge-scores", "sm_80", DType::BF16, 64, 64, "score * 1e30 - 1e30", kCausal, {}},
       {"nan-behind-mask", "sm_80", DType::BF16, 64, 64, "score + log(q_idx - kv_idx + 0.5)", kCausal, {}},
   };
@@ -77,7 +84,8 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem:
     return fail(formula ? target.error().message : formula.error().message);
   KernelSpec spec;
   spec.formula = *formula;
-  spec.qType = spec.kvType = spec.outType = row.dtype;
+  spec.qType = spec.outType = row.dtype;
+  spec.kvType = row.kvDtype.value_or(row.dtype);
   spec.D = row.D, spec.Dv = row.Dv;
   spec.contiguous = row.contiguous, spec.checkedIndices = row.checkedIndices, spec.narrowIndices = row.narrowIndices;
   spec.target = *target;

@@ -129,6 +129,7 @@ struct Captures {
         value.i = 40;
       scalars.push_back(value);
     }
+    expr::bindOwnScalars(formula, refs, scalars);
   }
 };
 
@@ -146,10 +147,26 @@ struct Errors {
   double mean() const { return count ? sum / count : 0; }
 };
 
+/// Factors of q, k and v, [B, Hkv] each, in one piece.
+struct Descales {
+  std::int64_t count, heads;
+  std::vector<float> factors;
+
+  Descales(const Shape &shape, std::mt19937 &random) : count(shape.B * shape.Hkv), heads(shape.Hkv), factors(3 * count) {
+    for (float &factor : factors)
+      factor = std::uniform_real_distribution<float>(0.5f, 1.5f)(random);
+  }
+  TensorRef ref(int operand) { return TensorRef::dense(factors.data() + operand * count, DType::F32, {count / heads, heads}); }
+  DescaleArg arg(const DeviceBuffer &device, int operand) const {
+    return {static_cast<const float *>(device.at(operand * count * sizeof(float))), {heads, 1}};
+  }
+};
+
 /// A shape's operands and captures, with what the reference says of them.
 struct Problem {
   HostOperand q, k, v, out;
   Captures captures;
+  std::optional<Descales> descales; ///< of kernels with 8-bit keys
   std::vector<float> lse, max;
   std::int64_t status = kStatusOk;
   reference::Output exact, plain;
@@ -164,6 +181,11 @@ struct Problem {
     call.formula = &spec.formula;
     call.bindings = {captures.refs, captures.scalars};
     call.q = q.ref(), call.k = k.ref(), call.v = v.ref();
+    call.outType = spec.outType;
+    if (isFloat8(spec.kvType)) {
+      descales.emplace(s, random);
+      call.qDescale = descales->ref(0), call.kDescale = descales->ref(1), call.vDescale = descales->ref(2);
+    }
     call.threads = 8;
     exact = reference::forwardF64(call);
     plain = reference::forwardPlain(call);
@@ -207,6 +229,10 @@ bool launch(const CudaDriver &driver, void *kernel, const compiler::KernelHeader
     args.plan = {static_cast<const std::int64_t *>(offsets.at()), static_cast<const RunArg *>(runs.at()), problem.plan.batchStride,
                  problem.plan.headStride};
   args.status = static_cast<std::int64_t *>(status.at());
+  DeviceBuffer descales = onDevice(driver, problem.descales ? problem.descales->factors : std::vector<float>());
+  if (problem.descales)
+    args.qDescale = problem.descales->arg(descales, 0), args.kDescale = problem.descales->arg(descales, 1),
+    args.vDescale = problem.descales->arg(descales, 2);
 
   const std::int64_t tileRows = header.spec.config.tileRows, tiles = shape.B * shape.Hq * ((shape.M + tileRows - 1) / tileRows);
   const int code = driver.launch(kernel, std::uint32_t(tiles), header.threadsPerBlock, header.sharedBytes, &args);

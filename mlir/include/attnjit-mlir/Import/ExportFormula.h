@@ -6,7 +6,7 @@
 
 namespace attnjit::attn {
 
-/// Reads both regions back. Captures and scalars keep their order; their names are those of the `names` attribute, else c0, c1 ... and s0, s1 ... An
+/// Reads the regions back. Captures and scalars keep their order; their names are those of the `names` attribute, else c0, c1 ... and s0, s1 ... An
 /// operation without a counterpart in lib/Expr/ExprOps.def fails with a diagnostic on it. The result is simplified: exporting what importFormula
 /// built from a simplified formula gives the same hash.
 mlir::FailureOr<expr::Formula> exportFormula(ForwardOp op);

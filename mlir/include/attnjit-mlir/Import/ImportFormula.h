@@ -13,6 +13,7 @@
 #include "llvm/ADT/STLFunctionalExtras.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,12 +34,15 @@ struct AttnProblem {
   bool checkedIndices = false; ///< captured loads must be checked and reported (A10)
   bool narrowIndices = true;   ///< positions and integer scalars lie within +-2^30
   std::int64_t tileRows = 64, tileCols = 64;
+  std::optional<DType> sinks = {}; ///< element type of the sinks; empty: there are none
 };
 
 /// The type of an element in memory. u8 is ui8, bool is i1, other integers are signless.
 mlir::Type memoryType(mlir::MLIRContext *context, DType dtype);
+/// The inverse of memoryType(); nothing for a type that no dtype has.
+std::optional<DType> dtypeOf(mlir::Type type);
 
-/// Builds `func.func @name(q, k, v, out, lse, max, scale, captures..., scalars..., pages if paged)` around one attn.forward. The dialects attn, func, memref, arith and
+/// Builds `func.func @name(q, k, v, out, lse, max, scale, sinks if there are any, captures..., scalars..., pages if paged)` around one attn.forward. The dialects attn, func, memref, arith and
 /// math must be loaded in `context`. Null, with an error on the context, if the result does not verify.
 mlir::OwningOpRef<mlir::ModuleOp> importFormula(mlir::MLIRContext *context, const expr::Formula &formula, const AttnProblem &problem);
 

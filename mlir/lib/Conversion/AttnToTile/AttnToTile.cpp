@@ -29,7 +29,7 @@ public:
         index(op.getRegionIndexType()) {}
 
   FailureOr<KernelOp> run() {
-    if (failed(checkFunction()) || failed(collectCaptured()))
+    if (failed(checkFunction()) || failed(collectCaptured()) || failed(choosePasses()))
       return failure();
     KernelOp kernel = createKernel();
     buildBody(kernel);
@@ -49,13 +49,14 @@ private:
   /// Sorts the function's arguments into roles, captures and scalars.
   LogicalResult collectCaptured() {
     SmallVector<Value> roles{op.getQ(), op.getK(), op.getV(), op.getOut(), op.getScale()};
-    for (Value optional : {op.getPages(), op.getLse(), op.getMax()})
+    for (Value optional : {op.getPages(), op.getLse(), op.getMax(), op.getSinks()})
       if (optional)
         roles.push_back(optional);
     for (auto [position, operand] : llvm::enumerate(op->getOperands())) {
       auto argument = dyn_cast<BlockArgument>(operand);
       if (!argument || argument.getOwner() != &function.getBody().front())
-        return op.emitError() << "operand " << position << ": expected an argument of the function, which becomes an argument of the kernel";
+        return op.emitError() << "operand " << position
+                              << ": expected an argument of the function, which becomes an argument of the kernel";
     }
     for (ValueRange group : {ValueRange(op.getCaptures()), ValueRange(op.getScalars())})
       for (Value value : group)
@@ -75,6 +76,26 @@ private:
     return success();
   }
 
+  /// A prob_mod that is proportional to p may be applied to any multiple of p, so it stands in the one stream (A13). A foreign one that no
+  /// formula can express is taken for one that is not.
+  LogicalResult choosePasses() {
+    if (op.getProb().empty())
+      return success();
+    FailureOr<expr::Formula> formula = exportQuietly();
+    isTwoPass = failed(formula) || !expr::isHomogeneous(formula->prob);
+    if (isTwoPass && splitKeys)
+      return op.emitError()
+             << "prob: it is not proportional to p, so that it needs two passes over the keys; expected a program whose keys "
+                "are not cut into parts";
+    return success();
+  }
+
+  /// The formula, or failure without a word: a foreign region may use operations that no formula has.
+  FailureOr<expr::Formula> exportQuietly() {
+    ScopedDiagnosticHandler quiet(op.getContext(), [](Diagnostic &) { return success(); });
+    return exportFormula(op);
+  }
+
   KernelOp createKernel() {
     builder.setInsertionPoint(function);
     auto kernel = KernelOp::create(builder, loc, builder.getStringAttr(function.getSymName()), op.getConfigAttr(), namesAttr());
@@ -89,9 +110,10 @@ private:
     }
     types.append(2, tile::ViewType::get(builder.getContext(), 0, compute, true));
     types.push_back(compute);
+    if (op.getSinks())
+      types.push_back(tile::ViewType::get(builder.getContext(), 0, op.getSinks().getType().getElementType(), true));
     for (Value capture : captures)
-      types.push_back(
-          tile::CaptureType::get(builder.getContext(), captureRank(capture.getType()), captureElementType(capture.getType())));
+      types.push_back(tile::CaptureType::get(builder.getContext(), captureRank(capture.getType()), captureElementType(capture.getType())));
     for (Value scalar : scalars)
       types.push_back(scalarRegionType(scalar.getType(), compute, index));
     Block *body = builder.createBlock(&kernel.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
@@ -128,15 +150,49 @@ private:
     SmallVector<Value> initial = buildInitialState();
     auto plan = tile::PlanOp::create(builder, loc, builder.getType<tile::PlanType>(), b, h, q0, kernel.getScalars());
     buildClosedForm(kernel, plan.getClosedForm());
-    SmallVector<Value> state = splitKeys ? buildSplit(kernel, position, q, plan, initial) : buildStream(kernel, position, q, plan, initial);
-
-    auto finish = tile::SoftmaxFinishOp::create(builder, loc, accType(), rowType(), rowType(), state[0], state[1], state[2]);
-    Value out = finish.getOut();
+    Results results = isTwoPass ? buildTwoPasses(kernel, position, q, plan, initial) : buildOnePass(kernel, position, q, plan, initial);
+    Value out = results.out;
     if (tileOf(kernel, KernelOp::Out, tileRows()) != accType())
       out = tile::CastOp::create(builder, loc, tileOf(kernel, KernelOp::Out, tileRows()), out);
     tile::StoreOp::create(builder, loc, out, kernel.getArgument(KernelOp::Out), b, h, q0);
-    tile::StoreRowOp::create(builder, loc, finish.getLse(), kernel.getArgument(KernelOp::Lse), b, h, q0);
-    tile::StoreRowOp::create(builder, loc, finish.getRowMax(), kernel.getArgument(KernelOp::Max), b, h, q0);
+    tile::StoreRowOp::create(builder, loc, results.lse, kernel.getArgument(KernelOp::Lse), b, h, q0);
+    tile::StoreRowOp::create(builder, loc, results.max, kernel.getArgument(KernelOp::Max), b, h, q0);
+  }
+
+  /// What softmax and the product with v leave, before it is stored.
+  struct Results {
+    Value out, lse, max;
+  };
+
+  Results buildOnePass(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
+    SmallVector<Value> state = splitKeys ? buildSplit(kernel, position, q, plan, initial) : buildStream(kernel, position, q, plan, initial);
+    auto finish = tile::SoftmaxFinishOp::create(builder, loc, accType(), rowType(), rowType(), state[0], state[1], state[2],
+                                                buildSinks(kernel, position));
+    return {finish.getOut(), finish.getLse(), finish.getRowMax()};
+  }
+
+  /// The state first, then the output from the p that it normalises.
+  Results buildTwoPasses(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
+    SmallVector<Value> state =
+        buildLoop<tile::StreamOp>(plan, initial.take_front(2), keyArguments(), [&](Block &body) -> SmallVector<Value> {
+          Value scores = buildScores(kernel, position, q, body);
+          tile::SoftmaxStepOp step = buildStep(body, scores);
+          return {step.getNewMax(), step.getNewSum()};
+        });
+    Value lse = tile::SoftmaxLseOp::create(builder, loc, rowType(), state[0], state[1], buildSinks(kernel, position));
+    SmallVector<Value> out = buildLoop<tile::StreamOp>(plan, initial.drop_front(2), keyArguments(), [&](Block &body) -> SmallVector<Value> {
+      Value scores = buildScores(kernel, position, q, body);
+      Value probs = tile::SoftmaxProbsOp::create(builder, loc, scoresType(), scores, lse, body.getArgument(1));
+      return {buildPv(kernel, position, body, scores, probs, [&] { return body.getArgument(3); })};
+    });
+    return {out[0], lse, state[0]};
+  }
+
+  /// The sinks of the tile's rows; null if there are none.
+  Value buildSinks(KernelOp kernel, tile::PositionOp position) {
+    if (!kernel.getSinks())
+      return nullptr;
+    return tile::LoadRowOp::create(builder, loc, rowType(), kernel.getSinks(), position.getB(), position.getH(), position.getQ0());
   }
 
   int64_t tileRows() { return op.getConfig().getTileRows(); }
@@ -155,67 +211,98 @@ private:
     return {init.getMax(), init.getSum(), zero};
   }
 
-  /// Opens the body of a loop that carries `initial` behind arguments of its own.
-  Block *openBody(Region &region, SmallVector<Type> types, ValueRange initial) {
+  /// A loop over `plan` that carries `initial` behind body arguments of its own; `build` fills the body and answers the next state.
+  template <typename LoopOp>
+  SmallVector<Value> buildLoop(Value plan, ValueRange initial, SmallVector<Type> types,
+                               llvm::function_ref<SmallVector<Value>(Block &)> build) {
+    auto loop = LoopOp::create(builder, loc, initial.getTypes(), plan, initial);
+    OpBuilder::InsertionGuard guard(builder);
     llvm::append_range(types, initial.getTypes());
-    return builder.createBlock(&region, {}, types, SmallVector<Location>(types.size(), loc));
+    Block *body = builder.createBlock(&loop.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
+    SmallVector<Value> next = build(*body);
+    tile::YieldOp::create(builder, loc, next);
+    return SmallVector<Value>(loop.getResults());
   }
+
+  /// First key, number of keys, partial.
+  SmallVector<Type> keyArguments() { return {builder.getI64Type(), builder.getI64Type(), builder.getI1Type()}; }
 
   /// Parts of the keys, each from the neutral state, merged in order.
   SmallVector<Value> buildSplit(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
-    auto split = tile::SplitOp::create(builder, loc, initial.getTypes(), plan, initial);
-    OpBuilder::InsertionGuard guard(builder);
-    Block *body = openBody(split.getBody(), {builder.getType<tile::PlanType>()}, initial);
-    SmallVector<Value> part = buildStream(kernel, position, q, body->getArgument(0), buildInitialState());
-    ValueRange before = body->getArguments().drop_front();
-    auto merge = tile::SoftmaxMergeOp::create(builder, loc, rowType(), rowType(), accType(), before[0], before[1], before[2], part[0], part[1],
-                                              part[2]);
-    tile::YieldOp::create(builder, loc, merge.getResults());
-    return SmallVector<Value>(split.getResults());
+    return buildLoop<tile::SplitOp>(plan, initial, {builder.getType<tile::PlanType>()}, [&](Block &body) -> SmallVector<Value> {
+      SmallVector<Value> part = buildStream(kernel, position, q, body.getArgument(0), buildInitialState());
+      ValueRange before = body.getArguments().drop_front();
+      auto merge = tile::SoftmaxMergeOp::create(builder, loc, rowType(), rowType(), accType(), before[0], before[1], before[2], part[0],
+                                                part[1], part[2]);
+      return SmallVector<Value>(merge.getResults());
+    });
   }
 
   /// Online softmax over the blocks of keys of a plan.
   SmallVector<Value> buildStream(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
-    Value b = position.getB(), h = position.getH(), kvHead = position.getKvHead(), q0 = position.getQ0();
-    Type scoresType = tile::TileType::get(builder.getContext(), tileRows(), tileCols(), compute);
-    auto stream = tile::StreamOp::create(builder, loc, initial.getTypes(), plan, initial);
-    OpBuilder::InsertionGuard guard(builder);
-    Block *body = openBody(stream.getBody(), {builder.getI64Type(), builder.getI64Type(), builder.getI1Type()}, initial);
-    Value kv0 = body->getArgument(0), count = body->getArgument(1), partial = body->getArgument(2);
-    Value max = body->getArgument(3), sum = body->getArgument(4), acc = body->getArgument(5);
-    Value k = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::K, tileCols()), kernel.getArgument(KernelOp::K), b, kvHead, kv0);
-    Value scores = tile::DotOp::create(builder, loc, scoresType, tile::DotRole::QK, q, k, /*transposeB=*/true,
+    return buildLoop<tile::StreamOp>(plan, initial, keyArguments(), [&](Block &body) -> SmallVector<Value> {
+      Value scores = buildScores(kernel, position, q, body);
+      tile::SoftmaxStepOp step = buildStep(body, scores);
+      Value next = buildPv(kernel, position, body, scores, step.getProbs(), [&]() -> Value {
+        return tile::RowScaleOp::create(builder, loc, accType(), body.getArgument(5), step.getAlpha());
+      });
+      return {step.getNewMax(), step.getNewSum(), next};
+    });
+  }
+
+  Type scoresType() { return tile::TileType::get(builder.getContext(), tileRows(), tileCols(), compute); }
+
+  /// The scores of a block of keys (A1 to A3).
+  Value buildScores(KernelOp kernel, tile::PositionOp position, Value q, Block &body) {
+    Value b = position.getB(), h = position.getH(), q0 = position.getQ0(), kv0 = body.getArgument(0), partial = body.getArgument(2);
+    Value k = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::K, tileCols()), kernel.getArgument(KernelOp::K), b,
+                                   position.getKvHead(), kv0);
+    Value scores = tile::DotOp::create(builder, loc, scoresType(), tile::DotRole::QK, q, k, /*transposeB=*/true,
                                        kernel.getArgument(KernelOp::Scale), Value());
     if (!op.getScore().empty()) {
-      auto map = tile::MapOp::create(builder, loc, scoresType, scores, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
-      cloneFormula(kernel, op.getScore(), map.getBody(), /*score=*/true);
+      auto map = tile::MapOp::create(builder, loc, scoresType(), scores, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
+      cloneFormula(kernel, op.getScore(), map.getBody());
       scores = map.getResult();
     }
     if (!op.getMask().empty()) {
-      auto mask = tile::MaskOp::create(builder, loc, scoresType, scores, partial, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
-      cloneFormula(kernel, op.getMask(), mask.getBody(), /*score=*/false);
+      auto mask =
+          tile::MaskOp::create(builder, loc, scoresType(), scores, partial, b, h, q0, kv0, kernel.getCaptures(), kernel.getScalars());
+      cloneFormula(kernel, op.getMask(), mask.getBody());
       scores = mask.getResult();
     }
-    auto step = tile::SoftmaxStepOp::create(builder, loc, rowType(), rowType(), scoresType, rowType(), max, sum, scores, count);
-    Value v = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::V, tileCols()), kernel.getArgument(KernelOp::V), b, kvHead, kv0);
-    Value scaled = tile::RowScaleOp::create(builder, loc, accType(), acc, step.getAlpha());
-    Value next = tile::DotOp::create(builder, loc, accType(), tile::DotRole::PV, step.getProbs(), v, /*transposeB=*/false, Value(), scaled);
-    tile::YieldOp::create(builder, loc, ValueRange{step.getNewMax(), step.getNewSum(), next});
-    return SmallVector<Value>(stream.getResults());
+    return scores;
+  }
+
+  tile::SoftmaxStepOp buildStep(Block &body, Value scores) {
+    return tile::SoftmaxStepOp::create(builder, loc, rowType(), rowType(), scoresType(), rowType(), body.getArgument(3),
+                                       body.getArgument(4), scores, body.getArgument(1));
+  }
+
+  /// prob_mod, and the product with v onto what `accumulator` makes of the accumulator so far.
+  Value buildPv(KernelOp kernel, tile::PositionOp position, Block &body, Value scores, Value probs,
+                llvm::function_ref<Value()> accumulator) {
+    Value b = position.getB(), kv0 = body.getArgument(0);
+    if (!op.getProb().empty()) {
+      auto prob = tile::ProbOp::create(builder, loc, scoresType(), probs, scores, b, position.getH(), position.getQ0(), kv0,
+                                       kernel.getCaptures(), kernel.getScalars());
+      cloneFormula(kernel, op.getProb(), prob.getBody());
+      probs = prob.getResult();
+    }
+    Value v = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::V, tileCols()), kernel.getArgument(KernelOp::V), b,
+                                   position.getKvHead(), kv0);
+    Value acc = accumulator();
+    return tile::DotOp::create(builder, loc, accType(), tile::DotRole::PV, probs, v, /*transposeB=*/false, Value(), acc);
   }
 
   /// Copies a region of attn.forward; its captures and scalars become those of the kernel.
-  void cloneFormula(KernelOp kernel, Region &from, Region &to, bool score) {
+  void cloneFormula(KernelOp kernel, Region &from, Region &to) {
     OpBuilder::InsertionGuard guard(builder);
-    SmallVector<Type> types;
-    if (score)
-      types.push_back(compute);
-    types.append(4, index);
-    for (BlockArgument argument : kernel.getBody().getArguments().drop_front(KernelOp::FirstCapture))
+    unsigned fixed = op.getFixedArguments(from);
+    SmallVector<Type> types(from.getArgumentTypes().begin(), from.getArgumentTypes().begin() + fixed);
+    for (BlockArgument argument : kernel.getBody().getArguments().drop_front(kernel.getFirstCapture()))
       types.push_back(argument.getType());
     Block *block = builder.createBlock(&to, {}, types, SmallVector<Location>(types.size(), loc));
     IRMapping mapping;
-    unsigned fixed = score ? 5 : 4;
     for (unsigned i = 0; i < fixed; ++i)
       mapping.map(from.getArgument(i), block->getArgument(i));
     SmallVector<Value> used(op.getCaptures());
@@ -239,14 +326,12 @@ private:
   void buildClosedForm(KernelOp kernel, Region &region) {
     if (op.getMask().empty())
       return;
-    bool reads = llvm::any_of(op.getMask().front(), [](Operation &inner) { return isa<LoadOp>(inner); });
+    bool reads = op.getMask().walk([](LoadOp) { return WalkResult::interrupt(); }).wasInterrupted();
     if (op.getConfig().getCheckedIndices() && reads)
       return;
-    // A foreign mask may use operations that no formula has: then it has no closed form, which is no error.
-    ScopedDiagnosticHandler quiet(op.getContext(), [](Diagnostic &) { return success(); });
-    FailureOr<expr::Formula> formula = exportFormula(op);
+    FailureOr<expr::Formula> formula = exportQuietly();
     if (failed(formula))
-      return;
+      return; // no closed form, which is no error
     expr::ClosedForm closed = expr::closedForm(*formula);
     if (!closed.useful)
       return;
@@ -276,7 +361,7 @@ private:
 
   ForwardOp op;
   func::FuncOp function;
-  bool splitKeys;
+  bool splitKeys, isTwoPass = false;
   OpBuilder builder;
   Location loc;
   Type compute, index;

@@ -14,7 +14,7 @@ namespace attnjit::tile {
 static std::optional<std::string> missingFunction(Operation &op) {
   auto pointwise = dyn_cast<attn::PointwiseOp>(op);
   std::string name = pointwise ? stringifyPointwiseKind(pointwise.getKind()).str() : op.getName().stripDialect().str();
-  if (!isa<attn::LoadOp>(op) && !isEmittable(op))
+  if (!isEmittable(op))
     return name;
   // f64 goes through the function table of the CPU.
   bool isFunction = pointwise || isa<math::MathDialect>(op.getDialect()) || isa<arith::RemFOp>(op);
@@ -26,10 +26,12 @@ static std::optional<std::string> missingFunction(Operation &op) {
 std::optional<std::string> functionMissingOnGpu(Region *formula) {
   if (!formula)
     return std::nullopt;
-  for (Operation &op : formula->front().without_terminator())
-    if (std::optional<std::string> missing = missingFunction(op))
-      return missing;
-  return std::nullopt;
+  std::optional<std::string> missing;
+  formula->walk([&](Operation *op) {
+    if (!missing && !op->hasTrait<OpTrait::IsTerminator>())
+      missing = missingFunction(*op);
+  });
+  return missing;
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -57,9 +59,13 @@ static Value emitTanh(const Emitter &emit, Value x) {
 void specializeMath(Region *formula) {
   if (!formula)
     return;
-  for (Operation &op : llvm::make_early_inc_range(formula->front().without_terminator())) {
-    if (!isa<math::TanhOp, math::Exp2Op>(op))
-      continue;
+  SmallVector<Operation *> functions; // within reductions too
+  formula->walk([&](Operation *op) {
+    if (isa<math::TanhOp, math::Exp2Op>(op))
+      functions.push_back(op);
+  });
+  for (Operation *function : functions) {
+    Operation &op = *function;
     OpBuilder builder(&op);
     Emitter emit(builder, op.getLoc());
     Value x = op.getOperand(0);

@@ -2,10 +2,11 @@
 //
 //   Q -> shared
 //   for each block of keys of the plan:
-//     K, V -> shared (V arrives while scores are computed)
+//     K, V -> shared (V arrives while scores are computed; 8-bit floats become the type of Q here)
 //     S = Q K^T            fragments of 16x8 in registers
 //     score_mod, mask_mod  element by element: thread and register say which (row, column) an element is
 //     online softmax       a row lives in four threads
+//     prob_mod             as score_mod; the sums are of p before it
 //     O += P V             the fragments of P are the left factor of the second product as they are
 //   O / sum -> out
 //
@@ -14,6 +15,7 @@
 
 #include "FormulaMath.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
+#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 #include "attnjit/KernelAbi.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -34,7 +36,8 @@ using Values = Emitter::Values;
 /// Each thread holds two rows of its warp's 16: group and group + 8.
 constexpr int64_t kRowsPerThread = 2;
 
-/// The softmax state and the accumulator of one thread, carried through the loops as one flat list. `sum` is partial: of this thread's columns.
+/// The softmax state and the accumulator of one thread, carried through the loops as one flat list. `sum` is partial: of this thread's
+/// columns.
 struct State {
   Value max[kRowsPerThread], sum[kRowsPerThread];
   SmallVector<Fragment4> out;
@@ -76,22 +79,25 @@ private:
   void emitTile(const TileCoords &tile) {
     bindTile(tile);
     OperandAccess q = abi.operand(Operand::Q), k = abi.operand(Operand::K), v = abi.operand(Operand::V);
-    copy(shape.q, {q, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous});
+    copy(shape.q, {q, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous, program.qType});
 
-    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols, initialState().flatten(),
-                                 [&](const KvBlock &block, ValueRange carried) {
-      copy(shape.k, {k, tile.b, tile.kvHead, block.begin, block.end, program.contiguous});
-      copy(shape.v, {v, tile.b, tile.kvHead, block.begin, block.end, program.contiguous});
-      waitForCopies(/*inFlight=*/1); // V may still be on its way
-      SmallVector<Fragment4> scores = multiplyQK();
-      applyFormulas(scores, block);
-      State state = State::unflatten(carried);
-      takeIntoState(state, scores);
-      waitForCopies(/*inFlight=*/0);
-      multiplyPV(state, scores);
-      barrier(); // K and V may be overwritten now
-      return state.flatten();
-    });
+    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
+                                 initialState().flatten(), [&](const KvBlock &block, ValueRange carried) {
+                                   copy(shape.k, {k, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType});
+                                   copy(shape.v, {v, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType});
+                                   waitForCopies(/*inFlight=*/1); // V may still be on its way
+                                   SmallVector<Fragment4> scores = multiplyQK();
+                                   applyFormulas(scores, block);
+                                   State state = State::unflatten(carried);
+                                   SmallVector<Value> visible = visibleAmong(scores);
+                                   takeIntoState(state, scores);
+                                   if (program.prob)
+                                     applyProb(scores, visible, block);
+                                   waitForCopies(/*inFlight=*/0);
+                                   multiplyPV(state, scores);
+                                   barrier(); // K and V may be overwritten now
+                                   return state.flatten();
+                                 });
     finish(State::unflatten(last));
   }
 
@@ -99,7 +105,7 @@ private:
   void bindTile(const TileCoords &coords) {
     tile = coords;
     Value warpRow = emit.shl(position.warp, 4);
-    scale = abi.scale(emit.f32());
+    scoreFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score;
     for (int64_t row = 0; row < kRowsPerThread; ++row) {
       rows[row] = widen(emit.add(emit.add(warpRow, position.group), 8 * row));
       queries[row] = emit.add(tile.q0, rows[row]);
@@ -111,7 +117,8 @@ private:
     // (top, left), (bottom, left), (top, right), (bottom, right); those of K, whose rows are columns of B, (top, left), (top, right),
     // (bottom, left), (bottom, right).
     Value low = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 15)), high = emit.shl(emit.shrU(position.lane, 4), 3);
-    Value inner = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 7)), middle = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 8));
+    Value inner = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 7)),
+          middle = emit.bitAnd(position.lane, emit.constInt(emit.i32(), 8));
     qLane = laneAddress(shape.q, emit.add(warpRow, low), high);
     kLane = laneAddress(shape.k, emit.add(inner, high), middle);
     vLane = laneAddress(shape.v, low, high);
@@ -120,6 +127,8 @@ private:
       score.emplace(emit.builder, emit.loc, program, *program.score, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
     if (program.mask)
       mask.emplace(emit.builder, emit.loc, program, *program.mask, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
+    if (program.prob)
+      prob.emplace(emit.builder, emit.loc, program, *program.prob, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
   }
 
   Value laneAddress(const SharedTile &tile, Value row, Value column) {
@@ -136,7 +145,7 @@ private:
   //===----------------------------------------------------------------------------------------------------------------===//
 
   void copy(const SharedTile &to, const TileSource &from) {
-    emitCopyToShared(emit, position, shape.threads(), shared, to, from);
+    emitCopyToShared(emit, position, shape.threads(), shared, to, program.qType, from);
     emit.make<NVVM::CpAsyncCommitGroupOp>();
   }
   void barrier() { emit.make<NVVM::Barrier0Op>(); }
@@ -164,7 +173,7 @@ private:
     }
     for (Fragment4 &fragment : scores)
       for (Value &element : fragment)
-        element = emit.mulF(element, scale);
+        element = emit.mulF(element, scoreFactor);
     return scores;
   }
 
@@ -177,12 +186,12 @@ private:
         Fragment4 v = emitLoadMatrices(emit, emitByteOffset(emit, vLane, key * shape.v.pitchBytes() + d * 2), /*transposed=*/true);
         for (int64_t half = 0; half < 2; ++half) {
           Fragment4 &sum = state.out[d / 8 + half];
-          sum = emitMma(emit, program.kvType, p, v[2 * half], v[2 * half + 1], sum);
+          sum = emitMma(emit, program.qType, p, v[2 * half], v[2 * half + 1], sum);
         }
       }
     }
   }
-  Value pack(Value low, Value high) { return emitPack(emit, program.kvType, low, high); }
+  Value pack(Value low, Value high) { return emitPack(emit, program.qType, low, high); }
 
   //===----------------------------------------------------------------------------------------------------------------===//
   // Formulas
@@ -205,15 +214,37 @@ private:
 
   /// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
   void applyMask(SmallVector<Fragment4> &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
-    replaceScores(scores, block.partial, [&](SmallVector<Fragment4> &masked) {
-      forEachElement(*mask, block, [&](int64_t tile, int64_t part, Value key) {
-        MapResult visible = mask->expand(Value());
-        masked[tile][part] = emit.select(visible.value, masked[tile][part], minusInfinity());
-        report(visible.outOfRange, Value(), block, part, key);
-        report(scoreOutOfRange[tile * 4 + part], visible.value, block, part, key);
-      });
-    }, [&] {
-      reportScores(scoreOutOfRange, block);
+    replaceScores(
+        scores, block.partial,
+        [&](SmallVector<Fragment4> &masked) {
+          forEachElement(*mask, block, [&](int64_t tile, int64_t part, Value key) {
+            MapResult visible = mask->expand(Value());
+            masked[tile][part] = emit.select(visible.value, masked[tile][part], minusInfinity());
+            report(visible.outOfRange, Value(), block, part, key);
+            report(scoreOutOfRange[tile * 4 + part], visible.value, block, part, key);
+          });
+        },
+        [&] { reportScores(scoreOutOfRange, block); });
+  }
+
+  /// Which scores are above -inf, or NaN: where prob_mod counts.
+  SmallVector<Value> visibleAmong(ArrayRef<Fragment4> scores) {
+    SmallVector<Value> visible;
+    if (program.prob)
+      for (const Fragment4 &fragment : scores)
+        for (Value score : fragment)
+          visible.push_back(emit.cmp(CmpF::UNE, score, minusInfinity()));
+    return visible;
+  }
+
+  /// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).
+  void applyProb(SmallVector<Fragment4> &probs, ArrayRef<Value> visible, const KvBlock &block) {
+    Value zero = emit.constFloat(emit.f32(), 0.0);
+    forEachElement(*prob, block, [&](int64_t tile, int64_t part, Value key) {
+      Value counts = visible[tile * 4 + part], &element = probs[tile][part];
+      MapResult mapped = prob->expand(element);
+      report(mapped.outOfRange, counts, block, part, key);
+      element = emit.select(counts, mapped.value, zero);
     });
   }
 
@@ -228,13 +259,16 @@ private:
   void dropMissingKeys(SmallVector<Fragment4> &scores, const KvBlock &block) {
     Value count = emit.sub(block.end, block.begin);
     Value isRagged = emit.cmp(CmpI::slt, count, emit.index(shape.cols));
-    replaceScores(scores, isRagged, [&](SmallVector<Fragment4> &kept) {
-      for (int64_t tile = 0; tile < shape.scoreTiles(); ++tile)
-        for (int64_t part = 0; part < 4; ++part) {
-          Value exists = emit.cmp(CmpI::slt, emit.add(pair, 8 * tile + columnOf(part)), count);
-          kept[tile][part] = emit.select(exists, kept[tile][part], minusInfinity());
-        }
-    }, [] {});
+    replaceScores(
+        scores, isRagged,
+        [&](SmallVector<Fragment4> &kept) {
+          for (int64_t tile = 0; tile < shape.scoreTiles(); ++tile)
+            for (int64_t part = 0; part < 4; ++part) {
+              Value exists = emit.cmp(CmpI::slt, emit.add(pair, 8 * tile + columnOf(part)), count);
+              kept[tile][part] = emit.select(exists, kept[tile][part], minusInfinity());
+            }
+        },
+        [] {});
   }
 
   /// scores = condition ? change(scores) : scores, as a branch, which all threads of a block take alike.
@@ -247,14 +281,17 @@ private:
       return values;
     };
     SmallVector<Type> types(scores.size() * 4, emit.f32());
-    Values changed = emit.ifElse(types, condition, [&] {
-      SmallVector<Fragment4> copy = scores;
-      change(copy);
-      return flatten(copy);
-    }, [&] {
-      otherwise();
-      return flatten(scores);
-    });
+    Values changed = emit.ifElse(
+        types, condition,
+        [&] {
+          SmallVector<Fragment4> copy = scores;
+          change(copy);
+          return flatten(copy);
+        },
+        [&] {
+          otherwise();
+          return flatten(scores);
+        });
     for (size_t i = 0; i < changed.size(); ++i)
       scores[i / 4][i % 4] = changed[i];
   }
@@ -326,33 +363,32 @@ private:
 
   /// tile.softmax_finish and the stores.
   void finish(const State &state) {
-    Value sums[kRowsPerThread], empty[kRowsPerThread];
+    Value sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, tile.h);
+    SmallVector<SoftmaxEnd> ends;
     for (int64_t row = 0; row < kRowsPerThread; ++row) {
-      sums[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
-      empty[row] = emit.cmp(CmpF::OEQ, state.max[row], minusInfinity());
+      Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
+      ends.push_back(emitSoftmaxEnd(emit.builder, emit.loc, abi, state.max[row], sum, sink, [&](Value x) { return exponential(x); }));
     }
-    storeOut(state, sums, empty);
+    storeOut(state, ends);
     // One of the four threads of a row has the word.
     Value speaks = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 0));
-    storeRows(Operand::Lse, speaks, [&](int64_t row) {
-      Value lse = emit.addF(state.max[row], emitLog(emit.builder, emit.loc, abi, sums[row]));
-      return emit.select(empty[row], minusInfinity(), lse);
-    });
+    storeRows(Operand::Lse, speaks, [&](int64_t row) { return ends[row].lse; });
     storeRows(Operand::Max, speaks, [&](int64_t row) { return state.max[row]; });
   }
 
-  void storeOut(const State &state, ArrayRef<Value> sums, ArrayRef<Value> empty) {
+  void storeOut(const State &state, ArrayRef<SoftmaxEnd> ends) {
     OperandAccess out = abi.operand(Operand::Out);
     Type memory = program.outType;
-    Value zero = emit.constFloat(emit.f32(), 0.0), one = emit.constFloat(emit.f32(), 1.0);
+    Value zero = emit.constFloat(emit.f32(), 0.0);
+    Value outputFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; // not kept through the loop, whose registers are all taken
     for (int64_t row = 0; row < kRowsPerThread; ++row) {
-      Value inverse = emit.divF(one, sums[row]);
+      Value factor = emit.mulF(ends[row].factor(emit.builder, emit.loc), outputFactor);
       emit.ifThen(rowExists[row], [&] {
         Value first = emit.at(rowPointer(out, memory, row), memory, emit.mul(pair, out.strides[3]));
         for (auto [tile, fragment] : llvm::enumerate(state.out))
           for (int64_t column = 0; column < 2; ++column) {
             // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
-            Value element = emit.select(empty[row], zero, emit.mulF(fragment[row * 2 + column], inverse));
+            Value element = emit.select(ends[row].isEmpty, zero, emit.mulF(fragment[row * 2 + column], factor));
             Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
             emit.store(rounded, emit.at(first, memory, emit.mul(out.strides[3], 8 * int64_t(tile) + column)));
           }
@@ -387,13 +423,13 @@ private:
 
   // Of the tile; see bindTile.
   TileCoords tile;
-  Value scale;                     ///< f32
+  Value scoreFactor;
   Value rows[kRowsPerThread];      ///< in the tile, i64
   Value queries[kRowsPerThread];   ///< q_idx, i64; may lie past M
   Value rowExists[kRowsPerThread]; ///< i1
   Value pair;                      ///< i64
   Value qLane, kLane, vLane;       ///< where this lane points ldmatrix
-  std::optional<MapExpander> score, mask;
+  std::optional<MapExpander> score, mask, prob;
 };
 
 /// Dynamic shared memory: its size is the launch's.
@@ -423,7 +459,7 @@ LLVM::LLVMFuncOp createKernel(const Emitter &emit, const TileProgram &program, c
 LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target) {
   if (std::optional<std::string> refusal = mmaSyncRefusal(program, target))
     return program.kernel->emitOpError("cannot be scheduled for mma.sync: ") << *refusal;
-  for (Region *formula : {program.score, program.mask, program.closedForm})
+  for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
     specializeMath(formula);
 
   Location loc = program.kernel->getLoc();

@@ -1,3 +1,4 @@
+#include "../TileToVector/Elements.h"
 #include "FormulaMath.h"
 #include "MmaSync.h"
 
@@ -11,10 +12,8 @@ namespace attnjit::tile {
 
 GpuTarget GpuTarget::forChip(StringRef chip) {
   // CUDA C++ Programming Guide, technical specifications: shared memory per thread block, less the one kilobyte that the system keeps.
-  int64_t kibibytes = llvm::StringSwitch<int64_t>(chip)
-                          .Cases({"sm_80", "sm_87"}, 163)
-                          .Cases({"sm_90", "sm_90a", "sm_100", "sm_100a"}, 227)
-                          .Default(99);
+  int64_t kibibytes =
+      llvm::StringSwitch<int64_t>(chip).Cases({"sm_80", "sm_87"}, 163).Cases({"sm_90", "sm_90a", "sm_100", "sm_100a"}, 227).Default(99);
   return {chip.str(), kibibytes * 1024};
 }
 
@@ -45,14 +44,16 @@ static std::optional<std::string> refuseFormula(StringRef what, Region *formula)
 std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuTarget &target) {
   if (!program.qType.isBF16() && !program.qType.isF16())
     return "q is " + toText(program.qType) + "; tensor cores of " + target.chip + " multiply bf16 or f16";
-  if (program.kvType != program.qType)
-    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) + "; tensor cores need one type";
+  if (program.kvType != program.qType && !isFloat8(program.kvType))
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) + "; tensor cores need one type, to which 8-bit floats are widened";
   if (program.outType != program.qType && !program.outType.isF32())
     return "out is " + toText(program.outType) + "; expected f32 or the type of q";
   if (program.paged)
     return "k and v lie in pages, whose table mma.sync kernels do not read";
   if (program.isSplit)
     return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
+  if (program.isTwoPass)
+    return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
   for (auto refusal : {refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim)})
     if (refusal)
       return refusal;
@@ -62,10 +63,11 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
     return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
   MmaSyncShape shape = MmaSyncShape::of(program);
   if (shape.sharedBytes() > target.sharedBytes)
-    return llvm::formatv("tiles of {0} x {1} at D {2}, Dv {3} take {4} bytes of shared memory; a block of {5} has {6}", shape.rows, shape.cols,
-                         shape.headDim, shape.valueDim, shape.sharedBytes(), target.chip, target.sharedBytes).str();
+    return llvm::formatv("tiles of {0} x {1} at D {2}, Dv {3} take {4} bytes of shared memory; a block of {5} has {6}", shape.rows,
+                         shape.cols, shape.headDim, shape.valueDim, shape.sharedBytes(), target.chip, target.sharedBytes)
+        .str();
   for (auto refusal : {refuseFormula("score_mod", program.score), refuseFormula("mask_mod", program.mask),
-                       refuseFormula("the closed form of the mask", program.closedForm)})
+                       refuseFormula("prob_mod", program.prob), refuseFormula("the closed form of the mask", program.closedForm)})
     if (refusal)
       return refusal;
   return std::nullopt;

@@ -1,5 +1,6 @@
 #include "SharedTile.h"
 
+#include "../TileToVector/Elements.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
@@ -8,7 +9,7 @@ namespace attnjit::tile {
 
 namespace {
 
-/// Bytes that one cp.async moves.
+/// What a thread moves at a time: 16 bytes of shared memory, by one cp.async where nothing is to be converted.
 constexpr int64_t kChunkBytes = 16, kChunkElements = kChunkBytes / 2;
 
 struct Copy {
@@ -18,6 +19,7 @@ struct Copy {
   Value shared; ///< first element of the tile
   const SharedTile &tile;
   const TileSource &source;
+  Type element; ///< of the tile
   Value global; ///< element (0, 0) of the head, a pointer to global memory
   Value rowStrideBytes;
 
@@ -33,30 +35,51 @@ struct Copy {
     return emitByteOffset(emit, shared, emit.add(emit.mul(row, tile.pitchBytes()), columnBytes));
   }
 
+  bool converts() const { return source.memory != element; }
+  int64_t memoryBytes() const { return source.memory.getIntOrFloatBitWidth() / 8; }
+
+  /// Bytes of memory as bits of the tile's elements.
+  Value convert(Value raw) const {
+    Value single = widenElements(emit, raw, source.memory, emit.f32());
+    return emit.bitcast(emit.i16(), emit.make<arith::TruncFOp>(likeShape(single.getType(), element), single));
+  }
+
+  void chunk(Value row, Value columnBytes) const {
+    auto [inside, rowAddress] = locate(row);
+    if (!converts()) {
+      Value none = emit.constInt(emit.i32(), 0), all = emit.constInt(emit.i32(), kChunkBytes);
+      emit.make<NVVM::CpAsyncOp>(sharedAt(row, columnBytes), emitByteOffset(emit, rowAddress, columnBytes), kChunkBytes,
+                                 NVVM::LoadCacheModifierKind::CG, emit.select(inside, all, none));
+      return;
+    }
+    Emitter::Values bytes = emit.ifElse({emit.i64()}, inside, [&, rowAddress = rowAddress]() -> Emitter::Values {
+      return {emit.load(emit.i64(), emitByteOffset(emit, rowAddress, emit.shrU(columnBytes, 1)))};
+    }, [&]() -> Emitter::Values { return {emit.index(0)}; });
+    Value widened = convert(emit.make<LLVM::BitcastOp>(emit.vec(kChunkElements, emit.i8()), bytes[0]));
+    Value words = emit.make<LLVM::BitcastOp>(emit.vec(kChunkBytes / 4, emit.i32()), widened);
+    emit.make<LLVM::StoreOp>(words, sharedAt(row, columnBytes), /*alignment=*/kChunkBytes);
+  }
+
   /// Every thread copies chunks thread, thread + threads ...: neighbours copy neighbouring chunks. What does not exist becomes zero.
   void chunks() const {
     int64_t chunksPerRow = tile.cols / kChunkElements, total = tile.rows * chunksPerRow;
-    Value none = emit.constInt(emit.i32(), 0), all = emit.constInt(emit.i32(), kChunkBytes);
     for (int64_t base = 0; base < total; base += threads) {
-      Value chunk = emit.add(position.thread, base);
+      Value number = emit.add(position.thread, base);
       auto copy = [&] {
-        Value row = emit.make<arith::DivUIOp>(chunk, emit.constInt(emit.i32(), chunksPerRow));
-        Value column = emit.mul(emit.sub(chunk, emit.mul(row, chunksPerRow)), kChunkBytes);
-        auto [inside, rowAddress] = locate(row);
-        emit.make<NVVM::CpAsyncOp>(sharedAt(row, column), emitByteOffset(emit, rowAddress, column), kChunkBytes,
-                                   NVVM::LoadCacheModifierKind::CG, emit.select(inside, all, none));
+        Value row = emit.make<arith::DivUIOp>(number, emit.constInt(emit.i32(), chunksPerRow));
+        chunk(row, emit.mul(emit.sub(number, emit.mul(row, chunksPerRow)), kChunkBytes));
       };
       if (base + threads <= total)
         copy();
       else
-        emit.ifThen(emit.cmp(Emitter::CmpI::ult, chunk, emit.constInt(emit.i32(), total)), copy);
+        emit.ifThen(emit.cmp(Emitter::CmpI::ult, number, emit.constInt(emit.i32(), total)), copy);
     }
   }
 
   /// Any strides, any alignment: one element at a time.
   void elements() const {
     Value begin = emit.make<arith::ExtUIOp>(emit.i64(), position.thread);
-    Value columnStrideBytes = emit.mul(source.operand.strides[3], 2);
+    Value columnStrideBytes = emit.mul(source.operand.strides[3], memoryBytes());
     emit.loop(begin, emit.index(tile.rows * tile.cols), emit.index(threads), [&](Value wide) {
       Value i = emit.toInt(emit.i32(), wide);
       Value row = emit.make<arith::DivUIOp>(i, emit.constInt(emit.i32(), tile.cols));
@@ -65,7 +88,8 @@ struct Copy {
       Value zero = emit.constInt(emit.i16(), 0);
       Emitter::Values element = emit.ifElse({emit.i16()}, inside, [&, rowAddress = rowAddress]() -> Emitter::Values {
         Value offset = emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), column), columnStrideBytes);
-        return {emit.load(emit.i16(), emitByteOffset(emit, rowAddress, offset))};
+        Value address = emitByteOffset(emit, rowAddress, offset);
+        return {converts() ? convert(emit.load(emit.i8(), address)) : emit.load(emit.i16(), address)};
       }, [&]() -> Emitter::Values { return {zero}; });
       emit.store(element[0], sharedAt(row, emit.shl(column, 1)));
     });
@@ -75,18 +99,20 @@ struct Copy {
 } // namespace
 
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
-                      const TileSource &source) {
+                      Type element, const TileSource &source) {
   const OperandAccess &operand = source.operand;
   Value first = emit.add(emit.mul(source.b, operand.strides[0]), emit.mul(source.head, operand.strides[1]));
   Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
   Value global = emit.make<LLVM::AddrSpaceCastOp>(globalPointer, operand.pointer);
-  global = emitByteOffset(emit, global, emit.shl(first, 1));
-  Copy copy{emit, position, threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile, source, global, emit.shl(operand.strides[2], 1)};
+  int64_t memoryBytes = source.memory.getIntOrFloatBitWidth() / 8;
+  global = emitByteOffset(emit, global, emit.mul(first, memoryBytes));
+  Copy copy{emit,   position, threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile,
+            source, element,  global,  emit.mul(operand.strides[2], memoryBytes)};
   if (!source.contiguous)
     return copy.elements();
   // The compiled-in stride class promises a last stride of 1; alignment is the launch's affair.
   Value bits = emit.bitOr(emit.make<LLVM::PtrToIntOp>(emit.i64(), global), copy.rowStrideBytes);
-  Value misaligned = emit.bitAnd(bits, emit.index(kChunkBytes - 1));
+  Value misaligned = emit.bitAnd(bits, emit.index(kChunkElements * memoryBytes - 1));
   emit.ifElse({}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
               [&] { return copy.elements(), Emitter::Values(); });
 }

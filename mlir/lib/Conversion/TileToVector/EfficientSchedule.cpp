@@ -29,7 +29,8 @@ TileSizes chooseEfficientTile(int64_t headDim, int64_t valueDim, const CpuTarget
 
 std::optional<std::string> efficientRefusal(const TileProgram &program, const CpuTarget &target) {
   if (!program.isSplit)
-    return "it computes parts of the keys, the program does not cut them (tile.split)";
+    return program.isTwoPass ? "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one"
+                             : "it computes parts of the keys, the program does not cut them (tile.split)";
   if (target.vectorBits != 256 && target.vectorBits != 512)
     return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
   return std::nullopt;
@@ -90,6 +91,8 @@ void EfficientKernel::emitFunction() {
     score.emplace(builder, emit.loc, program, *program.score, access, shape.lanes);
   if (program.mask)
     mask.emplace(builder, emit.loc, program, *program.mask, access, shape.lanes);
+  if (program.prob)
+    prob.emplace(builder, emit.loc, program, *program.prob, access, shape.lanes);
   emit.loop(kernel.begin, kernel.end, emit.index(1), [&](Value unit) { emitUnit(unit); });
 }
 
@@ -127,6 +130,7 @@ void EfficientKernel::bindTile(Value head, Value rowTile) {
   tile.kvHead = emit.sub(head, emit.mul(tile.b, hkv));
   tile.row0 = emit.mul(rowTile, program.tileRows);
   tile.rows = emit.minS(emit.index(program.tileRows), emit.sub(rows, tile.row0));
+  factors = abi->headFactors(compute, tile.b, tile.kvHead);
 }
 
 Value EfficientKernel::operandBase(const OperandAccess &operand, Type element, Value head) {

@@ -121,6 +121,7 @@ private:
   void emitSoftmax(const KvBlock &block, Value count);
   /// Scores of one row after map and mask, in place; keys past the block become -inf. Returns the maximum per lane.
   Value emitMaps(const KvBlock &block, Value count, Value row);
+  Value applyProb(const KvBlock &block, Value row, Value key, Value p, Value score);
   Value exponent(Value difference) const;
   Value maximum(Value candidate, Value current) const;
   Value fold(Value vector, llvm::function_ref<Value(Value, Value)> combine) const;
@@ -135,8 +136,12 @@ private:
   Value rowsPerState();
   void mergeRow(Value firstState, Value stride, Value parts, Value row);
   void writeRowScalar(Operand which, Value head, Value query, llvm::function_ref<Value()> value);
-  void writeOutputRow(Value head, Value query, Value row, Value sum);
+  void writeOutputRow(Value head, Value query, Value row, Value isEmpty, Value factor);
   Value finishedMax(Value max, Value sum);
+  /// Binds a formula to a row: one query of one head.
+  void bindRow(MapExpander &expander, Value row);
+  /// Keys key, key + 1 ... of a block, one per lane. Lanes past the block stand for its last key once more: their indices are in bounds.
+  Value keysAt(const KvBlock &block, Value key);
 
   // Rows and memory.
   Value headOf(Value row) {
@@ -173,9 +178,10 @@ private:
   AbiAccess *abi = nullptr;
   Value workspace;
   EfficientTile tile;
+  HeadFactors factors;
   KvRows k, v;                       ///< of this batch and kv head
   Value prefetchShare, prefetchBase; ///< of the register tile at work; null: all of it
-  std::optional<MapExpander> score, mask;
+  std::optional<MapExpander> score, mask, prob;
 };
 
 } // namespace attnjit::tile

@@ -47,45 +47,58 @@ void EfficientKernel::emitSoftmax(const KvBlock &block, Value count) {
 
     Value scores = rowOf(layout.scores, row, pitch);
     Value before = emit.mulF(emit.load(vectorType(), sumAddress), broadcast(factor));
+    if (prob)
+      bindRow(*prob, row);
     Value sums = emit.loop(emit.index(0), count, emit.index(shape.lanes), {before}, [&](Value key, ValueRange carried) -> Values {
-      Value address = emit.at(scores, compute, key);
-      Value p = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(emit.load(vectorType(), address), references)));
-      emit.store(p, address);
+      Value address = emit.at(scores, compute, key), score = emit.load(vectorType(), address);
+      Value p = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(score, references)));
+      emit.store(prob ? applyProb(block, row, key, p, score) : p, address);
       return {emit.addF(carried[0], p)};
     })[0];
     emit.store(sums, sumAddress);
   });
 }
 
+/// prob_mod on a vector of keys. Where the score is -inf, 0 whatever it says (A13); so it is past the block.
+Value EfficientKernel::applyProb(const KvBlock &block, Value row, Value key, Value p, Value score) {
+  Value visible = emit.cmp(Emitter::CmpF::UNE, score, splatF(-INFINITY)), kv = keysAt(block, key);
+  prob->bindKey(kv);
+  MapResult mapped = prob->expand(p);
+  emitReport(builder, emit.loc, *abi, mapped.outOfRange, visible, tile.b, headOf(row), queryOf(row), kv, shape.lanes);
+  return emit.select(visible, prob->splat(mapped.value), splatF(0.0));
+}
+
+void EfficientKernel::bindRow(MapExpander &expander, Value row) {
+  expander.bindHeads(emit.toInt(program.indexType, tile.b), emit.toInt(program.indexType, headOf(row)));
+  expander.bindQuery(emit.toInt(program.indexType, queryOf(row)));
+}
+
+Value EfficientKernel::keysAt(const KvBlock &block, Value key) {
+  Type index = program.indexType;
+  Value first = emit.splat(emit.toInt(index, emit.add(block.begin, key)), shape.lanes);
+  Value last = emit.splat(emit.sub(emit.toInt(index, block.end), 1), shape.lanes);
+  return emit.minS(emit.add(first, emit.iota(emit.vec(shape.lanes, index))), last);
+}
+
 Value EfficientKernel::emitMaps(const KvBlock &block, Value count, Value row) {
   int64_t lanes = shape.lanes;
   Type index = program.indexType, indexVector = emit.vec(lanes, index);
   Value scores = rowOf(layout.scores, row, pitch), minusInf = splatF(-INFINITY);
-  Value b, h, q;
-  if (program.score || program.mask) {
-    b = emit.toInt(index, tile.b);
-    h = emit.toInt(index, headOf(row));
-    q = emit.toInt(index, queryOf(row));
-  }
   for (std::optional<MapExpander> *expander : {&score, &mask})
-    if (*expander) {
-      (*expander)->bindHeads(b, h);
-      (*expander)->bindQuery(q);
-    }
+    if (*expander)
+      bindRow(**expander, row);
 
   Value counts = emit.splat(emit.toInt(index, count), lanes);
-  Value firstKey = emit.toInt(index, block.begin), lastKey = emit.splat(emit.sub(emit.toInt(index, block.end), 1), lanes);
   return emit.loop(emit.index(0), count, emit.index(lanes), {minusInf}, [&](Value key, ValueRange carried) -> Values {
     Value address = emit.at(scores, compute, key), value = emit.load(vectorType(), address);
     Value position = emit.add(emit.splat(emit.toInt(index, key), lanes), emit.iota(indexVector));
     Value isInside = emit.cmp(Emitter::CmpI::slt, position, counts);
-    // Lanes past the block stand for its last key once more: their indices are in bounds.
-    Value kv = emit.minS(emit.add(emit.splat(firstKey, lanes), position), lastKey);
+    Value kv = score || mask ? keysAt(block, key) : Value();
     auto report = [&](Value outOfRange, Value visible) {
       if (!outOfRange)
         return;
       Value counted = visible ? emit.bitAnd(isInside, visible) : isInside; // a lane past the block has a score that means nothing
-      emitReport(builder, emit.loc, *abi, outOfRange, counted, b, h, q, kv, lanes);
+      emitReport(builder, emit.loc, *abi, outOfRange, counted, tile.b, headOf(row), queryOf(row), kv, lanes);
     };
     Value outOfRange;
     if (score) {

@@ -3,6 +3,7 @@
 #include "EfficientSchedule.h"
 
 #include "Elements.h"
+#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 
 #include <cmath>
@@ -19,7 +20,7 @@ namespace attnjit::tile {
 /// Q times scale, and the state before any key. Rows that fill up the last register tile are 0.
 void EfficientKernel::packQueries() {
   OperandAccess q = abi->operand(Operand::Q);
-  Value scale = abi->scale(compute);
+  Value scale = factors.score;
   if (scoresAreLog2)
     scale = emit.mulF(scale, scalarF(std::numbers::log2e));
   Value scales = broadcast(scale), zero = splatF(0.0), lanes = emit.index(shape.lanes), tileRows = emit.index(shape.rowTile);
@@ -156,13 +157,13 @@ void EfficientKernel::writeResults() {
     Value head = headOf(row), query = queryOf(row);
     Value max = emit.load(compute, rowOf(layout.maxima, row, 1));
     Value sum = fold(emit.load(vectorType(), rowOf(layout.sums, row, shape.lanes)), [&](Value a, Value b) { return emit.addF(a, b); });
-    // A row that saw a key has a sum of at least 1, or NaN.
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, sum, scalarF(0.0));
-    writeRowScalar(Operand::Max, head, query, [&] { return finishedMax(max, sum); });
-    writeRowScalar(Operand::Lse, head, query, [&] {
-      return emit.select(isEmpty, scalarF(-INFINITY), emit.addF(finishedMax(max, sum), emitLog(builder, emit.loc, *abi, sum)));
+    Value natural = finishedMax(max, sum), sink = emitSink(builder, emit.loc, program, *abi, tile.b, head);
+    SoftmaxEnd end = emitSoftmaxEnd(builder, emit.loc, *abi, natural, sum, sink, [&](Value x) {
+      return emitExp2NonPositive(builder, emit.loc, emit.mulF(x, scalarF(std::numbers::log2e)));
     });
-    writeOutputRow(head, query, row, sum);
+    writeRowScalar(Operand::Max, head, query, [&] { return natural; });
+    writeRowScalar(Operand::Lse, head, query, [&] { return end.lse; });
+    writeOutputRow(head, query, row, end.isEmpty, end.factor(builder, emit.loc));
   });
 }
 
@@ -181,15 +182,15 @@ void EfficientKernel::writeRowScalar(Operand which, Value head, Value query, llv
               [&] { emit.store(value(), emit.at(operandBase(operand, compute, head), compute, emit.mul(query, operand.strides[2]))); });
 }
 
-void EfficientKernel::writeOutputRow(Value head, Value query, Value row, Value sum) {
+void EfficientKernel::writeOutputRow(Value head, Value query, Value row, Value isEmpty, Value factor) {
   OperandAccess out = abi->operand(Operand::Out);
   Value target = emit.at(operandBase(out, program.outType, head), program.outType, emit.mul(query, out.strides[2]));
   Value output = rowOf(layout.output, row, dv.padded());
-  Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, sum, scalarF(0.0)), reciprocal = emit.divF(scalarF(1.0), sum);
-  // Zero stands for a row that saw no key: its sums may be NaN times 0 (A5).
-  Value isEmptyRow = broadcast(isEmpty), reciprocals = broadcast(reciprocal);
+  // A row that saw no key is 0: its sums may be NaN times 0 (A5).
+  factor = emit.mulF(factor, factors.output);
+  Value isEmptyRow = broadcast(isEmpty), rowFactors = broadcast(factor);
   auto write = [&](Value slot, Value column) {
-    Value quotient = emit.mulF(emit.load(vectorType(), emit.at(output, compute, slot)), reciprocals);
+    Value quotient = emit.mulF(emit.load(vectorType(), emit.at(output, compute, slot)), rowFactors);
     storeFloats(emit, emit.select(isEmptyRow, splatF(0.0), quotient), emit.at(target, program.outType, column), program.outType);
   };
   if (dv.inPlace && program.outIsContiguous) {
@@ -199,7 +200,7 @@ void EfficientKernel::writeOutputRow(Value head, Value query, Value row, Value s
     return;
   }
   auto writeOne = [&](Value slot, Value column) {
-    Value quotient = emit.mulF(emit.load(compute, emit.at(output, compute, slot)), reciprocal);
+    Value quotient = emit.mulF(emit.load(compute, emit.at(output, compute, slot)), factor);
     storeFloats(emit, emit.select(isEmpty, scalarF(0.0), quotient), emit.at(target, program.outType, emit.mul(column, out.strides[3])),
                 program.outType);
   };

@@ -128,10 +128,19 @@ struct Emitter {
   /// True if any lane of an i1 vector (or the i1 itself) is set.
   Value any(Value flags) const { return isVector(flags) ? Value(make<mlir::LLVM::vector_reduce_or>(i1(), flags)) : flags; }
 
+  /// Calls an LLVM intrinsic; without `result` one that has none.
+  Value intrinsic(llvm::StringRef name, Type result, llvm::ArrayRef<Value> arguments) const {
+    return make<mlir::LLVM::CallIntrinsicOp>(result, builder.getStringAttr(name), mlir::ValueRange(arguments)).getResult(0);
+  }
+  void intrinsic(llvm::StringRef name, llvm::ArrayRef<Value> arguments) const {
+    make<mlir::LLVM::CallIntrinsicOp>(builder.getStringAttr(name), mlir::ValueRange(arguments));
+  }
+
   // Memory.
-  /// base + offset elements of type `element`.
+  /// base + offset elements of type `element`. LLVM has no 8-bit floats: they are bytes there.
   Value at(Value base, Type element, Value offset) const {
-    return make<mlir::LLVM::GEPOp>(ptr(), element, base, llvm::ArrayRef<mlir::LLVM::GEPArg>{offset});
+    Type type = llvm::isa<mlir::FloatType>(element) && element.getIntOrFloatBitWidth() == 8 ? i8() : element;
+    return make<mlir::LLVM::GEPOp>(ptr(), type, base, llvm::ArrayRef<mlir::LLVM::GEPArg>{offset});
   }
   Value atBytes(Value base, int64_t bytes) const {
     if (bytes == 0)
@@ -143,6 +152,7 @@ struct Emitter {
   /// Loads a scalar, pointer or vector; vectors need no more than their element's alignment.
   Value load(Type type, Value address) const { return make<mlir::LLVM::LoadOp>(type, address, alignmentOf(type)); }
   void store(Value value, Value address) const { make<mlir::LLVM::StoreOp>(value, address, alignmentOf(value.getType())); }
+  Value loadUnaligned(Type type, Value address, unsigned alignment) const { return make<mlir::LLVM::LoadOp>(type, address, alignment); }
   static unsigned alignmentOf(Type type) {
     return llvm::isa<mlir::LLVM::LLVMPointerType>(type) ? 8 : elementTypeOf(type).getIntOrFloatBitWidth() / 8;
   }

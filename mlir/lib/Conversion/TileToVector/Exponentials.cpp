@@ -14,15 +14,10 @@ using namespace coefficients;
 // Powers of two
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// 2^f on [-1/2, 1/2]. f32: minimax (with the 1 in front 0.95 ulp); f64: Taylor of degree 13 (remainder 4e-18).
+/// 2^f on [-1/2, 1/2]: minimax, with the 1 in front 0.95 ulp in f32 and 0.6 in f64.
 static Value exp2Fraction(const Emitter &emit, Value f) {
-  double coefficients[14] = {1.0};
-  if (!elementTypeOf(f.getType()).isF64()) {
-    llvm::copy(kExp2, coefficients + 1);
-    return horner(emit, f, ArrayRef(coefficients, std::size(kExp2) + 1));
-  }
-  for (int k = 1; k < 14; ++k)
-    coefficients[k] = coefficients[k - 1] * M_LN2 / k;
+  SmallVector<double> coefficients = {1.0};
+  llvm::append_range(coefficients, elementTypeOf(f.getType()).isF64() ? ArrayRef<double>(kExp2Double) : ArrayRef<double>(kExp2));
   return horner(emit, f, coefficients);
 }
 

@@ -6,7 +6,7 @@
 #include "Elements.h"
 #include "llvm/Support/MathExtras.h"
 
-#include <numbers>
+#include <cmath>
 
 using namespace mlir;
 
@@ -15,23 +15,17 @@ namespace attnjit::tile {
 /// Q^T times scale; panels are filled up with duplicates of the last query. Also the initial state.
 void FlashKernel::packQueries() {
   OperandAccess q = abi->operand(Operand::Q);
-  Value base = operandBase(q, program.qType, tile.h), scale = abi->scale(emit.f32());
-  if (scoresAreLog2)
-    scale = emit.mulF(scale, emit.constFloat(emit.f32(), std::numbers::log2e));
+  Value base = operandBase(q, program.qType, tile.h);
 
   emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
     FlashPanel panel = panelAt(index);
-    emit.loop(0, shape.panelWidth(), 1, [&](Value lane) {
-      Value row = emit.minS(emit.add(panel.firstQuery, lane), panel.lastQuery);
-      Value source = emit.at(base, program.qType, emit.mul(row, q.strides[2]));
-      Value target = emit.at(panel.queries, emit.f32(), lane);
-      emit.loop(emit.index(0), emit.index(program.headDim), emit.index(1), {target}, [&](Value dim, ValueRange state) -> Values {
-        Value address = emit.at(source, program.qType, program.contiguous ? dim : emit.mul(dim, q.strides[3]));
-        Value element = loadFloats(emit, address, program.qType, emit.f32(), 1);
-        emit.store(emit.mulF(element, scale), state[0]);
-        return {emit.atBytes(state[0], rowBytes())};
-      });
-    });
+    if (shape.takesWords())
+      packQueryWords(panel, q, base);
+    else
+      packQueryPanel(panel, q, base);
+    if (usesDots)
+      for (FlashDot &dot : dots)
+        packDotQueries(dot, panel);
     storeRow(Values(shape.panelVectors, splatF(-INFINITY)), panel.maxima);
     storeRow(Values(shape.panelVectors, splatF(0.0)), panel.sums);
     emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {panel.output}, [&](Value, ValueRange state) -> Values {
@@ -41,22 +35,39 @@ void FlashKernel::packQueries() {
   });
 }
 
+void FlashKernel::packQueryPanel(const FlashPanel &panel, const OperandAccess &q, Value base) {
+  emit.loop(0, shape.panelWidth(), 1, [&](Value lane) {
+    Value row = emit.minS(emit.add(panel.firstQuery, lane), panel.lastQuery);
+    Value source = emit.at(base, program.qType, emit.mul(row, q.strides[2]));
+    Value target = emit.at(panel.queries, compute, lane);
+    emit.loop(emit.index(0), emit.index(program.headDim), emit.index(1), {target}, [&](Value dim, ValueRange state) -> Values {
+      Value address = emit.at(source, program.qType, program.contiguous ? dim : emit.mul(dim, q.strides[3]));
+      Value element = loadFloats(emit, address, program.qType, compute, 1);
+      emit.store(emit.mulF(element, scoreFactor), state[0]);
+      return {emit.atBytes(state[0], rowBytes())};
+    });
+  });
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Keys and values
 //===------------------------------------------------------------------------------------------------------------------===//
 
-FlashBlock FlashKernel::loadBlock(const KvBlock &kvBlock) {
+FlashBlock FlashKernel::loadBlock(Pass pass, const KvBlock &kvBlock) {
   Value count = emit.sub(kvBlock.end, kvBlock.begin);
+  if (shape.takesWords())
+    return {loadKeyWords(k, kvBlock.begin, count), pass == Pass::State ? Value() : packValueWords(v, kvBlock.begin, count), kvBlock.begin,
+            count, kvBlock.partial};
   Value keys = loadRows(k, kvBlock.begin, count, program.headDim, region(layout.keys));
-  Value values = loadRows(v, kvBlock.begin, count, program.valueDim, region(layout.values));
+  Value values = pass == Pass::State ? Value() : loadRows(v, kvBlock.begin, count, program.valueDim, region(layout.values));
   return {keys, values, kvBlock.begin, count, kvBlock.partial};
 }
 
-/// Where rows [begin, begin + count) lie as dense rows of f32: in place if they are that, otherwise in `copy`. Rows that stand apart, as
-/// those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other out for every
-/// panel.
+/// Where rows [begin, begin + count) lie as dense rows of the compute type: in place if they are that, otherwise in `copy`. Rows that stand
+/// apart, as those of one head in a [B, N, H, D] tensor do, fall into few sets of the first-level cache and would push each other out for
+/// every panel.
 Value FlashKernel::loadRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value copy) {
-  if (!program.contiguous || !program.kvType.isF32()) {
+  if (!program.contiguous || program.kvType != compute) {
     convertRows(rows, begin, count, columns, copy);
     return copy;
   }
@@ -67,7 +78,7 @@ Value FlashKernel::loadRows(const KvRows &rows, Value begin, Value count, int64_
   return emit.select(isDense, rows.at(begin), copy);
 }
 
-/// Rows [begin, begin + count) of `columns` elements as f32, row behind row.
+/// Rows [begin, begin + count) of `columns` elements in the compute type, row behind row.
 void FlashKernel::convertRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value target) {
   Type type = program.kvType;
   int64_t vectorColumns = program.contiguous ? columns / shape.lanes * shape.lanes : 0;
@@ -77,7 +88,7 @@ void FlashKernel::convertRows(const KvRows &rows, Value begin, Value count, int6
         return;
       emit.loop(begin, end, lanes, [&](Value column) {
         Value address = emit.at(from, type, program.contiguous ? column : emit.mul(column, rows.columnStride()));
-        emit.store(loadFloats(emit, address, type, emit.f32(), lanes), emit.at(to, emit.f32(), column));
+        emit.store(loadFloats(emit, address, type, compute, lanes), emit.at(to, compute, column));
       });
     };
     convert(0, vectorColumns, shape.lanes);
@@ -85,7 +96,7 @@ void FlashKernel::convertRows(const KvRows &rows, Value begin, Value count, int6
   };
   rows.forEachStretch(begin, count, [&](Value source, Value first, Value length) {
     emit.loop(emit.index(0), length, emit.index(1), [&](Value row) {
-      convertRow(emit.at(source, type, emit.mul(row, rows.stride())), emit.at(target, emit.f32(), emit.mul(emit.add(first, row), columns)));
+      convertRow(emit.at(source, type, emit.mul(row, rows.stride())), emit.at(target, compute, emit.mul(emit.add(first, row), columns)));
     });
   });
 }
@@ -107,9 +118,9 @@ Emitter::Values FlashKernel::firstPrefetch(const FlashBlock &block, const FlashP
 }
 
 /// Asks for the few rows that one register tile of S^T is to fetch into the second-level cache; returns the rows after them.
-Emitter::Values FlashKernel::emitPrefetch(ValueRange rows) {
+Emitter::Values FlashKernel::emitPrefetch(ValueRange rows, int64_t keysPerStep) {
   int64_t elementBytes = program.kvType.getIntOrFloatBitWidth() / 8;
-  int64_t rowsPerTile = llvm::divideCeil(prefetchedRows() * shape.keyTile, program.tileCols);
+  int64_t rowsPerTile = llvm::divideCeil(prefetchedRows() * keysPerStep, program.tileCols);
   auto fetch = [&](Value row, const KvRows &rows, int64_t columns) {
     Value stride = emit.mul(rows.stride(), elementBytes);
     emit.loop(0, columns * elementBytes, kCacheLineBytes, [&](Value offset) {
@@ -128,23 +139,26 @@ Emitter::Values FlashKernel::emitPrefetch(ValueRange rows) {
 
 void FlashKernel::writeOutput() {
   OperandAccess out = abi->operand(Operand::Out), lse = abi->operand(Operand::Lse), max = abi->operand(Operand::Max);
-  Value outBase = operandBase(out, program.outType, tile.h), zero = emit.constFloat(emit.f32(), 0.0);
-  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
-    FlashPanel panel = panelAt(index);
-    emitFinish(panel);
+  Value outBase = operandBase(out, program.outType, tile.h), zero = emit.constFloat(compute, 0.0);
+  forEachPanel([&](const FlashPanel &panel) {
+    int64_t written = shape.takesWords() && program.outIsContiguous ? program.valueDim / shape.lanes * shape.lanes : 0;
+    if (written > 0)
+      writeOutputRows(panel, out, outBase);
     Value lanes = emit.add(emit.sub(panel.lastQuery, panel.firstQuery), 1);
     emit.loop(emit.index(0), lanes, emit.index(1), [&](Value lane) {
       Value row = emit.add(panel.firstQuery, lane);
-      auto laneOf = [&](Value region) { return emit.at(region, emit.f32(), lane); };
+      auto laneOf = [&](Value region) { return emit.at(region, compute, lane); };
       writeScalar(lse, row, laneOf(panel.lse));
       writeScalar(max, row, laneOf(panel.maxima));
-      // Zero stands for a row that saw no key; its sums may be NaN times 0 (A5).
-      Value reciprocal = emit.load(emit.f32(), laneOf(panel.sums));
-      Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, reciprocal, zero);
-      Value target = emit.at(outBase, program.outType, emit.mul(row, out.strides[2]));
-      emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {laneOf(panel.output), target},
-                [&](Value, ValueRange state) -> Values {
-                  Value element = emit.mulF(emit.load(emit.f32(), state[0]), reciprocal);
+      if (written == program.valueDim)
+        return;
+      // A row that saw no key is 0; its sums may be NaN times 0 (A5).
+      Value factor = emit.mulF(emit.load(compute, laneOf(panel.sums)), factors.output);
+      Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, emit.load(compute, laneOf(panel.maxima)), emit.constFloat(compute, -INFINITY));
+      Value target = emit.at(outBase, program.outType, emit.add(emit.mul(row, out.strides[2]), emit.mul(out.strides[3], written)));
+      emit.loop(emit.index(written), emit.index(program.valueDim), emit.index(1),
+                {emit.atBytes(laneOf(panel.output), written * rowBytes()), target}, [&](Value, ValueRange state) -> Values {
+                  Value element = emit.mulF(emit.load(compute, state[0]), factor);
                   storeFloats(emit, emit.select(isEmpty, zero, element), state[1], program.outType);
                   return {emit.atBytes(state[0], rowBytes()), emit.at(state[1], program.outType, out.strides[3])};
                 });
@@ -156,8 +170,8 @@ void FlashKernel::writeOutput() {
 void FlashKernel::writeScalar(const OperandAccess &operand, Value row, Value source) {
   Value wanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
   emit.ifThen(wanted, [&] {
-    Value target = emit.at(operandBase(operand, emit.f32(), tile.h), emit.f32(), emit.mul(row, operand.strides[2]));
-    emit.store(emit.load(emit.f32(), source), target);
+    Value target = emit.at(operandBase(operand, compute, tile.h), compute, emit.mul(row, operand.strides[2]));
+    emit.store(emit.load(compute, source), target);
   });
 }
 

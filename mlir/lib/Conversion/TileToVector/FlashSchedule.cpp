@@ -3,6 +3,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <numbers>
+
 using namespace mlir;
 
 namespace attnjit::tile {
@@ -11,10 +13,8 @@ namespace attnjit::tile {
 // Shape
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Keys by which the key range of a panel in a partial block is trimmed.
-static constexpr int64_t kKeyGranule = 16;
-
-FlashShape::FlashShape(const CpuTarget &target) : lanes(target.vectorBits / 32) {
+// In vectors a register tile is the same whatever is computed: in f64, whose vectors hold half as many, 8 x 16 and 4 x 12.
+FlashShape::FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &target) : unit(unit), lanes(target.vectorBits / computeBits) {
   if (target.registers >= 32) { // 8 x 32 on AVX-512: 16 accumulators, 2 of the panel, 1 broadcast, 2 maxima
     panelVectors = 2;
     keyTile = valueTile = 8;
@@ -26,24 +26,44 @@ FlashShape::FlashShape(const CpuTarget &target) : lanes(target.vectorBits / 32) 
     headUnroll = 4;
     softmaxRows = 1;
   }
+  keyGranule = 16;
+  if (unit == Bf16Unit::Tile)
+    keyGranule = kTileKeys;
 }
 
-/// Rows of a tile: K and V are streamed once per tile, so fewer cost bandwidth (4 points of peak at 96 rows, S 16384); more leave threads idle.
+/// What multiplies the operands of a program whose dtypes and sizes are these. AMX takes whole tiles only.
+static Bf16Unit unitFor(bool inBf16, int64_t headDim, int64_t valueDim, int64_t tileCols, const CpuTarget &target) {
+  if (!inBf16)
+    return Bf16Unit::None;
+  bool fillsTiles = headDim % 32 == 0 && valueDim % 16 == 0 && tileCols % kTileKeys == 0;
+  // Where there is AMX, vdpbf16ps takes longer than the two FMAs that it replaces (docs/performance.md).
+  return target.bf16 == Bf16Unit::Tile && !fillsTiles ? Bf16Unit::None : target.bf16;
+}
+
+static Bf16Unit unitOf(const TileProgram &program, const CpuTarget &target) {
+  Bf16Unit unit = unitFor(program.qType.isBF16() && program.kvType.isBF16(), program.headDim, program.valueDim, program.tileCols, target);
+  return unit == Bf16Unit::Tile && !program.contiguous ? Bf16Unit::None : unit;
+}
+
+/// Rows of a tile: K and V are streamed once per tile, so fewer cost bandwidth (4 points of peak at 96 rows, S 16384); more leave threads
+/// idle.
 static constexpr int64_t kMostTileRows = 192;
 /// Q^T and O^T of a tile together should take no more than this much of the second-level cache (512 KiB on the smaller machines).
 static constexpr int64_t kTileBudgetBytes = 128 << 10;
 static constexpr int64_t kBlockKeys = 128;
+/// Machines with AMX have 2 MiB of second-level cache, and packing V weighs more where the products are this fast.
+static constexpr int64_t kMostAmxTileRows = 384, kAmxTileBudgetBytes = 512 << 10;
 
-TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target) {
-  FlashShape shape(target);
-  int64_t panelBytes = shape.panelWidth() * (headDim + valueDim) * int64_t(sizeof(float));
-  int64_t panels = std::clamp<int64_t>(kTileBudgetBytes / panelBytes, 1, kMostTileRows / shape.panelWidth());
+TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, int64_t computeBits, bool inBf16, const CpuTarget &target) {
+  FlashShape shape(computeBits, unitFor(inBf16, headDim, valueDim, kBlockKeys, target), target);
+  bool isAmx = shape.unit == Bf16Unit::Tile;
+  int64_t panelBytes = shape.panelWidth() * (headDim / shape.stepElems() + valueDim) * computeBits / 8;
+  int64_t budget = isAmx ? kAmxTileBudgetBytes : kTileBudgetBytes, most = isAmx ? kMostAmxTileRows : kMostTileRows;
+  int64_t panels = std::clamp<int64_t>(budget / panelBytes, 1, most / shape.panelWidth());
   return {panels * shape.panelWidth(), kBlockKeys};
 }
 
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target) {
-  if (!program.computeType.isF32())
-    return "it computes in f32, the problem asks for f64";
   if (program.isSplit)
     return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
   if (target.vectorBits != 256 && target.vectorBits != 512)
@@ -62,23 +82,24 @@ LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target) {
   return success();
 }
 
-static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program, int64_t panels) {
+static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program, int64_t steps, int64_t panels) {
   int64_t end = 0;
   auto place = [&](int64_t rows, int64_t columns) {
     int64_t offset = end;
-    end += llvm::alignTo(rows * columns * int64_t(sizeof(float)), kCacheLineBytes);
+    end += llvm::alignTo(rows * columns * program.computeType.getIntOrFloatBitWidth() / 8, kCacheLineBytes);
     return offset;
   };
   int64_t width = shape.panelWidth(), padding = std::max(shape.keyTile, shape.softmaxRows) - 1;
   FlashWorkspace layout;
   layout.scores = place(program.tileCols + padding, width);
-  layout.queries = place(panels * program.headDim, width);
+  layout.queries = place(panels * steps, width);
   layout.output = place(panels * program.valueDim, width);
   layout.maxima = place(panels, width);
   layout.sums = place(panels, width);
   layout.lse = place(panels, width);
-  layout.keys = place(program.tileCols, program.headDim);
-  layout.values = place(program.tileCols, program.valueDim);
+  layout.keys = place(program.tileCols, steps);
+  layout.values = place(llvm::divideCeil(program.tileCols, shape.stepElems()), program.valueDim);
+  layout.tileConfig = place(shape.unit == Bf16Unit::Tile ? 1 : 0, kTileWords);
   layout.bytes = end;
   return layout;
 }
@@ -88,22 +109,54 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
 //===------------------------------------------------------------------------------------------------------------------===//
 
 FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const CpuTarget &target)
-    : builder(builder), program(program), emit(builder, program.kernel->getLoc()), shape(target),
-      panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, panels)), scoresAreLog2(!program.score) {}
+    : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType),
+      shape(compute.getIntOrFloatBitWidth(), unitOf(program, target), target), steps(llvm::divideCeil(program.headDim, shape.stepElems())),
+      panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)) {}
 
 void FlashKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
   AbiAccess access(builder, emit.loc, kernel.args);
   abi = &access;
   workspace = kernel.workspace;
-  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
-    if (program.score)
-      score.emplace_back(builder, emit.loc, program, *program.score, access, shape.lanes);
-    if (program.mask)
-      mask.emplace_back(builder, emit.loc, program, *program.mask, access, shape.lanes);
+  for (ExtraDot &dot : findExtraDots(program, kMostDots)) {
+    FlashDot &made = dots.emplace_back(builder, program, access, shape, std::move(dot));
+    auto place = [&](int64_t rows, int64_t columns) {
+      return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * elementBytes(), kCacheLineBytes));
+    };
+    made.queries = place(panels * kMostDotLength, shape.panelWidth());
+    made.keys = place(program.tileCols, kMostDotLength);
+    made.scores = place(program.tileCols + shape.keyTile - 1, shape.panelWidth());
   }
-  forEachTile(builder, emit.loc, access, program.tileRows, kernel.begin, kernel.end, [&](const TileCoords &coords) { emitTile(coords); });
+  kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
+  if (shape.unit == Bf16Unit::Tile)
+    configureTiles();
+  auto tiles = [&](bool withDots) { emitTiles(kernel.begin, kernel.end, withDots); };
+  if (dots.empty())
+    tiles(false);
+  else
+    emit.ifElse(bindDotLengths(), [&] { tiles(true); }, [&] { tiles(false); });
+  if (shape.unit == Bf16Unit::Tile)
+    releaseTiles();
+}
+
+void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
+  usesDots = withDots;
+  hasScoreMap = program.score && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
+  scoresAreLog2 = !hasScoreMap;
+  for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
+    expanders->clear();
+  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+    if (hasScoreMap)
+      score.emplace_back(builder, emit.loc, program, *program.score, *abi, shape.lanes);
+    for (FlashDot &dot : dots)
+      if (hasScoreMap && withDots)
+        score.back().takeGiven(dot.dot.sum);
+    if (program.mask)
+      mask.emplace_back(builder, emit.loc, program, *program.mask, *abi, shape.lanes);
+    if (program.prob)
+      prob.emplace_back(builder, emit.loc, program, *program.prob, *abi, shape.lanes);
+  }
+  forEachTile(builder, emit.loc, *abi, program.tileRows, begin, end, [&](const TileCoords &coords) { emitTile(coords); });
 }
 
 Value FlashKernel::operandBase(const OperandAccess &operand, Type element, Value head) {
@@ -115,46 +168,89 @@ void FlashKernel::emitTile(const TileCoords &coords) {
   tile = coords;
   k = KvRows(builder, emit.loc, program, *abi, Operand::K, tile.b, tile.kvHead);
   v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
+  factors = abi->headFactors(compute, tile.b, tile.kvHead);
+  scoreFactor = scoresAreLog2 ? emit.mulF(factors.score, emit.constFloat(compute, std::numbers::log2e)) : factors.score;
   lastRow = emit.sub(tile.rows, 1);
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();
   packQueries();
-  forEachKvBlock(builder, emit.loc, program, *abi, scopeOf(builder, emit.loc, *abi, tile), program.tileCols, {}, [&](const KvBlock &block, ValueRange) {
-    emitBlock(block);
-    return Values();
-  });
+  if (program.isTwoPass) {
+    walkKeys(Pass::State);
+    forEachPanel([&](const FlashPanel &panel) { emitFinish(panel); });
+    walkKeys(Pass::Output);
+  } else {
+    walkKeys(Pass::Whole);
+    forEachPanel([&](const FlashPanel &panel) { emitFinish(panel); });
+  }
   writeOutput();
+}
+
+void FlashKernel::walkKeys(Pass pass) {
+  forEachKvBlock(builder, emit.loc, program, *abi, scopeOf(builder, emit.loc, *abi, tile), program.tileCols, {},
+                 [&](const KvBlock &block, ValueRange) {
+                   emitBlock(pass, block);
+                   return Values();
+                 });
+}
+
+void FlashKernel::forEachPanel(llvm::function_ref<void(const FlashPanel &)> body) {
+  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) { body(panelAt(index)); });
 }
 
 FlashPanel FlashKernel::panelAt(Value index) {
   Value firstRow = emit.mul(index, shape.panelWidth());
   Value endRow = emit.minS(emit.add(firstRow, shape.panelWidth() - 1), lastRow);
-  auto part = [&](int64_t offset, int64_t rows) { return emit.at(region(offset), emit.f32(), emit.mul(firstRow, rows)); };
-  return {emit.add(tile.q0, firstRow), emit.add(tile.q0, endRow), index, part(layout.queries, program.headDim),
-          part(layout.output, program.valueDim), part(layout.maxima, 1), part(layout.sums, 1), part(layout.lse, 1)};
+  auto part = [&](int64_t offset, int64_t rows) { return emit.at(region(offset), compute, emit.mul(firstRow, rows)); };
+  return {emit.add(tile.q0, firstRow),
+          emit.add(tile.q0, endRow),
+          index,
+          part(layout.queries, steps),
+          part(layout.output, program.valueDim),
+          part(layout.maxima, 1),
+          part(layout.sums, 1),
+          part(layout.lse, 1)};
 }
 
-void FlashKernel::emitBlock(const KvBlock &kvBlock) {
-  FlashBlock block = loadBlock(kvBlock);
-  emit.loop(emit.index(0), panelCount, emit.index(1), [&](Value index) {
-    FlashPanel panel = panelAt(index);
+void FlashKernel::emitBlock(Pass pass, const KvBlock &kvBlock) {
+  FlashBlock block = loadBlock(pass, kvBlock);
+  if (usesDots)
+    for (FlashDot &dot : dots)
+      packDotKeys(dot, block);
+  forEachPanel([&](const FlashPanel &panel) {
     FlashKeys keys = narrowKeys(block, panel);
     if (!program.closedForm)
-      return emitPanel(block, panel, keys);
-    emit.ifThen(emit.cmp(Emitter::CmpI::slt, keys.begin, keys.end), [&] { emitPanel(block, panel, keys); });
+      return emitPanel(pass, block, panel, keys);
+    emit.ifThen(emit.cmp(Emitter::CmpI::slt, keys.begin, keys.end), [&] { emitPanel(pass, block, panel, keys); });
   });
 }
 
-void FlashKernel::emitPanel(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys) {
+void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys) {
   Value count = emit.sub(keys.end, keys.begin);
-  Values blockMax = emitScores(block, panel, keys, /*wantMax=*/!program.score);
-  if (program.score) {
+  bool isAmx = shape.unit == Bf16Unit::Tile;
+  if (isAmx && addedDot())
+    emitDotScores(*addedDot(), panel, keys);
+  Values blockMax =
+      isAmx ? emitScoreTiles(block, panel, keys) : emitScores(block, panel, keys, /*wantMax=*/!hasScoreMap && pass != Pass::Output);
+  if (hasScoreMap) {
+    if (usesDots)
+      for (const FlashDot &dot : dots)
+        emitDotScores(dot, panel, keys);
     blockMax = emitMaps(block, panel, keys, count, keys.partial);
+  } else if (program.mask && pass == Pass::Output) { // only the state asks for maxima
+    emit.ifThen(keys.partial, [&] { emitMaps(block, panel, keys, count, nullptr); });
   } else if (program.mask) {
     SmallVector<Type> types(shape.panelVectors, vectorType());
     blockMax = emit.ifElse(types, keys.partial, [&] { return emitMaps(block, panel, keys, count, nullptr); }, [&] { return blockMax; });
   }
-  Values rescale = emitSoftmax(panel, count, blockMax);
+  Values rescale(shape.panelVectors, splatF(1.0));
+  if (pass == Pass::Output)
+    emitNormalised(block, panel, keys, count);
+  else
+    rescale = emitSoftmax(pass, block, panel, keys, count, blockMax);
+  if (pass == Pass::State)
+    return;
+  if (isAmx)
+    return emitValueTiles(block, panel, keys, count, rescale);
   emitValues(block, panel, keys, count, rescale);
 }
 
@@ -168,20 +264,20 @@ FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &pan
   Values keys = emit.ifElse(
       {i64, i64, i1}, block.partial,
       [&] {
-        Values found = emit.loop(
-            emit.index(0), block.count, emit.index(kKeyGranule), {block.count, emit.index(0), no, no},
-            [&](Value granule, ValueRange carried) -> Values {
-              Value begin = carried[0], end = carried[1], partial = carried[2], sawGap = carried[3];
-              Value granuleEnd = emit.minS(emit.add(granule, kKeyGranule), block.count);
-              auto [mayBeTrue, mayBeFalse] =
-                  emitClassify(builder, emit.loc, program, *abi, tile.b, tile.h, panel.firstQuery, panel.lastQuery,
-                               emit.add(block.begin, granule), emit.sub(emit.add(block.begin, granuleEnd), 1));
-              // A gap counts only if a visible granule stands on either side of it.
-              Value isOpen = emit.cmp(Emitter::CmpI::ne, end, emit.index(0));
-              Value needsMask = emit.bitOr(mayBeFalse, emit.bitAnd(isOpen, sawGap));
-              return {emit.select(mayBeTrue, emit.minS(begin, granule), begin), emit.select(mayBeTrue, granuleEnd, end),
-                      emit.bitOr(partial, emit.bitAnd(mayBeTrue, needsMask)), emit.logicalNot(mayBeTrue)};
-            });
+        Values found =
+            emit.loop(emit.index(0), block.count, emit.index(shape.keyGranule), {block.count, emit.index(0), no, no},
+                      [&](Value granule, ValueRange carried) -> Values {
+                        Value begin = carried[0], end = carried[1], partial = carried[2], sawGap = carried[3];
+                        Value granuleEnd = emit.minS(emit.add(granule, shape.keyGranule), block.count);
+                        auto [mayBeTrue, mayBeFalse] =
+                            emitClassify(builder, emit.loc, program, *abi, tile.b, tile.h, panel.firstQuery, panel.lastQuery,
+                                         emit.add(block.begin, granule), emit.sub(emit.add(block.begin, granuleEnd), 1));
+                        // A gap counts only if a visible granule stands on either side of it.
+                        Value isOpen = emit.cmp(Emitter::CmpI::ne, end, emit.index(0));
+                        Value needsMask = emit.bitOr(mayBeFalse, emit.bitAnd(isOpen, sawGap));
+                        return {emit.select(mayBeTrue, emit.minS(begin, granule), begin), emit.select(mayBeTrue, granuleEnd, end),
+                                emit.bitOr(partial, emit.bitAnd(mayBeTrue, needsMask)), emit.logicalNot(mayBeTrue)};
+                      });
         return Values{found[0], found[1], found[2]};
       },
       [&] { return Values{emit.index(0), block.count, no}; });
@@ -191,13 +287,13 @@ FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &pan
 Emitter::Values FlashKernel::loadRow(Value address) const {
   Values row;
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector)
-    row.push_back(emit.load(vectorType(), emit.atBytes(address, vector * shape.lanes * sizeof(float))));
+    row.push_back(emit.load(vectorType(), emit.atBytes(address, vector * shape.lanes * elementBytes())));
   return row;
 }
 
 void FlashKernel::storeRow(ValueRange row, Value address) const {
   for (auto [vector, value] : llvm::enumerate(row))
-    emit.store(value, emit.atBytes(address, vector * shape.lanes * sizeof(float)));
+    emit.store(value, emit.atBytes(address, vector * shape.lanes * elementBytes()));
 }
 
 } // namespace attnjit::tile

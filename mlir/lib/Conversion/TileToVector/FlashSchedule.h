@@ -10,16 +10,28 @@
 // the other, while K and V of the block stay in the second-level cache. Rows past the last query or key never need a mask: they are
 // duplicates of the last valid one (addresses and indices are clamped), which changes no maximum and is never summed or written.
 //
-// Workspace, all f32, every region on a cache line:
+// Where q, k and v are bf16 and the machine multiplies bf16, the products take words: pairs of elements that lie side by side along what is
+// summed over, which is the head dimension in S^T and the keys in O^T. A word is as wide as an f32, so that nothing else changes for
+// vdpbf16ps: K and Q^T have half as many steps, and V and P^T half as many rows, each of words of two keys. AMX takes the same Q^T, K and
+// P^T as they lie, 16 x 16 words at a time, and V with words and columns exchanged.
+//
+// Workspace, in the compute type, every region on a cache line:
 //
 //     scores  [blockKeys + padding][panelWidth]        S^T, then P^T, of one panel
-//     queries [panels][headDim][panelWidth]            Q^T times scale (times log2 e where there is no score map)
+//     queries [panels][steps][panelWidth]              Q^T times scale (times log2 e where there is no score map); of words, as it is
 //     output  [panels][valueDim][panelWidth]           O^T, not normalised
 //     maxima, sums, lse [panels][panelWidth]
-//     keys [blockKeys][headDim], values [blockKeys][valueDim]     used where K and V are not dense rows of f32
+//     keys [blockKeys][steps]                          used where K is not dense rows of what a step takes
+//     values [blockKeys][valueDim]                     used where V is not dense rows of the compute type; words of two keys, as they are
+//                                                      needed: [blockKeys / 2][valueDim], for AMX [valueDim / 16][blockKeys / 32][16][16]
+//
+// and for each further product of queries and keys in score_mod (FlashDots.cpp), r being its length, known at run time only:
+//
+//     dot queries [panels][r][panelWidth], dot keys [blockKeys][r], and dot scores like scores where a map takes it
 #pragma once
 
 #include "Emitter.h"
+#include "ExtraDots.h"
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
@@ -29,26 +41,33 @@
 namespace attnjit::tile {
 
 inline constexpr int64_t kCacheLineBytes = 64;
+/// An AMX tile of operands has 16 rows of 16 words; two of them are 32 keys.
+inline constexpr int64_t kTileWords = 16, kTileKeys = 32;
 
 /// The shape of the register tiles on a machine; measured, see docs/performance.md.
 struct FlashShape {
-  int64_t lanes;        ///< f32 in a vector
+  Bf16Unit unit;        ///< what computes the products; None: one element at a time, by FMA
+  int64_t lanes;        ///< compute elements in a vector
   int64_t panelVectors; ///< vectors in a panel
   int64_t keyTile;      ///< keys per register tile of S^T
   int64_t valueTile;    ///< columns of V per register tile of O^T
   int64_t headUnroll;   ///< steps per turn of the inner loop of S^T, over the head dimension
   int64_t softmaxRows;  ///< rows of S^T per step of the exponential pass
+  int64_t keyGranule;   ///< keys by which the key range of a panel in a partial block is trimmed
 
-  explicit FlashShape(const CpuTarget &target);
+  FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &target);
   int64_t panelWidth() const { return panelVectors * lanes; }
+  bool takesWords() const { return unit != Bf16Unit::None; }
+  /// Elements that one step of a product sums over.
+  int64_t stepElems() const { return takesWords() ? 2 : 1; }
 };
 
 /// Byte offsets of the workspace regions.
 struct FlashWorkspace {
-  int64_t scores, queries, output, maxima, sums, lse, keys, values, bytes;
+  int64_t scores, queries, output, maxima, sums, lse, keys, values, tileConfig, bytes;
 };
 
-/// One block of keys as the micro kernels read it: pointers to dense rows of f32.
+/// One block of keys as the micro kernels read it: pointers to dense rows.
 struct FlashBlock {
   mlir::Value keys, values;
   mlir::Value begin, count; ///< first key, number of keys
@@ -66,9 +85,36 @@ struct FlashKeys {
   mlir::Value begin, end, partial;
 };
 
+/// One product that goes into the register tiles of S^T: rows of keys, `keyStride` floats apart, and the packed panel of queries.
+struct FlashProduct {
+  mlir::Value keys, keyStride, queries;
+  mlir::Value depth;       ///< steps of the inner loop, a multiple of headUnroll; null: staticDepth
+  int64_t staticDepth = 0; ///< any
+  bool inWords = false;    ///< of words; else of the compute type
+};
+
+/// A further product of queries and keys, asked for by score_mod.
+struct FlashDot {
+  FlashDot(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, const FlashShape &shape, ExtraDot extra);
+
+  ExtraDot dot;
+  std::deque<MapExpander> query; ///< one per vector of the panel
+  MapExpander key;
+  int64_t queries = 0, keys = 0, scores = 0; ///< offsets of its regions
+  mlir::Value length, depth, stride;         ///< length; filled up to whole steps; to whole vectors
+};
+
+/// Dots that are longer at run time stay loops within the map; more dots than these do anyway.
+inline constexpr int64_t kMostDotLength = 512;
+inline constexpr unsigned kMostDots = 2;
+
 /// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
-/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out).
+/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products); for bf16
+/// FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
+  /// What a walk over the keys is for. A prob_mod that needs the normalised p takes two walks: one for the state, one for the output.
+  enum class Pass { Whole, State, Output };
+
 public:
   FlashKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
   void emitFunction();
@@ -78,9 +124,12 @@ private:
   using Values = Emitter::Values;
 
   // FlashSchedule.cpp
+  void emitTiles(mlir::Value begin, mlir::Value end, bool withDots);
   void emitTile(const TileCoords &tile);
-  void emitBlock(const KvBlock &kvBlock);
-  void emitPanel(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
+  void walkKeys(Pass pass);
+  void forEachPanel(llvm::function_ref<void(const FlashPanel &)> body);
+  void emitBlock(Pass pass, const KvBlock &kvBlock);
+  void emitPanel(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
   FlashKeys narrowKeys(const FlashBlock &block, const FlashPanel &panel);
   FlashPanel panelAt(Value index);
   Value operandBase(const OperandAccess &operand, mlir::Type element, Value head);
@@ -91,7 +140,12 @@ private:
   Values emitScores(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, bool wantMax);
   /// O^T = rescale * O^T + V^T P^T over `count` rows of the scores region.
   void emitValues(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, mlir::ValueRange rescale);
-  void emitStep(llvm::MutableArrayRef<Value> accumulators, llvm::function_ref<Value(int64_t row)> address, Value panelRow);
+  /// The same for a dot that a map takes, into its own region.
+  void emitDotScores(const FlashDot &dot, const FlashPanel &panel, const FlashKeys &keys);
+  Values emitProducts(llvm::ArrayRef<FlashProduct> products, const FlashKeys &keys, Value target, bool wantMax, mlir::ValueRange prefetch);
+  Values accumulate(const FlashProduct &product, const FlashKeys &keys, Value firstKey, Values accumulators);
+  Value emitDot(Value a, Value b, Value sum, bool inWords) const;
+  void emitStep(llvm::MutableArrayRef<Value> accumulators, llvm::function_ref<Value(int64_t row)> address, Value panelRow, bool inWords);
   void emitValueTile(int64_t columns, Value values, Value output, Value count, mlir::ValueRange rescale);
 
   // FlashSoftmax.cpp
@@ -99,47 +153,96 @@ private:
   /// Applies score_mod, and mask_mod where `partial` (always, if it is null), to `count` rows of the scores region; returns the maximum per
   /// lane.
   Values emitMaps(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, Value partial);
-  /// Turns the scores region into P^T, updates maxima and sums; returns the factor by which O^T so far must be multiplied.
-  Values emitSoftmax(const FlashPanel &panel, Value count, mlir::ValueRange blockMax);
-  /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums their reciprocals (0 for a row that saw no
-  /// key).
+  /// The queries of a panel, one vector each.
+  Values queriesOf(const FlashPanel &panel);
+  /// Takes `count` rows of the scores region into maxima and sums and, but for a walk of the state alone, turns them into P^T; returns the
+  /// factor by which O^T so far must be multiplied.
+  Values emitSoftmax(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
+                     mlir::ValueRange blockMax);
+  /// Turns the scores region into P^T, normalised by lse.
+  void emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
+  /// The exponentials of the scores region over `reference`, in its place after prob_mod unless `pass` is of the state; returns their sums
+  /// before prob_mod.
+  Values emitExponentials(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
+                          mlir::ArrayRef<Value> reference);
+  void applyProb(mlir::MutableArrayRef<Value> probabilities, mlir::ArrayRef<Value> scores, mlir::ArrayRef<Value> queries, Value key);
+  /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums what O^T must be multiplied with.
   void emitFinish(const FlashPanel &panel);
   Value exponent(Value difference) const;
+  /// Stores the probabilities of softmaxRows rows, [row * panelVectors + vector], as the second product takes them.
+  void storeProbabilities(llvm::ArrayRef<Value> probabilities, Value address) const;
   Value maximum(Value candidate, Value current) const;
+
+  // FlashDots.cpp
+  Value bindDotLengths();
+  FlashProduct productOf(const FlashDot &dot, const FlashPanel &panel) const;
+  void packDotQueries(FlashDot &dot, const FlashPanel &panel);
+  void packDotKeys(FlashDot &dot, const FlashBlock &block);
+  /// The dot that goes on in the accumulators of the scores; null: none.
+  const FlashDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
 
   // FlashPack.cpp
   void packQueries();
-  FlashBlock loadBlock(const KvBlock &kvBlock);
+  void packQueryPanel(const FlashPanel &panel, const OperandAccess &q, Value base);
+  FlashBlock loadBlock(Pass pass, const KvBlock &kvBlock);
   Value loadRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value copy);
   void convertRows(const KvRows &rows, Value begin, Value count, int64_t columns, Value target);
   int64_t prefetchedRows() const;
   Values firstPrefetch(const FlashBlock &block, const FlashPanel &panel);
-  Values emitPrefetch(mlir::ValueRange rows);
+  Values emitPrefetch(mlir::ValueRange rows, int64_t keysPerStep);
   void writeOutput();
   void writeScalar(const OperandAccess &operand, Value row, Value source);
 
-  mlir::Type vectorType() const { return emit.vec(shape.lanes, emit.f32()); }
+  // FlashWords.cpp
+  void packQueryWords(const FlashPanel &panel, const OperandAccess &q, Value base);
+  Value loadKeyWords(const KvRows &rows, Value begin, Value count);
+  Value packValueWords(const KvRows &rows, Value begin, Value count);
+  void copyKeyWords(const KvRows &rows, Value begin, Value count, Value target);
+  void writeOutputRows(const FlashPanel &panel, const OperandAccess &out, Value base);
+  Values transpose(mlir::ValueRange rows) const;
+  Value loadBf16(Value address, mlir::Type memory, int64_t lanes) const;
+  Value joinWords(Value low, Value high) const;
+  Value roundToWords(Value low, Value high) const;
+
+  // FlashTiles.cpp
+  void configureTiles();
+  void releaseTiles();
+  Values emitScoreTiles(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
+  void emitValueTiles(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, mlir::ValueRange rescale);
+  Values loadScores(Value address) const;
+  void rescaleOutput(const FlashPanel &panel, mlir::ValueRange rescale);
+  Value padScores(Value count);
+
+  mlir::Type vectorType() const { return emit.vec(shape.lanes, compute); }
   Value splatF(double value) const { return emit.constFloat(vectorType(), value); }
+  int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
   /// Loads or stores the `panelVectors` vectors of one row of a panel.
   Values loadRow(Value address) const;
   void storeRow(mlir::ValueRange row, Value address) const;
-  int64_t rowBytes() const { return shape.panelWidth() * int64_t(sizeof(float)); }
+  int64_t rowBytes() const { return shape.panelWidth() * elementBytes(); }
 
   mlir::OpBuilder &builder;
   const TileProgram &program;
   Emitter emit;
+  mlir::Type compute;
   FlashShape shape;
+  int64_t steps; ///< of S^T: elements or words of a row of Q and K
   int64_t panels;
   FlashWorkspace layout;
-  bool scoresAreLog2; ///< log2 e is folded into Q: there is no score map
+  bool usesDots = false;      ///< the code being emitted computes extra dots as products, not within the map
+  bool hasScoreMap = false;   ///< it maps scores
+  bool scoresAreLog2 = false; ///< log2 e is folded into Q: there is no score map
 
   // Known once the function exists, resp. inside the loop over tiles.
   AbiAccess *abi = nullptr;
   Value workspace;
   TileCoords tile;
   KvRows k, v; ///< of this batch and kv head
+  HeadFactors factors;
+  Value scoreFactor; ///< of the dots: scale, and log2 e where there is no score map
   Value panelCount, lastRow;
-  std::deque<MapExpander> score, mask; ///< one per vector of the panel
+  std::deque<MapExpander> score, mask, prob; ///< one per vector of the panel
+  std::deque<FlashDot> dots;
 };
 
 } // namespace attnjit::tile

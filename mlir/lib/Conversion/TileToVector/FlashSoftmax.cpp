@@ -1,6 +1,7 @@
 // What happens to scores between the two products of the flash schedule: maps, mask, the online softmax; and its end.
 #include "FlashSchedule.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 
 #include <cmath>
@@ -24,24 +25,35 @@ Value FlashKernel::maximum(Value candidate, Value current) const {
 
 void FlashKernel::bindHeads() {
   Value b = emit.toInt(program.indexType, tile.b), h = emit.toInt(program.indexType, tile.h);
-  for (MapExpander &expander : score)
-    expander.bindHeads(b, h);
-  for (MapExpander &expander : mask)
-    expander.bindHeads(b, h);
+  for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
+    for (MapExpander &expander : *expanders)
+      expander.bindHeads(b, h);
+  if (usesDots)
+    for (FlashDot &dot : dots) {
+      dot.key.bindHeads(b, h);
+      for (MapExpander &expander : dot.query)
+        expander.bindHeads(b, h);
+    }
+}
+
+/// Lanes past the last query stand for it once more: their indices are in bounds and their reports name a real position.
+Emitter::Values FlashKernel::queriesOf(const FlashPanel &panel) {
+  Type indexVector = emit.vec(shape.lanes, program.indexType);
+  Value lastQuery = emit.splat(emit.toInt(program.indexType, panel.lastQuery), shape.lanes);
+  Values queries;
+  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+    Value first = emit.toInt(program.indexType, emit.add(panel.firstQuery, vector * shape.lanes));
+    queries.push_back(emit.minS(emit.add(emit.splat(first, shape.lanes), emit.iota(indexVector)), lastQuery));
+  }
+  return queries;
 }
 
 Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, Value partial) {
   int64_t vectors = shape.panelVectors;
-  Type indexVector = emit.vec(shape.lanes, program.indexType);
   Value b = emit.toInt(program.indexType, tile.b), h = emit.toInt(program.indexType, tile.h);
-
-  // Lanes past the last query stand for it once more: their indices are in bounds and their reports name a real position.
-  Values queries;
-  Value lastQuery = emit.splat(emit.toInt(program.indexType, panel.lastQuery), shape.lanes);
+  Values queries = queriesOf(panel);
   for (int64_t vector = 0; vector < vectors; ++vector) {
-    Value first = emit.toInt(program.indexType, emit.add(panel.firstQuery, vector * shape.lanes));
-    queries.push_back(emit.minS(emit.add(emit.splat(first, shape.lanes), emit.iota(indexVector)), lastQuery));
-    if (program.score)
+    if (hasScoreMap)
       score[vector].bindQuery(queries[vector]);
     if (program.mask)
       mask[vector].bindQuery(queries[vector]);
@@ -52,11 +64,18 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
   initial.push_back(region(layout.scores));
   Values result = emit.loop(emit.index(0), count, emit.index(1), initial, [&](Value row, ValueRange state) {
     Value address = state.back(), key = emit.toInt(program.indexType, emit.add(key0, row));
-    Values scores = loadRow(address), outOfRange(vectors);
-    if (program.score)
+    Values scores = hasScoreMap ? loadScores(address) : loadRow(address), outOfRange(vectors);
+    SmallVector<Values> dotScores;
+    for (const FlashDot &dot : dots)
+      if (hasScoreMap && usesDots)
+        dotScores.push_back(loadRow(emit.at(region(dot.scores), compute, emit.mul(row, shape.panelWidth()))));
+    if (hasScoreMap)
       for (int64_t vector = 0; vector < vectors; ++vector) {
         score[vector].bindKey(key);
-        MapResult mapped = score[vector].expand(scores[vector]);
+        Values given;
+        for (const Values &ofDot : dotScores)
+          given.push_back(ofDot[vector]);
+        MapResult mapped = score[vector].expand(scores[vector], given);
         scores[vector] = score[vector].splat(mapped.value);
         outOfRange[vector] = mapped.outOfRange;
       }
@@ -105,8 +124,9 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
 /// A difference of scores as an exponent of 2.
 Value FlashKernel::exponent(Value difference) const { return scoresAreLog2 ? difference : emit.mulF(difference, splatF(kLog2E)); }
 
-Emitter::Values FlashKernel::emitSoftmax(const FlashPanel &panel, Value count, ValueRange blockMax) {
-  int64_t vectors = shape.panelVectors, rows = shape.softmaxRows;
+Emitter::Values FlashKernel::emitSoftmax(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
+                                         ValueRange blockMax) {
+  int64_t vectors = shape.panelVectors;
   Value minusInf = splatF(-INFINITY), zero = splatF(0.0);
   Values oldMax = loadRow(panel.maxima), newMax, reference, rescale;
   for (int64_t vector = 0; vector < vectors; ++vector) {
@@ -118,49 +138,113 @@ Emitter::Values FlashKernel::emitSoftmax(const FlashPanel &panel, Value count, V
   }
   storeRow(newMax, panel.maxima);
 
-  // Rows are taken `rows` at a time; those that pad the last group count for nothing.
-  Value scores = region(layout.scores), end = emit.at(scores, emit.f32(), emit.mul(count, shape.panelWidth()));
-  for (int64_t row = 0; row < rows - 1; ++row)
-    storeRow(Values(vectors, minusInf), emit.atBytes(end, row * rowBytes()));
-  Values initial(vectors, zero);
-  initial.push_back(scores);
-  Values sums = emit.loop(emit.index(0), count, emit.index(rows), initial, [&](Value, ValueRange state) {
-    Values next(state);
-    for (int64_t row = 0; row < rows; ++row) {
-      Value address = emit.atBytes(state.back(), row * rowBytes());
-      Values probabilities;
-      for (auto [score, max] : llvm::zip(loadRow(address), reference))
-        probabilities.push_back(emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(score, max))));
-      for (int64_t vector = 0; vector < vectors; ++vector)
-        next[vector] = emit.addF(next[vector], probabilities[vector]);
-      storeRow(probabilities, address);
-    }
-    next.back() = emit.atBytes(state.back(), rows * rowBytes());
-    return next;
-  });
-  Values newSums;
-  for (auto [sum, old, factor] : llvm::zip(ArrayRef(sums).drop_back(), loadRow(panel.sums), rescale))
+  Values sums = emitExponentials(pass, block, panel, keys, count, reference), newSums;
+  for (auto [sum, old, factor] : llvm::zip(sums, loadRow(panel.sums), rescale))
     newSums.push_back(emit.fma(old, factor, sum));
   storeRow(newSums, panel.sums);
   return rescale;
 }
 
+void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value address) const {
+  size_t vectors = shape.panelVectors;
+  if (!shape.takesWords()) {
+    for (size_t first = 0; first < probabilities.size(); first += vectors)
+      storeRow(probabilities.slice(first, vectors), emit.atBytes(address, first / vectors * rowBytes()));
+    return;
+  }
+  for (size_t first = 0; first < probabilities.size(); first += 2 * vectors) {
+    Values words;
+    for (size_t vector = 0; vector < vectors; ++vector)
+      words.push_back(roundToWords(probabilities[first + vector], probabilities[first + vectors + vector]));
+    storeRow(words, emit.atBytes(address, first / (2 * vectors) * rowBytes()));
+  }
+}
+
+void FlashKernel::emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count) {
+  Values reference;
+  for (Value lse : loadRow(panel.lse)) {
+    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, lse, splatF(-INFINITY));
+    reference.push_back(emit.select(isEmpty, splatF(0.0), scoresAreLog2 ? emit.mulF(lse, splatF(kLog2E)) : lse));
+  }
+  emitExponentials(Pass::Output, block, panel, keys, count, reference);
+}
+
+Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys,
+                                              Value count, ArrayRef<Value> reference) {
+  int64_t vectors = shape.panelVectors, rows = shape.softmaxRows;
+  bool mapsProb = program.prob && pass != Pass::State;
+  Values queries;
+  Value firstKey, lastKey;
+  if (mapsProb) {
+    queries = queriesOf(panel);
+    for (auto [expander, query] : llvm::zip(prob, queries))
+      expander.bindQuery(query);
+    firstKey = emit.add(block.begin, keys.begin);
+    lastKey = emit.sub(emit.add(firstKey, count), 1);
+  }
+  // Rows are taken `rows` at a time; those that pad the last group count for nothing. Words of P take the place of scores that were read.
+  if (shape.unit == Bf16Unit::Tile)
+    count = padScores(count);
+  Value scores = region(layout.scores), end = emit.at(scores, compute, emit.mul(count, shape.panelWidth()));
+  for (int64_t row = 0; row < rows - 1; ++row)
+    storeRow(Values(vectors, splatF(-INFINITY)), emit.atBytes(end, row * rowBytes()));
+  Values initial(vectors, splatF(0.0));
+  initial.push_back(scores);
+  initial.push_back(scores);
+  int64_t storedRows = rows / shape.stepElems();
+  Values sums = emit.loop(emit.index(0), count, emit.index(rows), initial, [&](Value firstRow, ValueRange state) {
+    Values next(state), probabilities;
+    Value target = next.pop_back_val(), source = next.pop_back_val();
+    for (int64_t row = 0; row < rows; ++row) {
+      Values rowScores = loadRow(emit.atBytes(source, row * rowBytes())), ofRow;
+      for (auto [score, max] : llvm::zip(rowScores, reference))
+        ofRow.push_back(emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(score, max))));
+      for (int64_t vector = 0; vector < vectors; ++vector)
+        next[vector] = emit.addF(next[vector], ofRow[vector]);
+      if (mapsProb)
+        applyProb(ofRow, rowScores, queries, emit.minS(emit.add(firstKey, emit.add(firstRow, row)), lastKey));
+      probabilities.append(ofRow);
+    }
+    if (pass != Pass::State)
+      storeProbabilities(probabilities, target);
+    next.push_back(emit.atBytes(source, rows * rowBytes()));
+    next.push_back(emit.atBytes(target, storedRows * rowBytes()));
+    return next;
+  });
+  sums.truncate(vectors);
+  return sums;
+}
+
+/// prob_mod on one row of the panel. Where the score is -inf, 0 whatever it says (A13).
+void FlashKernel::applyProb(MutableArrayRef<Value> probabilities, ArrayRef<Value> scores, ArrayRef<Value> queries, Value key) {
+  Value b = emit.toInt(program.indexType, tile.b), h = emit.toInt(program.indexType, tile.h), kv = emit.toInt(program.indexType, key);
+  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+    Value visible = emit.cmp(Emitter::CmpF::UNE, scores[vector], splatF(-INFINITY));
+    prob[vector].bindKey(kv);
+    MapResult mapped = prob[vector].expand(probabilities[vector]);
+    emitReport(builder, emit.loc, *abi, mapped.outOfRange, visible, b, h, queries[vector], kv, shape.lanes);
+    probabilities[vector] = emit.select(visible, prob[vector].splat(mapped.value), splatF(0.0));
+  }
+}
+
 void FlashKernel::emitFinish(const FlashPanel &panel) {
-  Values maxima, lse, reciprocals;
-  Value zero = splatF(0.0), one = splatF(1.0), inf = splatF(INFINITY), minusInf = splatF(-INFINITY);
+  Value sink = emitSink(builder, emit.loc, program, *abi, tile.b, tile.h);
+  if (sink)
+    sink = emit.splat(sink, shape.lanes);
+  auto exp = [&](Value x) { return emitExp2NonPositive(builder, emit.loc, emit.mulF(x, splatF(kLog2E))); };
+  Values maxima, lse, factors;
   for (auto [max, sum] : llvm::zip(loadRow(panel.maxima), loadRow(panel.sums))) {
-    // A row that saw a key has a sum of at least 1, or NaN.
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, sum, zero);
-    reciprocals.push_back(emit.select(isEmpty, zero, emit.divF(one, sum)));
     // The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is known.)
-    Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), emit.cmp(Emitter::CmpF::OLT, max, inf));
+    Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), emit.cmp(Emitter::CmpF::OLT, max, splatF(INFINITY)));
     Value natural = scoresAreLog2 ? emit.mulF(max, splatF(kLn2)) : max;
     maxima.push_back(emit.select(sawNan, sum, natural));
-    lse.push_back(emit.select(isEmpty, minusInf, emit.addF(maxima.back(), emitLog(builder, emit.loc, *abi, sum))));
+    SoftmaxEnd end = emitSoftmaxEnd(builder, emit.loc, *abi, maxima.back(), sum, sink, exp);
+    lse.push_back(end.lse);
+    factors.push_back(program.isTwoPass ? splatF(1.0) : end.factor(builder, emit.loc));
   }
   storeRow(maxima, panel.maxima);
   storeRow(lse, panel.lse);
-  storeRow(reciprocals, panel.sums);
+  storeRow(factors, panel.sums);
 }
 
 } // namespace attnjit::tile

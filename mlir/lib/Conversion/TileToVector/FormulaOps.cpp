@@ -163,6 +163,36 @@ static Value emitToInt(const Emitter &emit, Value a, Type element) {
   return emit.select(tooLarge, emit.constant(to, APInt::getSignedMaxValue(width)), result);
 }
 
+/// The first word of Philox4x32-10, an i32, of i64 operands: as in lib/Expr's EvalOp.h, round by round. A product of two words is one of
+/// i64, whose upper halves are known to be 0: one instruction on vectors (pmuludq) and on a GPU (mul.wide.u32).
+static Value emitPhiloxWord(const Emitter &emit, Value seed, Value offset) {
+  Type wide = offset.getType();
+  auto low = [&](Value x) { return emit.toInt(emit.i32(), x); };
+  auto high = [&](Value x) { return emit.toInt(emit.i32(), emit.shrU(x, 32)); };
+  auto product = [&](Value word, int64_t factor) { return emit.mul(emit.make<arith::ExtUIOp>(wide, word), emit.constInt(wide, factor)); };
+  Value zero = emit.constInt(likeShape(wide, emit.i32()), 0);
+  Value counter[4] = {low(offset), high(offset), zero, zero}, key[2] = {low(seed), high(seed)};
+  for (int round = 0; round < 10; ++round) {
+    Value first = product(counter[0], 0xD2511F53), second = product(counter[2], 0xCD9E8D57);
+    Value c0 = emit.bitXor(emit.bitXor(high(second), counter[1]), key[0]), c2 = emit.bitXor(emit.bitXor(high(first), counter[3]), key[1]);
+    counter[0] = c0;
+    counter[1] = low(second);
+    counter[2] = c2;
+    counter[3] = low(first);
+    key[0] = emit.add(key[0], 0x9E3779B9);
+    key[1] = emit.add(key[1], 0xBB67AE85);
+  }
+  return counter[0];
+}
+
+/// That word in [0, 1): its sign folded away, in f32 on every target and for every compute type.
+static Value emitPhiloxUniform(const Emitter &emit, Value seed, Value offset, Type result) {
+  Value word = emitPhiloxWord(emit, seed, offset), natural = emit.bitXor(word, emit.shrS(word, 31));
+  Type single = likeShape(word.getType(), emit.f32());
+  Value uniform = emit.mulF(emit.make<arith::SIToFPOp>(single, natural), emit.constFloat(single, 0x1.fffffep-32));
+  return result.isF32() ? uniform : Value(emit.make<arith::ExtFOp>(likeShape(single, result), uniform));
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Floats
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -227,6 +257,10 @@ static Value emitPointwise(const Emitter &emit, AbiAccess &abi, attn::PointwiseO
     return emitBinary(emit, abi, emitHypot, offsetof(FunctionTable, hypotF64), a, b);
   case attn::PointwiseKind::ToInt:
     return emitToInt(emit, a, op.getResult().getType());
+  case attn::PointwiseKind::Rand:
+    return emitPhiloxUniform(emit, a, b, op.getResult().getType());
+  case attn::PointwiseKind::RandInt:
+    return emit.toInt(op.getResult().getType(), emitPhiloxWord(emit, a, b));
   }
   llvm_unreachable("all kinds are listed");
 }
@@ -259,7 +293,7 @@ SmallVector<Value> emitFormulaOp(OpBuilder &builder, Location loc, AbiAccess &ab
 }
 
 bool isEmittable(Operation &op) {
-  if (isa<attn::LoadOp, attn::PointwiseOp>(op))
+  if (isa<attn::LoadOp, attn::PointwiseOp, attn::ReduceOp>(op))
     return true;
   if (isa<math::MathDialect>(op.getDialect()))
     return isEmittableMath(&op);

@@ -28,9 +28,11 @@ GenericLowering::GenericLowering(const TileProgram &program, const CpuTarget &ta
 
 LogicalResult GenericLowering::run() {
   auto kernel = cast<KernelOp>(program.kernel);
-  scalars[kernel.getArgument(KernelOp::Scale)] = abi.scale(compute);
   forEachTile(builder, loc, abi, program.tileRows, function.begin, function.end, [&](const TileCoords &coords) {
     tile = coords;
+    HeadFactors factors = abi.headFactors(compute, tile.b, tile.kvHead);
+    scalars[kernel.getArgument(KernelOp::Scale)] = factors.score;
+    valueFactor = factors.output;
     lowerBlock(kernel.getBody().front());
   });
   if (failed(status)) {
@@ -51,8 +53,9 @@ void GenericLowering::lowerBlock(Block &block) {
     if (isa<YieldOp>(op))
       return; // read by whoever owns the block
     llvm::TypeSwitch<Operation *>(&op)
-        .Case<PositionOp, PlanOp, SplitOp, StreamOp, LoadOp, StoreOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, CastOp, RowScaleOp,
-              SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp>([&](auto typed) { lower(typed); })
+        .Case<PositionOp, PlanOp, SplitOp, StreamOp, LoadOp, StoreOp, LoadRowOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, ProbOp, CastOp,
+              RowScaleOp, SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp, SoftmaxLseOp, SoftmaxProbsOp>(
+            [&](auto typed) { lower(typed); })
         .Default([&](Operation *other) { status = other->emitOpError("has no generic lowering for the CPU"); });
     if (failed(status))
       return;
@@ -203,7 +206,8 @@ Value GenericLowering::rowAddress(const OperandAccess &access, Type memory, Valu
 
 static Operand operandOf(Value view) {
   static constexpr Operand kOperands[] = {Operand::Q, Operand::K, Operand::V, Operand::Out, Operand::Lse, Operand::Max};
-  return kOperands[cast<BlockArgument>(view).getArgNumber()];
+  unsigned argument = cast<BlockArgument>(view).getArgNumber();
+  return argument == KernelOp::Sinks ? Operand::Sinks : kOperands[argument];
 }
 
 OperandAccess GenericLowering::accessOf(Value view) { return abi.operand(operandOf(view)); }
@@ -233,14 +237,19 @@ void GenericLowering::lower(LoadOp op) {
   if (view.getPaged())
     pages.emplace(builder, loc, program, abi, operandOf(op.getView()), b, head);
   buffer.validRows = validRowsOf(op, row);
+  bool isValue = cast<BlockArgument>(op.getView()).getArgNumber() == KernelOp::V;
+  auto load = [&](Value address, int64_t count) {
+    Value elements = loadFloats(emit, address, memory, compute, count);
+    return isValue ? emit.mulF(elements, count == 1 ? valueFactor : emit.splat(valueFactor, count)) : elements;
+  };
   forEachRow(buffer, [&](Value r) {
     Value from = pages ? pages->at(emit.add(row, r)) : rowAddress(access, raw, b, head, emit.add(row, r));
     forEachOperandColumn(
         buffer.cols, view.getContiguous() && !transposed,
-        [&](Value c) { storeVector(buffer, r, c, loadFloats(emit, emit.at(from, raw, c), memory, compute, lanes)); },
+        [&](Value c) { storeVector(buffer, r, c, load(emit.at(from, raw, c), lanes)); },
         [&](Value c) {
           Value offset = view.getContiguous() ? c : emit.mul(c, access.strides[3]);
-          emit.store(loadFloats(emit, emit.at(from, raw, offset), memory, compute, 1), element(buffer, r, c));
+          emit.store(load(emit.at(from, raw, offset), 1), element(buffer, r, c));
         });
   });
   buffers[op.getResult()] = buffer;
@@ -270,6 +279,18 @@ void GenericLowering::lower(StoreOp op) {
           storeFloats(emit, emit.load(compute, element(buffer, r, c)), emit.at(to, raw, offset), memory);
         });
   });
+}
+
+void GenericLowering::lower(LoadRowOp op) {
+  Type memory = op.getView().getType().getElementType();
+  TileBuffer values = allocate(op.getResult().getType());
+  OperandAccess access = accessOf(op.getView());
+  forEachRow(values, [&](Value r) {
+    Value row = emit.add(scalars.lookup(op.getRow()), r);
+    Value address = rowAddress(access, rawType(emit, memory), scalars.lookup(op.getB()), scalars.lookup(op.getHead()), row);
+    storeRow(values, r, loadFloats(emit, address, memory, compute, 1));
+  });
+  buffers[op.getResult()] = values;
 }
 
 void GenericLowering::lower(StoreRowOp op) {

@@ -71,6 +71,7 @@ private:
   void lower(LoadOp op);
   Value validRowsOf(LoadOp op, Value row);
   void lower(StoreOp op);
+  void lower(LoadRowOp op);
   void lower(StoreRowOp op);
 
   // Arithmetic.
@@ -99,12 +100,16 @@ private:
   void lower(MapOp op);
   void reportScore(MapOp op, Value outOfRange, const ElementPosition &position);
   void lower(MaskOp op);
+  void lower(ProbOp op);
 
   // GenericSoftmax.cpp
   void lower(SoftmaxInitOp op);
   void lower(SoftmaxStepOp op);
   void lower(SoftmaxMergeOp op);
   void lower(SoftmaxFinishOp op);
+  void lower(SoftmaxLseOp op);
+  void lower(SoftmaxProbsOp op);
+  Value sinkOf(Value sink, Value r);
   Value maximum(Value a, Value b) { return emit.make<mlir::arith::MaximumFOp>(a, b); }
   Value reduce(Value vector, llvm::function_ref<Value(Value, Value)> combine);
 
@@ -118,6 +123,7 @@ private:
   int64_t lanes;
   Type vectorType;
   TileCoords tile;
+  Value valueFactor; ///< of the elements of V (HeadFactors::output)
   llvm::DenseMap<Value, TileBuffer> buffers;            ///< of tiles and rows
   llvm::DenseMap<Value, Value> scalars;                 ///< everything else that ops exchange
   llvm::DenseMap<Value, std::pair<Value, Value>> parts; ///< of plans that are parts of another: first key, end

@@ -1,4 +1,4 @@
-// score_mod and mask_mod over the buffers of the generic lowering.
+// score_mod, mask_mod and prob_mod over the buffers of the generic lowering.
 #include "GenericLowering.h"
 
 #include <cmath>
@@ -73,6 +73,21 @@ void GenericLowering::lower(MaskOp op) {
       Value score = loadVector(out, position.r, position.c);
       storeVector(out, position.r, position.c, emit.select(mask.splat(result.value), score, minusInf));
     });
+  });
+  buffers[op.getResult()] = out;
+}
+
+/// A pair whose score is -inf contributes exactly 0 and reports nothing, whatever prob_mod makes of its p (A13).
+void GenericLowering::lower(ProbOp op) {
+  TileBuffer in = buffers.lookup(op.getProbs()), scores = buffers.lookup(op.getScores()), out = reuseOrAllocate(op.getProbs());
+  Value minusInf = emit.constFloat(vectorType, -HUGE_VAL), zero = emit.constFloat(vectorType, 0.0);
+  MapExpander prob(builder, loc, program, op.getBody(), abi, lanes);
+  forEachMapped(op, out, prob, [&](const ElementPosition &position) {
+    Value visible = emit.cmp(Emitter::CmpF::UNE, loadVector(scores, position.r, position.c), minusInf);
+    MapResult result = prob.expand(loadVector(in, position.r, position.c));
+    emitReport(builder, loc, abi, result.outOfRange, emit.bitAnd(visible, position.isInside), scalars.lookup(op.getB()),
+               scalars.lookup(op.getH()), position.q, position.kv, lanes);
+    storeVector(out, position.r, position.c, emit.select(visible, prob.splat(result.value), zero));
   });
   buffers[op.getResult()] = out;
 }

@@ -1,6 +1,7 @@
 // The softmax state of the generic lowering: one maximum, sum and row of the accumulator per query.
 #include "GenericLowering.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
 #include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 
 #include <cmath>
@@ -96,22 +97,56 @@ void GenericLowering::lower(SoftmaxMergeOp op) {
   buffers[op.getAcc()] = acc;
 }
 
+/// The sink of a row; null if there is none.
+Value GenericLowering::sinkOf(Value sink, Value r) { return sink ? loadRow(buffers.lookup(sink), r) : Value(); }
+
 void GenericLowering::lower(SoftmaxFinishOp op) {
   TileBuffer max = buffers.lookup(op.getMax()), sum = buffers.lookup(op.getSum()), acc = buffers.lookup(op.getAcc());
   TileBuffer out = reuseOrAllocate(op.getAcc()), lse = allocate(op.getLse().getType());
-  Value minusInf = emit.constFloat(compute, -HUGE_VAL);
   forEachRow(out, [&](Value r) {
-    Value total = loadRow(sum, r), largest = loadRow(max, r);
-    Value isEmpty = emit.splat(emit.cmp(CmpF::OEQ, largest, minusInf), lanes), divisor = emit.splat(total, lanes);
+    SoftmaxEnd end = emitSoftmaxEnd(builder, loc, abi, loadRow(max, r), loadRow(sum, r), sinkOf(op.getSink(), r),
+                                    [&](Value x) { return emitExp(builder, loc, x); });
+    Value isEmpty = emit.splat(end.isEmpty, lanes), divisor = emit.splat(end.total, lanes);
+    Value weight = end.weight ? emit.splat(end.weight, lanes) : Value();
     forEachColumnVector(out, [&](Value c) {
-      Value quotient = emit.divF(loadVector(acc, r, c), divisor);
+      Value sum = loadVector(acc, r, c), quotient = emit.divF(weight ? emit.mulF(sum, weight) : sum, divisor);
       storeVector(out, r, c, emit.select(isEmpty, emit.constFloat(vectorType, 0.0), quotient));
     });
-    storeRow(lse, r, emit.addF(largest, emitLog(builder, loc, abi, total)));
+    storeRow(lse, r, end.lse);
   });
   buffers[op.getOut()] = out;
   buffers[op.getLse()] = lse;
   buffers[op.getRowMax()] = max;
+}
+
+void GenericLowering::lower(SoftmaxLseOp op) {
+  TileBuffer max = buffers.lookup(op.getMax()), sum = buffers.lookup(op.getSum()), lse = allocate(op.getLse().getType());
+  forEachRow(lse, [&](Value r) {
+    storeRow(lse, r, emitSoftmaxEnd(builder, loc, abi, loadRow(max, r), loadRow(sum, r), sinkOf(op.getSink(), r), [&](Value x) {
+                       return emitExp(builder, loc, x);
+                     }).lse);
+  });
+  buffers[op.getLse()] = lse;
+}
+
+void GenericLowering::lower(SoftmaxProbsOp op) {
+  TileBuffer scores = buffers.lookup(op.getScores()), lse = buffers.lookup(op.getLse()), probs = reuseOrAllocate(op.getScores());
+  probs.validCols = scalars.lookup(op.getCols());
+  Value minusInf = emit.constFloat(compute, -HUGE_VAL), minusInfs = emit.constFloat(vectorType, -HUGE_VAL);
+  Type positions = emit.vec(lanes, emit.i64());
+  Value count = emit.splat(probs.validCols, lanes);
+  forEachRow(probs, [&](Value r) {
+    // As in a step: the reference of a row without a score above -inf is 0.
+    Value normaliser = loadRow(lse, r);
+    Value reference = emit.select(emit.cmp(CmpF::OEQ, normaliser, minusInf), emit.constFloat(compute, 0.0), normaliser);
+    Value references = emit.splat(reference, lanes);
+    forEachColumnVector(probs, [&](Value c) {
+      Value isInside = emit.cmp(CmpI::slt, emit.add(emit.splat(c, lanes), emit.iota(positions)), count);
+      Value score = emit.select(isInside, loadVector(scores, r, c), minusInfs);
+      storeVector(probs, r, c, emitExp(builder, loc, emit.subF(score, references)));
+    });
+  });
+  buffers[op.getProbs()] = probs;
 }
 
 } // namespace attnjit::tile

@@ -32,9 +32,26 @@ Value AbiAccess::kvHeads() { return load(offsetof(KernelArgs, Hkv), builder.getI
 Value AbiAccess::queries() { return load(offsetof(KernelArgs, M), builder.getI64Type()); }
 Value AbiAccess::keys() { return load(offsetof(KernelArgs, N), builder.getI64Type()); }
 
-Value AbiAccess::scale(Type type) {
-  Value scale = load(offsetof(KernelArgs, scale), builder.getF64Type());
-  return type.isF64() ? scale : Value(arith::TruncFOp::create(builder, loc, type, scale));
+/// In f64 up to the end: one rounding for all factors together.
+HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
+  Emitter emit(builder, loc);
+  Value scale = load(offsetof(KernelArgs, scale), emit.f64());
+  auto pointerOf = [&](uint64_t offset) { return load(offset + offsetof(DescaleArg, data), emit.ptr()); };
+  auto factorOf = [&](uint64_t offset) {
+    Value batchStride = load(offset + offsetof(DescaleArg, strides), emit.i64());
+    Value headStride = load(offset + offsetof(DescaleArg, strides) + sizeof(int64_t), emit.i64());
+    Value element = emit.at(pointerOf(offset), emit.f32(), emit.add(emit.mul(b, batchStride), emit.mul(kvHead, headStride)));
+    return Value(emit.make<arith::ExtFOp>(emit.f64(), emit.load(emit.f32(), element)));
+  };
+  auto described = [&]() -> Emitter::Values {
+    Value ofScores = emit.mulF(factorOf(offsetof(KernelArgs, qDescale)), factorOf(offsetof(KernelArgs, kDescale)));
+    return {emit.mulF(scale, ofScores), factorOf(offsetof(KernelArgs, vDescale))};
+  };
+  auto plain = [&]() -> Emitter::Values { return {scale, emit.constFloat(emit.f64(), 1.0)}; };
+  Value hasFactors = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointerOf(offsetof(KernelArgs, qDescale)), emit.make<LLVM::ZeroOp>(emit.ptr()));
+  Emitter::Values factors = emit.ifElse({emit.f64(), emit.f64()}, hasFactors, described, plain);
+  auto rounded = [&](Value factor) { return type.isF64() ? factor : Value(emit.make<arith::TruncFOp>(type, factor)); };
+  return {rounded(factors[0]), rounded(factors[1])};
 }
 
 static uint64_t offsetOf(Operand which) {
@@ -45,6 +62,7 @@ static uint64_t offsetOf(Operand which) {
   case Operand::Out: return offsetof(KernelArgs, out);
   case Operand::Lse: return offsetof(KernelArgs, lse);
   case Operand::Max: return offsetof(KernelArgs, max);
+  case Operand::Sinks: return offsetof(KernelArgs, sinks);
   }
   llvm_unreachable("all operands are listed");
 }

@@ -2,7 +2,6 @@
 
 #include "Elements.h"
 #include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
-#include "attnjit-mlir/Dialect/Attn/Attn.h"
 
 using namespace mlir;
 
@@ -11,39 +10,74 @@ namespace attnjit::tile {
 using CmpI = Emitter::CmpI;
 
 LogicalResult verifyFormulas(const TileProgram &program) {
-  for (Region *region : {program.score, program.mask, program.closedForm}) {
-    if (!region)
-      continue;
-    for (Operation &op : region->front().without_terminator())
-      if (!isEmittable(op) || (region == program.closedForm && isa<attn::LoadOp>(op)))
-        return op.emitOpError("cannot be lowered for the CPU inside a formula");
+  SmallVector<Region *> formulas = program.maps();
+  if (program.closedForm)
+    formulas.push_back(program.closedForm);
+  for (Region *region : formulas) {
+    WalkResult result = region->walk([&](Operation *op) -> WalkResult {
+      if (op->hasTrait<OpTrait::IsTerminator>())
+        return WalkResult::advance();
+      if (!isEmittable(*op) || (region == program.closedForm && isa<attn::LoadOp, attn::ReduceOp>(op)))
+        return op->emitOpError("cannot be lowered for the CPU inside a formula");
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return failure();
   }
   return success();
 }
 
 MapExpander::MapExpander(OpBuilder &builder, Location loc, const TileProgram &program, Region &body, AbiAccess &abi, int64_t lanes)
-    : builder(builder), loc(loc), program(program), body(body.front()), abi(abi), lanes(lanes), hasScore(&body == program.score) {
+    : builder(builder), loc(loc), program(program), body(body.front()), abi(abi), lanes(lanes), hasElement(isa<FloatType>(body.getArgument(0).getType())) {
   computeLevels();
 }
 
-/// Positions of the block arguments: (score), b, h, q, kv, captures, scalars.
+/// Positions of the block arguments: (score or p), b, h, q, kv, captures, scalars.
 namespace {
 enum Argument : unsigned { B, H, Q, Kv, FirstCapture };
 } // namespace
 
 void MapExpander::computeLevels() {
-  unsigned first = hasScore;
-  if (hasScore)
+  unsigned first = hasElement;
+  if (hasElement)
     levels[body.getArgument(0)] = Element;
   levels[body.getArgument(first + Q)] = Query;
   levels[body.getArgument(first + Kv)] = Key;
   for (Operation &op : body.without_terminator()) {
-    unsigned level = Heads;
+    unsigned level = llvm::is_contained(given, &op) ? Element : Heads;
     for (Value operand : op.getOperands())
       level |= levelOf(operand);
+    if (op.getNumRegions() != 0)
+      level |= levelOfLoop(op);
     for (Value result : op.getResults())
       levels[result] = Level(level);
   }
+}
+
+/// Whether a value is made by a step of `loop`. (A body may be detached from any program, so the way up ends at operations.)
+static bool isMadeIn(Operation *loop, Value value) {
+  for (Operation *op = value.getParentBlock()->getParentOp(); op; op = op->getParentOp())
+    if (op == loop)
+      return true;
+  return false;
+}
+
+/// The level of all that enters the loop of a reduction, which becomes that of everything in it.
+MapExpander::Level MapExpander::levelOfLoop(Operation &loop) {
+  unsigned level = Heads;
+  loop.walk([&](Operation *op) {
+    for (Value operand : op->getOperands())
+      if (!isMadeIn(&loop, operand))
+        level |= levelOf(operand);
+  });
+  loop.walk([&](Operation *op) {
+    for (Region &region : op->getRegions())
+      for (Value argument : region.getArguments())
+        levels[argument] = Level(level);
+    for (Value result : op->getResults())
+      levels[result] = Level(level);
+  });
+  return Level(level);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -54,7 +88,7 @@ void MapExpander::bindHeads(Value b, Value h) {
   for (Scope &scope : scopes)
     scope = Scope();
   Emitter emit(builder, loc);
-  unsigned position = hasScore;
+  unsigned position = hasElement;
   define(Heads, body.getArgument(position++), emit.toInt(program.indexType, b));
   define(Heads, body.getArgument(position++), emit.toInt(program.indexType, h));
   position += 2 + program.captures.size();
@@ -69,20 +103,27 @@ void MapExpander::bindHeads(Value b, Value h) {
 
 void MapExpander::bindQuery(Value q) {
   scopes[Query] = Scope();
-  define(Query, body.getArgument(hasScore + Q), q);
+  define(Query, body.getArgument(hasElement + Q), q);
   emitLevel(Query);
 }
 
 void MapExpander::bindKey(Value kv) {
   scopes[Key] = Scope();
-  define(Key, body.getArgument(hasScore + Kv), kv);
+  define(Key, body.getArgument(hasElement + Kv), kv);
   emitLevel(Key);
 }
 
-MapResult MapExpander::expand(Value score) {
+void MapExpander::takeGiven(attn::ReduceOp op) {
+  given.push_back(op);
+  computeLevels();
+}
+
+MapResult MapExpander::expand(Value element, ValueRange givenValues) {
   scopes[Element] = Scope();
-  if (hasScore)
-    define(Element, body.getArgument(0), score);
+  if (hasElement)
+    define(Element, body.getArgument(0), element);
+  for (auto [op, value] : llvm::zip_equal(given, givenValues))
+    define(Element, op.getResult(), value);
   emitLevel(Element);
 
   Emitter emit(builder, loc);
@@ -108,9 +149,8 @@ void MapExpander::define(Level level, Value bodyValue, Value emitted) {
   scope.values[bodyValue] = emitted;
   if (level == Element || isVector(emitted))
     return;
-  bool isUsedByElements = llvm::any_of(bodyValue.getUsers(), [&](Operation *user) {
-    return user->getNumResults() != 0 && levelOf(user->getResult(0)) == Element;
-  });
+  bool isUsedByElements = llvm::any_of(
+      bodyValue.getUsers(), [&](Operation *user) { return user->getNumResults() != 0 && levelOf(user->getResult(0)) == Element; });
   if (isUsedByElements)
     scope.splats[bodyValue] = splat(emitted);
 }
@@ -145,19 +185,98 @@ SmallVector<Value> MapExpander::operandsOf(Level level, Operation &op) {
 }
 
 void MapExpander::emitLevel(Level level) {
-  Emitter emit(builder, loc);
-  for (Operation &op : body.without_terminator()) {
-    if (op.getNumResults() == 0 || levelOf(op.getResult(0)) != level)
-      continue;
-    SmallVector<Value> operands = operandsOf(level, op);
-    if (isa<attn::LoadOp>(op)) {
-      define(level, op.getResult(0), emitLoad(level, op, operands));
-      continue;
-    }
-    SmallVector<Value> results = emitFormulaOp(builder, emit.loc, abi, op, operands);
-    for (auto [bodyResult, result] : llvm::zip_equal(op.getResults(), results))
-      define(level, bodyResult, result);
+  for (Operation &op : body.without_terminator())
+    if (op.getNumResults() != 0 && levelOf(op.getResult(0)) == level && !llvm::is_contained(given, &op))
+      emitOp(level, op);
+}
+
+void MapExpander::emitOp(Level level, Operation &op) {
+  if (auto reduce = dyn_cast<attn::ReduceOp>(op)) {
+    define(level, reduce.getResult(), emitReduce(level, reduce));
+    return;
   }
+  SmallVector<Value> operands = operandsOf(level, op);
+  if (isa<attn::LoadOp>(op)) {
+    define(level, op.getResult(0), emitLoad(level, op, operands));
+    return;
+  }
+  SmallVector<Value> results = emitFormulaOp(builder, loc, abi, op, operands);
+  for (auto [bodyResult, result] : llvm::zip_equal(op.getResults(), results))
+    define(level, bodyResult, result);
+}
+
+/// What a reduction of nothing gives, in the shape of `type`.
+static Value reduceIdentity(const Emitter &emit, attn::ReduceKind kind, Type type) {
+  Type element = elementTypeOf(type);
+  bool isMax = kind == attn::ReduceKind::Max;
+  if (isa<FloatType>(element))
+    return emit.constFloat(type, kind == attn::ReduceKind::Sum ? 0.0 : isMax ? -INFINITY : INFINITY);
+  unsigned width = element.getIntOrFloatBitWidth();
+  if (kind == attn::ReduceKind::Sum || (width == 1 && isMax))
+    return emit.constInt(type, 0);
+  if (width == 1)
+    return emit.constInt(type, 1);
+  return emit.constant(type, isMax ? APInt::getSignedMinValue(width) : APInt::getSignedMaxValue(width));
+}
+
+static Value reduceStep(const Emitter &emit, attn::ReduceKind kind, Value total, Value value) {
+  Type element = elementTypeOf(total.getType());
+  bool isFloat = isa<FloatType>(element), isMax = kind == attn::ReduceKind::Max;
+  if (kind == attn::ReduceKind::Sum)
+    return isFloat ? emit.addF(total, value) : emit.add(total, value);
+  if (isFloat)
+    return isMax ? Value(emit.make<arith::MaximumFOp>(total, value)) : Value(emit.make<arith::MinimumFOp>(total, value));
+  if (element.isInteger(1))
+    return isMax ? emit.bitOr(total, value) : emit.bitAnd(total, value);
+  return isMax ? emit.maxS(total, value) : emit.minS(total, value);
+}
+
+/// A loop that carries the total and, where indices are checked, whether one left its tensor. Both are vectors if anything that enters the
+/// loop is one.
+Value MapExpander::emitReduce(Level level, attn::ReduceOp op) {
+  Emitter emit(builder, loc);
+  Region &region = op.getBody();
+  bool inVectors = false;
+  op.walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands())
+      if (!isMadeIn(op, operand) && !attn::isCaptured(operand.getType()))
+        inVectors |= isVector(lookup(operand));
+  });
+  auto shaped = [&](Value value) { return inVectors ? splat(value) : value; };
+  auto shape = [&](Type type) { return inVectors ? emit.vec(lanes, type) : type; };
+
+  Scope &scope = scopes[level];
+  Value flagsOutside = std::exchange(scope.outOfRange, Value());
+  llvm::DenseMap<Value, Value> splatsOutside = scope.splats;
+  Type type = shape(op.getResult().getType());
+  SmallVector<Value> initial{reduceIdentity(emit, op.getKind(), type)};
+  if (program.checkedIndices)
+    initial.push_back(emit.constInt(shape(emit.i1()), 0));
+
+  Operation *yielded = region.front().getTerminator()->getOperand(0).getDefiningOp();
+  // A sum of products is a chain of multiply-adds.
+  bool fuses = op.getKind() == attn::ReduceKind::Sum && yielded && isa<arith::MulFOp>(yielded) && yielded->hasOneUse() &&
+               yielded->getBlock() == &region.front();
+  Value length = lookup(op.getLength()), end = emit.toInt(emit.i64(), length);
+  Emitter::Values results = emit.loop(emit.index(0), end, emit.index(1), initial, [&](Value i, ValueRange carried) -> Emitter::Values {
+    scope.values[region.getArgument(0)] = emit.toInt(length.getType(), i);
+    for (Operation &inner : region.front().without_terminator())
+      if (!(fuses && &inner == yielded))
+        emitOp(level, inner);
+    Emitter::Values next;
+    if (fuses)
+      next.push_back(emit.fma(shaped(lookup(yielded->getOperand(0))), shaped(lookup(yielded->getOperand(1))), carried[0]));
+    else
+      next.push_back(reduceStep(emit, op.getKind(), carried[0], shaped(lookup(region.front().getTerminator()->getOperand(0)))));
+    if (program.checkedIndices)
+      next.push_back(scope.outOfRange ? emit.bitOr(carried[1], shaped(scope.outOfRange)) : carried[1]);
+    return next;
+  });
+  scope.splats = std::move(splatsOutside); // those made in the loop do not reach beyond it
+  scope.outOfRange = flagsOutside;
+  if (program.checkedIndices)
+    flag(level, results[1]);
+  return results[0];
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -168,7 +287,7 @@ void MapExpander::readCaptures() {
   captures.clear();
   Emitter emit(builder, loc);
   for (auto [position, view] : llvm::enumerate(program.captures)) {
-    BlockArgument argument = body.getArgument(hasScore + FirstCapture + position);
+    BlockArgument argument = body.getArgument(hasElement + FirstCapture + position);
     if (argument.use_empty())
       continue;
     Capture &capture = captures[argument.getArgNumber()];
@@ -203,7 +322,8 @@ void MapExpander::flag(Level level, Value outOfRange) {
 /// Whether a value of the body cannot be negative, so that Python's wrap is not needed. Only cheap, certain cases.
 bool MapExpander::isNonNegative(Value bodyValue, unsigned depth) const {
   if (auto argument = dyn_cast<BlockArgument>(bodyValue))
-    return argument.getArgNumber() >= hasScore && argument.getArgNumber() < hasScore + FirstCapture;
+    return argument.getOwner() != &body || // the index of a reduction
+           (argument.getArgNumber() >= hasElement && argument.getArgNumber() < hasElement + FirstCapture);
   Operation *op = bodyValue.getDefiningOp();
   if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
     auto value = dyn_cast<IntegerAttr>(constant.getValue());

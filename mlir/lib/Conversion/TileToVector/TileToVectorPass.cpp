@@ -8,6 +8,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 
@@ -31,7 +32,16 @@ struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileTo
       getOperation().emitError() << "vector-bits: expected 256 or 512, got " << vectorBits.getValue();
       return signalPassFailure();
     }
-    CpuTarget target{vectorBits, vectorBits == 512 ? 32 : 16};
+    std::optional<Bf16Unit> unit = llvm::StringSwitch<std::optional<Bf16Unit>>(bf16)
+                                       .Case("none", Bf16Unit::None)
+                                       .Case("vector", Bf16Unit::Vector)
+                                       .Case("tile", Bf16Unit::Tile)
+                                       .Default(std::nullopt);
+    if (!unit || (*unit != Bf16Unit::None && vectorBits != 512)) {
+      getOperation().emitError() << "bf16: expected 'none' or, with vector-bits=512, 'vector' or 'tile', got '" << bf16 << "'";
+      return signalPassFailure();
+    }
+    CpuTarget target{vectorBits, vectorBits == 512 ? 32 : 16, *unit};
     for (KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<KernelOp>()))
       if (failed(lower(kernel, target)))
         return signalPassFailure();

@@ -15,9 +15,9 @@ namespace attnjit::attn {
 
 Type ForwardOp::getRegionIndexType() { return IntegerType::get(getContext(), getConfig().getNarrow() ? 32 : 64); }
 
-SmallVector<Type> ForwardOp::getRegionArgumentTypes(bool score) {
+SmallVector<Type> ForwardOp::getRegionArgumentTypes(Region &region) {
   SmallVector<Type> types;
-  if (score)
+  if (getFixedArguments(region) == 5)
     types.push_back(getComputeType());
   types.append(4, getRegionIndexType());
   llvm::append_range(types, getCaptures().getTypes());
@@ -40,10 +40,9 @@ bool ForwardOp::isContiguous() {
 }
 
 void ForwardOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
-  static constexpr StringRef names[] = {"score", "b", "h", "q", "kv"};
-  bool score = &region == &getScore();
+  StringRef names[] = {&region == &getProb() ? "p" : "score", "b", "h", "q", "kv"};
   for (BlockArgument argument : region.getArguments()) {
-    unsigned index = argument.getArgNumber() + (score ? 0 : 1);
+    unsigned index = argument.getArgNumber() + (5 - getFixedArguments(region));
     setName(argument, index < 5 ? names[index] : "c");
   }
 }
@@ -90,9 +89,17 @@ LogicalResult ForwardOp::verify() {
         if (failed(verifyDim(*this, name, type, dim, "q", q, dim)))
           return failure();
     }
+  if (getSinks()) {
+    MemRefType sinks = getSinks().getType();
+    if (!sinks.isStrided())
+      return emitOpError() << "operand sinks: expected a strided layout, got " << sinks.getLayout();
+    if (failed(verifyDim(*this, "sinks", sinks, 0, "q", q, 1)))
+      return failure();
+  }
   for (auto [index, capture] : llvm::enumerate(getCaptures()))
     if (!isCaptured(capture.getType()))
-      return emitOpError() << "capture " << index << ": expected a memref of rank 0 to 6 of f64, f32, bf16, f16, i1, i8, ui8, i16, i32 or i64, got "
+      return emitOpError() << "capture " << index
+                           << ": expected a memref of rank 0 to 6 of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64, got "
                            << capture.getType();
   if (getNames() && getNames()->size() != getCaptures().size() + getScalars().size())
     return emitOpError() << "names: expected " << getCaptures().size() + getScalars().size() << " (captures, then scalars), got "
@@ -101,21 +108,26 @@ LogicalResult ForwardOp::verify() {
 }
 
 LogicalResult ForwardOp::verifyRegions() {
-  StringRef yield = YieldOp::getOperationName();
-  if (!getScore().empty() && failed(verifyFormulaRegion(*this, getScore(), "score", getRegionArgumentTypes(true), getComputeType(), yield)))
-    return failure();
   Type i1 = IntegerType::get(getContext(), 1);
-  if (!getMask().empty() && failed(verifyFormulaRegion(*this, getMask(), "mask", getRegionArgumentTypes(false), i1, yield)))
-    return failure();
+  struct Named {
+    StringRef name;
+    Region &region;
+    Type result;
+  };
+  for (const Named &row : {Named{"score", getScore(), getComputeType()}, {"mask", getMask(), i1}, {"prob", getProb(), getComputeType()}})
+    if (!row.region.empty() && failed(verifyFormulaRegion(*this, row.region, row.name, getRegionArgumentTypes(row.region), row.result,
+                                                          YieldOp::getOperationName())))
+      return failure();
   return success();
 }
 
-/// Removes captures and scalars which neither region uses.
+/// Removes captures and scalars which no region uses.
 static bool dropDeadArguments(ForwardOp op, PatternRewriter &rewriter) {
   unsigned captures = op.getCaptures().size(), total = captures + op.getScalars().size();
   auto used = [&](unsigned index) {
-    return (!op.getScore().empty() && !op.getScore().getArgument(5 + index).use_empty()) ||
-           (!op.getMask().empty() && !op.getMask().getArgument(4 + index).use_empty());
+    return llvm::any_of(op->getRegions(), [&](Region &region) {
+      return !region.empty() && !region.getArgument(op.getFixedArguments(region) + index).use_empty();
+    });
   };
   llvm::BitVector dead(total);
   for (unsigned index = 0; index < total; ++index)
@@ -129,10 +141,9 @@ static bool dropDeadArguments(ForwardOp op, PatternRewriter &rewriter) {
         names.push_back((*op.getNames())[index]);
     for (unsigned index = total; index-- > 0;)
       if (dead[index]) {
-        if (!op.getScore().empty())
-          op.getScore().front().eraseArgument(5 + index);
-        if (!op.getMask().empty())
-          op.getMask().front().eraseArgument(4 + index);
+        for (Region &region : op->getRegions())
+          if (!region.empty())
+            region.front().eraseArgument(op.getFixedArguments(region) + index);
         if (index >= captures)
           op.getScalarsMutable().erase(index - captures);
         else
@@ -150,8 +161,9 @@ LogicalResult ForwardOp::canonicalize(ForwardOp op, PatternRewriter &rewriter) {
     rewriter.modifyOpInPlace(op, [&] { rewriter.eraseBlock(&region.front()); });
     return success();
   };
-  if (!op.getScore().empty() && yielded(op.getScore()) == op.getScore().getArgument(0))
-    return drop(op.getScore());
+  for (Region *map : {&op.getScore(), &op.getProb()})
+    if (!map->empty() && yielded(*map) == map->getArgument(0))
+      return drop(*map);
   if (!op.getMask().empty() && matchPattern(yielded(op.getMask()), m_One()))
     return drop(op.getMask());
   return success(dropDeadArguments(op, rewriter));
@@ -194,11 +206,30 @@ LogicalResult LoadOp::verify() {
   if (static_cast<int64_t>(getIndices().size()) != rank)
     return emitOpError() << "expected " << rank << " indices for " << getCapture().getType() << ", got " << getIndices().size();
   Type element = captureElementType(getCapture().getType()), got = getResult().getType();
-  bool fits = isa<FloatType>(element) ? isa<FloatType>(got) : element.isInteger(1) ? got.isInteger(1) : got.isInteger(32) || got.isInteger(64);
+  bool fits = isa<FloatType>(element) ? isa<FloatType>(got)
+              : element.isInteger(1)  ? got.isInteger(1)
+                                      : got.isInteger(32) || got.isInteger(64);
   if (!fits)
-    return emitOpError() << "result: expected " << (isa<FloatType>(element) ? "f32 or f64" : element.isInteger(1) ? "i1" : "i32 or i64")
+    return emitOpError() << "result: expected "
+                         << (isa<FloatType>(element) ? "f32 or f64"
+                             : element.isInteger(1)  ? "i1"
+                                                     : "i32 or i64")
                          << " for elements of " << element << ", got " << got;
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// attn.reduce
+//===----------------------------------------------------------------------===//
+
+LogicalResult ReduceOp::verify() {
+  if (getKind() == ReduceKind::Sum && getResult().getType().isInteger(1))
+    return emitOpError() << "sum, result: expected i32, i64, f32 or f64, got i1";
+  return success();
+}
+
+LogicalResult ReduceOp::verifyRegions() {
+  return verifyFormulaRegion(*this, getBody(), "body", getLength().getType(), getResult().getType(), YieldOp::getOperationName());
 }
 
 //===----------------------------------------------------------------------===//
@@ -215,7 +246,7 @@ ParseResult PointwiseOp::parse(OpAsmParser &parser, OperationState &result) {
   std::optional<PointwiseKind> kind = symbolizePointwiseKind(keyword);
   if (!kind)
     return parser.emitError(loc) << "unknown kind '" << keyword
-                                 << "'; expected floor_div, floor_mod, rem, pow, sign, shl, shr, hypot or to_int";
+                                 << "'; expected floor_div, floor_mod, rem, pow, sign, shl, shr, hypot, to_int, rand or randint";
   result.getOrAddProperties<Properties>().kind = PointwiseKindAttr::get(parser.getContext(), *kind);
   if (parser.parseOperandList(inputs) || parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type))
     return failure();
@@ -242,11 +273,23 @@ LogicalResult PointwiseOp::verify() {
     return emitOpError() << stringifyPointwiseKind(kind) << ": expected " << (unary ? 1 : 2) << " operands, got " << getInputs().size();
   Type type = getInputs().front().getType(), result = getResult().getType();
   bool isFloat = isa<FloatType>(type), isInt = !isFloat && !type.isInteger(1);
+  if (kind == PointwiseKind::Rand || kind == PointwiseKind::RandInt) {
+    bool isRand = kind == PointwiseKind::Rand;
+    if (!type.isInteger(64))
+      return emitOpError() << stringifyPointwiseKind(kind) << ", operand 0: expected i64, got " << type;
+    if (isRand ? !(result.isF32() || result.isF64()) : !(result.isInteger(32) || result.isInteger(64)))
+      return emitOpError() << stringifyPointwiseKind(kind) << ", result: expected " << (isRand ? "f32 or f64" : "i32 or i64") << ", got "
+                           << result;
+    return success();
+  }
   bool floatOnly = kind == PointwiseKind::Hypot || kind == PointwiseKind::ToInt;
   bool intOnly = kind == PointwiseKind::Shl || kind == PointwiseKind::Shr;
   if (floatOnly ? !isFloat : intOnly ? !isInt : !(isInt || isFloat))
     return emitOpError() << stringifyPointwiseKind(kind) << ", operand 0: expected "
-                         << (floatOnly ? "f32 or f64" : intOnly ? "i32 or i64" : "i32, i64, f32 or f64") << ", got " << type;
+                         << (floatOnly ? "f32 or f64"
+                             : intOnly ? "i32 or i64"
+                                       : "i32, i64, f32 or f64")
+                         << ", got " << type;
   if (kind == PointwiseKind::ToInt ? !(result.isInteger(32) || result.isInteger(64)) : result != type) {
     InFlightDiagnostic diag = emitOpError() << stringifyPointwiseKind(kind) << ", result: expected ";
     return (kind == PointwiseKind::ToInt ? diag << "i32 or i64" : diag << type) << ", got " << result;

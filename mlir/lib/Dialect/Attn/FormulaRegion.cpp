@@ -5,6 +5,8 @@ using namespace mlir;
 
 namespace attnjit::attn {
 
+bool isMemoryFloat(Type type) { return isa<Float64Type, Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType, Float8E5M2Type>(type); }
+
 bool isCaptured(Type type) {
   Type element;
   int64_t rank;
@@ -19,7 +21,7 @@ bool isCaptured(Type type) {
   }
   if (rank > 6)
     return false;
-  if (element.isF64() || element.isF32() || element.isBF16() || element.isF16() || element.isUnsignedInteger(8))
+  if (isMemoryFloat(element) || element.isUnsignedInteger(8))
     return true;
   return element.isSignlessInteger(1) || element.isSignlessInteger(8) || element.isSignlessInteger(16) || element.isSignlessInteger(32) ||
          element.isSignlessInteger(64);
@@ -50,7 +52,7 @@ Type scalarRegionType(Type type, Type computeType, Type indexType) {
 }
 
 bool isFormulaOp(Operation *op) {
-  if (isa<LoadOp, PointwiseOp>(op))
+  if (isa<LoadOp, PointwiseOp, ReduceOp>(op))
     return true;
   if (!isa<arith::ArithDialect, math::MathDialect>(op->getDialect()))
     return false;
@@ -82,7 +84,7 @@ LogicalResult verifyFormulaRegion(Operation *owner, Region &region, StringRef wh
     if (!isFormulaOp(&op)) {
       InFlightDiagnostic diag = owner->emitOpError() << what << " region: '" << op.getName()
                                                      << "' cannot stand in a formula; expected arith or math on i1, i32, i64, f32 or f64, "
-                                                        "attn.load or attn.pointwise";
+                                                        "attn.load, attn.pointwise or attn.reduce";
       diag.attachNote(op.getLoc()) << "this operation";
       return diag;
     }

@@ -27,9 +27,9 @@ void TileDialect::initialize() {
 using EmitError = llvm::function_ref<InFlightDiagnostic()>;
 
 static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what) {
-  if (type.isF64() || type.isF32() || type.isBF16() || type.isF16())
+  if (attn::isMemoryFloat(type))
     return success();
-  return emitError() << what << ": expected an element type of f64, f32, bf16 or f16, got " << type;
+  return emitError() << what << ": expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got " << type;
 }
 
 LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t cols, Type elementType) {

@@ -1,4 +1,4 @@
-// tile.kernel and the ops with regions: plan, split, stream, map, mask.
+// tile.kernel and the ops with regions: plan, split, stream, map, mask, prob.
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 
 #include "mlir/IR/Matchers.h"
@@ -13,9 +13,14 @@ namespace attnjit::tile {
 
 Type KernelOp::getIndexType() { return IntegerType::get(getContext(), getConfig().getNarrow() ? 32 : 64); }
 
+BlockArgument KernelOp::getSinks() {
+  bool has = getBody().getNumArguments() > Sinks && isa<ViewType>(getArgument(Sinks).getType());
+  return has ? getArgument(Sinks) : BlockArgument();
+}
+
 SmallVector<Value> KernelOp::getCaptures() {
   SmallVector<Value> captures;
-  for (BlockArgument argument : getBody().getArguments().drop_front(FirstCapture))
+  for (BlockArgument argument : getBody().getArguments().drop_front(getFirstCapture()))
     if (isa<CaptureType>(argument.getType()))
       captures.push_back(argument);
   return captures;
@@ -23,16 +28,16 @@ SmallVector<Value> KernelOp::getCaptures() {
 
 SmallVector<Value> KernelOp::getScalars() {
   SmallVector<Value> scalars;
-  for (BlockArgument argument : getBody().getArguments().drop_front(FirstCapture))
+  for (BlockArgument argument : getBody().getArguments().drop_front(getFirstCapture()))
     if (!isa<CaptureType>(argument.getType()))
       scalars.push_back(argument);
   return scalars;
 }
 
 void KernelOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) {
-  static constexpr StringRef names[] = {"q", "k", "v", "out", "lse", "max", "scale"};
+  static constexpr StringRef names[] = {"q", "k", "v", "out", "lse", "max", "scale", "sinks"};
   for (BlockArgument argument : region.getArguments())
-    setName(argument, argument.getArgNumber() < FirstCapture ? names[argument.getArgNumber()] : "c");
+    setName(argument, argument.getArgNumber() < getFirstCapture() ? names[argument.getArgNumber()] : "c");
 }
 
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
@@ -61,7 +66,7 @@ void KernelOp::print(OpAsmPrinter &printer) {
 
 LogicalResult KernelOp::verifyRegions() {
   Block &block = getBody().front();
-  if (block.getNumArguments() < FirstCapture)
+  if (block.getNumArguments() < Sinks)
     return emitOpError() << "expected the arguments q, k, v, out, lse, max and scale, got " << block.getNumArguments() << " arguments";
   static constexpr StringRef names[] = {"q", "k", "v", "out", "lse", "max"};
   ViewType views[6];
@@ -84,9 +89,13 @@ LogicalResult KernelOp::verifyRegions() {
   if (views[Out].getCols() != views[V].getCols())
     return emitOpError() << "argument 3 (out): expected " << views[V].getCols() << " columns as v, got " << views[Out].getCols();
   if (views[V].getElementType() != views[K].getElementType())
-    return emitOpError() << "argument 2 (v): expected element type " << views[K].getElementType() << " as k, got " << views[V].getElementType();
+    return emitOpError() << "argument 2 (v): expected element type " << views[K].getElementType() << " as k, got "
+                         << views[V].getElementType();
+  if (BlockArgument sinks = getSinks())
+    if (cast<ViewType>(sinks.getType()).getCols() != 0)
+      return emitOpError() << "argument 7 (sinks): expected a !tile.view without columns, got " << sinks.getType();
   bool scalarsBegan = false;
-  for (BlockArgument argument : block.getArguments().drop_front(FirstCapture)) {
+  for (BlockArgument argument : block.getArguments().drop_front(getFirstCapture())) {
     Type type = argument.getType();
     if (isa<CaptureType>(type)) {
       if (scalarsBegan)
@@ -95,17 +104,17 @@ LogicalResult KernelOp::verifyRegions() {
     }
     scalarsBegan = true;
     if (!type.isInteger(1) && type != getIndexType() && type != compute)
-      return emitOpError() << "argument " << argument.getArgNumber() << ": expected a !tile.capture, i1, " << getIndexType() << " or " << compute
-                           << ", got " << type;
+      return emitOpError() << "argument " << argument.getArgNumber() << ": expected a !tile.capture, i1, " << getIndexType() << " or "
+                           << compute << ", got " << type;
   }
-  unsigned rest = block.getNumArguments() - FirstCapture;
+  unsigned rest = block.getNumArguments() - getFirstCapture();
   if (getNames() && getNames()->size() != rest)
     return emitOpError() << "names: expected " << rest << " (captures, then scalars), got " << getNames()->size();
   return success();
 }
 
 //===----------------------------------------------------------------------===//
-// tile.plan, tile.map, tile.mask
+// tile.plan, tile.map, tile.mask, tile.prob
 //===----------------------------------------------------------------------===//
 
 static Type kernelIndexType(Operation *op) {
@@ -129,25 +138,31 @@ LogicalResult PlanOp::verifyRegions() {
   return attn::verifyFormulaRegion(*this, getClosedForm(), "closed form", arguments, {i1, i1}, YieldOp::getOperationName());
 }
 
-static void nameMapArguments(Region &region, bool score, OpAsmSetValueNameFn setName) {
-  static constexpr StringRef names[] = {"score", "b", "h", "q", "kv"};
+/// `element` names the argument that a map replaces; empty for a mask, which has none.
+static void nameMapArguments(Region &region, StringRef element, OpAsmSetValueNameFn setName) {
+  static constexpr StringRef names[] = {"", "b", "h", "q", "kv"};
   for (BlockArgument argument : region.getArguments()) {
-    unsigned index = argument.getArgNumber() + (score ? 0 : 1);
-    setName(argument, index < 5 ? names[index] : "c");
+    unsigned index = argument.getArgNumber() + (element.empty() ? 1 : 0);
+    setName(argument, index == 0 ? element : index < 5 ? names[index] : "c");
   }
 }
 
-void MapOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, true, setName); }
-void MaskOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, false, setName); }
+void MapOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, "score", setName); }
+void MaskOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, "", setName); }
+void ProbOp::getAsmBlockArgumentNames(Region &region, OpAsmSetValueNameFn setName) { nameMapArguments(region, "p", setName); }
 
-LogicalResult MapOp::verifyRegions() {
-  Type compute = getInput().getType().getElementType();
+/// A region that replaces one element after the other.
+template <typename OpT> static LogicalResult verifyElementMap(OpT op, StringRef what) {
+  Type compute = op.getResult().getType().getElementType();
   SmallVector<Type> arguments{compute};
-  arguments.append(4, kernelIndexType(*this));
-  llvm::append_range(arguments, getCaptures().getTypes());
-  llvm::append_range(arguments, getScalars().getTypes());
-  return attn::verifyFormulaRegion(*this, getBody(), "map", arguments, compute, YieldOp::getOperationName());
+  arguments.append(4, kernelIndexType(op));
+  llvm::append_range(arguments, op.getCaptures().getTypes());
+  llvm::append_range(arguments, op.getScalars().getTypes());
+  return attn::verifyFormulaRegion(op, op.getBody(), what, arguments, compute, YieldOp::getOperationName());
 }
+
+LogicalResult MapOp::verifyRegions() { return verifyElementMap(*this, "map"); }
+LogicalResult ProbOp::verifyRegions() { return verifyElementMap(*this, "prob"); }
 
 LogicalResult MaskOp::verifyRegions() {
   SmallVector<Type> arguments(4, kernelIndexType(*this));
@@ -159,6 +174,7 @@ LogicalResult MaskOp::verifyRegions() {
 static Value yielded(Region &region) { return cast<YieldOp>(region.front().getTerminator()).getValues().front(); }
 
 OpFoldResult MapOp::fold(FoldAdaptor) { return yielded(getBody()) == getBody().getArgument(0) ? getInput() : Value(); }
+OpFoldResult ProbOp::fold(FoldAdaptor) { return yielded(getBody()) == getBody().getArgument(0) ? getProbs() : Value(); }
 OpFoldResult MaskOp::fold(FoldAdaptor) { return matchPattern(yielded(getBody()), m_One()) ? getInput() : Value(); }
 
 //===----------------------------------------------------------------------===//
@@ -196,7 +212,8 @@ template <typename OpT> static LogicalResult verifyStateLoop(OpT op, ArrayRef<Ty
   SmallVector<Type> expected(fixed);
   llvm::append_range(expected, op.getInits().getTypes());
   if (block.getNumArguments() != expected.size())
-    return op.emitOpError() << "body: expected " << expected.size() << " arguments (" << names << ", state), got " << block.getNumArguments();
+    return op.emitOpError() << "body: expected " << expected.size() << " arguments (" << names << ", state), got "
+                            << block.getNumArguments();
   for (auto [index, type] : llvm::enumerate(expected))
     if (block.getArgument(index).getType() != type)
       return op.emitOpError() << "body argument " << index << ": expected " << type << ", got " << block.getArgument(index).getType();
@@ -211,7 +228,8 @@ template <typename OpT> static LogicalResult verifyStateLoop(OpT op, ArrayRef<Ty
 }
 
 static LogicalResult refuseInBody(Operation *op, Operation &inner, StringRef where, StringRef expected) {
-  InFlightDiagnostic diag = op->emitOpError() << "body: '" << inner.getName() << "' cannot stand in a " << where << "; expected " << expected;
+  InFlightDiagnostic diag = op->emitOpError() << "body: '" << inner.getName() << "' cannot stand in a " << where << "; expected "
+                                              << expected;
   diag.attachNote(inner.getLoc()) << "this operation";
   return diag;
 }
@@ -247,7 +265,7 @@ LogicalResult StreamOp::verifyRegions() {
   if (failed(verifyStateLoop(*this, {i64, i64, i1}, "kv0, cols, partial")))
     return failure();
   for (Operation &op : getBody().front().without_terminator())
-    if (!isa<LoadOp, DotOp, MapOp, MaskOp, SoftmaxStepOp, RowScaleOp, FillOp, CastOp>(op))
+    if (!isa<LoadOp, DotOp, MapOp, MaskOp, ProbOp, SoftmaxStepOp, SoftmaxProbsOp, RowScaleOp, FillOp, CastOp>(op))
       return refuseInBody(*this, op, "stream", "tile loads, dots, maps, masks and row operations");
   return success();
 }

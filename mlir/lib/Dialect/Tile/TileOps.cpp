@@ -31,18 +31,27 @@ static LogicalResult expect(Operation *op, bool ok, StringRef what, const Twine 
 
 static LogicalResult verifyTileAccess(Operation *op, TileType tile, ViewType view) {
   if (tile.getCols() != view.getCols() || tile.getElementType() != view.getElementType())
-    return op->emitOpError() << "tile: expected " << view.getCols() << " columns of " << view.getElementType() << " as the view, got " << tile;
+    return op->emitOpError() << "tile: expected " << view.getCols() << " columns of " << view.getElementType() << " as the view, got "
+                             << tile;
   return success();
 }
 
 LogicalResult LoadOp::verify() { return verifyTileAccess(*this, getResult().getType(), getView().getType()); }
 LogicalResult StoreOp::verify() { return verifyTileAccess(*this, getTile().getType(), getView().getType()); }
 
+static LogicalResult verifyNoColumns(Operation *op, ViewType view) {
+  if (view.getCols() != 0)
+    return op->emitOpError() << "view: expected a view without columns, got " << view;
+  return success();
+}
+
+LogicalResult LoadRowOp::verify() { return verifyNoColumns(*this, getView().getType()); }
+
 LogicalResult StoreRowOp::verify() {
   ViewType view = getView().getType();
   RowType row = getValues().getType();
-  if (view.getCols() != 0)
-    return emitOpError() << "view: expected a view without columns, got " << view;
+  if (failed(verifyNoColumns(*this, view)))
+    return failure();
   return expect(*this, row.getElementType() == view.getElementType(), "values", "the element type of " + Twine("the view"), row);
 }
 
@@ -82,7 +91,8 @@ ParseResult DotOp::parse(OpAsmParser &parser, OperationState &result) {
   TileType type;
   if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(aType) || parser.parseComma() || parser.parseType(bType) ||
       parser.parseArrow() || parser.parseType(type) || parser.resolveOperand(a, aType, result.operands) ||
-      parser.resolveOperand(b, bType, result.operands) || (hasScale && parser.resolveOperand(scale, type.getElementType(), result.operands)) ||
+      parser.resolveOperand(b, bType, result.operands) ||
+      (hasScale && parser.resolveOperand(scale, type.getElementType(), result.operands)) ||
       (hasAcc && parser.resolveOperand(acc, type, result.operands)))
     return failure();
   llvm::copy(ArrayRef<int32_t>{1, 1, hasScale, hasAcc}, properties.operandSegmentSizes.begin());
@@ -104,7 +114,8 @@ LogicalResult DotOp::verify() {
   TileType a = getA().getType(), b = getB().getType(), result = getResult().getType();
   int64_t bRows = getTransposeB() ? b.getCols() : b.getRows(), bCols = getTransposeB() ? b.getRows() : b.getCols();
   if (bRows != a.getCols())
-    return emitOpError() << "operand b: expected " << a.getCols() << (getTransposeB() ? " columns" : " rows") << " as a has columns, got " << b;
+    return emitOpError() << "operand b: expected " << a.getCols() << (getTransposeB() ? " columns" : " rows") << " as a has columns, got "
+                         << b;
   if (result.getRows() != a.getRows() || result.getCols() != bCols)
     return emitOpError() << "result: expected " << a.getRows() << "x" << bCols << ", got " << result;
   Type type = result.getElementType();
@@ -124,14 +135,26 @@ LogicalResult DotOp::verify() {
 static LogicalResult verifyRowOf(Operation *op, StringRef what, RowType row, TileType tile) {
   if (row.getRows() == tile.getRows() && row.getElementType() == tile.getElementType())
     return success();
-  return op->emitOpError() << what << ": expected " << RowType::get(op->getContext(), tile.getRows(), tile.getElementType()) << " for " << tile
-                           << ", got " << row;
+  return op->emitOpError() << what << ": expected " << RowType::get(op->getContext(), tile.getRows(), tile.getElementType()) << " for "
+                           << tile << ", got " << row;
 }
 
 LogicalResult RowScaleOp::verify() { return verifyRowOf(*this, "factors", getFactors().getType(), getTile().getType()); }
 LogicalResult SoftmaxStepOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getScores().getType()); }
 LogicalResult SoftmaxMergeOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType()); }
-LogicalResult SoftmaxFinishOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType()); }
+LogicalResult SoftmaxProbsOp::verify() { return verifyRowOf(*this, "lse", getLse().getType(), getScores().getType()); }
+
+/// A sink is one more row of the state.
+static LogicalResult verifySink(Operation *op, Value sink, RowType state) {
+  return expect(op, !sink || sink.getType() == state, "sink", "the type of the state", sink ? sink.getType() : state);
+}
+
+LogicalResult SoftmaxFinishOp::verify() {
+  if (failed(verifyRowOf(*this, "state", getMax().getType(), getAcc().getType())))
+    return failure();
+  return verifySink(*this, getSink(), getMax().getType());
+}
+LogicalResult SoftmaxLseOp::verify() { return verifySink(*this, getSink(), getMax().getType()); }
 
 LogicalResult CastOp::verify() {
   TileType from = getInput().getType(), to = getResult().getType();

@@ -3,6 +3,9 @@
 
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 
+#include <array>
+#include <optional>
+
 using namespace mlir;
 
 namespace attnjit::tile {
@@ -84,9 +87,26 @@ struct Ops {
   PlanOp plan;
   SplitOp split; ///< null: the stream walks the plan itself
   StreamOp stream;
-  MapOp map;   ///< null: identity
-  MaskOp mask; ///< null: True
+  MapOp map;        ///< null: identity
+  MaskOp mask;      ///< null: True
+  ProbOp prob;      ///< null: identity
+  LoadRowOp sinks;  ///< null: none
+  SoftmaxLseOp lse; ///< null: one pass
 };
+
+/// The scores of a block, and the ops that made them.
+struct Scores {
+  MapOp map;
+  MaskOp mask;
+  Value value;
+};
+
+/// Whether two optional ops compute the same of corresponding operands, which the caller has checked.
+bool sameFormula(Operation *a, Operation *b) {
+  if (!a || !b)
+    return a == b;
+  return OperationEquivalence::isRegionEquivalentTo(&a->getRegion(0), &b->getRegion(0), OperationEquivalence::IgnoreLocations);
+}
 
 class Matcher {
 public:
@@ -98,33 +118,34 @@ public:
                              "expected k and v, or none, to be paged"))
       return failure();
     Reader reader(kernel, kernel.getBody().front());
-    LoadOp loadQ;
-    SoftmaxInitOp init;
-    FillOp fill;
-    if (!(ops.position = reader.take<PositionOp>()) || !(loadQ = reader.take<LoadOp>()) || !(init = reader.take<SoftmaxInitOp>()) ||
-        !(fill = reader.take<FillOp>()) || !(ops.plan = reader.take<PlanOp>()))
-      return failure();
-    if (!(ops.split = reader.takeOptional<SplitOp>()) && !(ops.stream = reader.take<StreamOp>()))
-      return failure();
-    if (!checkLoad(loadQ, KernelOp::Q, ops.position.getH(), ops.position.getQ0()))
-      return failure();
-    if (loadQ.getResult().getType().getRows() != kernel.getConfig().getTileRows())
-      return loadQ.emitError() << "not the normal form of a tile program: expected " << kernel.getConfig().getTileRows()
-                               << " rows (config.tile_rows), got " << loadQ.getResult().getType();
-    if (!Wiring(ops.plan).is("b", ops.plan.getB(), ops.position.getB()).is("h", ops.plan.getH(), ops.position.getH())
-             .is("q0", ops.plan.getQ0(), ops.position.getQ0()).are("scalars", ops.plan.getScalars(), scalars))
-      return failure();
-    if (!checkZero(fill))
-      return failure();
-    Value initial[] = {init.getMax(), init.getSum(), fill.getResult()};
-    if (ops.split ? !matchSplit(initial) : !checkLoop(ops.stream, ops.plan.getPlan(), initial))
-      return failure();
-    if (!matchBody(loadQ) || !matchEnd(reader))
+    if (!matchBegin(reader) || (ops.split ? !matchSplit() : !matchStream(reader)) || !matchEnd(reader))
       return failure();
     return ops;
   }
 
 private:
+  /// Everything up to the loop; takes the loop too.
+  bool matchBegin(Reader &reader) {
+    if (!(ops.position = reader.take<PositionOp>()) || !(loadQ = reader.take<LoadOp>()) || !(init = reader.take<SoftmaxInitOp>()) ||
+        !(fill = reader.take<FillOp>()) || !(ops.plan = reader.take<PlanOp>()))
+      return false;
+    if (!(ops.split = reader.takeOptional<SplitOp>()) && !(ops.stream = reader.take<StreamOp>()))
+      return false;
+    if (!checkLoad(loadQ, KernelOp::Q, ops.position.getH(), ops.position.getQ0()))
+      return false;
+    if (loadQ.getResult().getType().getRows() != kernel.getConfig().getTileRows()) {
+      loadQ.emitError() << "not the normal form of a tile program: expected " << kernel.getConfig().getTileRows()
+                        << " rows (config.tile_rows), got " << loadQ.getResult().getType();
+      return false;
+    }
+    return Wiring(ops.plan)
+               .is("b", ops.plan.getB(), ops.position.getB())
+               .is("h", ops.plan.getH(), ops.position.getH())
+               .is("q0", ops.plan.getQ0(), ops.position.getQ0())
+               .are("scalars", ops.plan.getScalars(), scalars) &&
+           checkZero(fill);
+  }
+
   bool checkZero(FillOp fill) {
     return bool(Wiring(fill).that(fill.getValue().isZero() && !fill.getValue().isNegative(), "the accumulator starts at 0.0"));
   }
@@ -133,9 +154,24 @@ private:
     return bool(Wiring(loop).is("plan", loop.getPlan(), plan).are("initial states", loop.getInits(), initial));
   }
 
+  /// One loop over the plan for everything, or one for the state and a second one for the output.
+  bool matchStream(Reader &reader) {
+    if (ops.stream.getInits().size() == 3)
+      return checkLoop(ops.stream, ops.plan.getPlan(), {init.getMax(), init.getSum(), fill.getResult()}) && matchBody();
+    if (!checkLoop(ops.stream, ops.plan.getPlan(), {init.getMax(), init.getSum()}) || !matchStateBody() || !matchSinks(reader) ||
+        !(ops.lse = reader.take<SoftmaxLseOp>()))
+      return false;
+    if (!Wiring(ops.lse)
+             .are("states", {ops.lse.getMax(), ops.lse.getSum()}, ops.stream.getResults())
+             .that(ops.lse.getSink() == sinkRow(), "the sink is the row loaded before"))
+      return false;
+    outputStream = reader.take<StreamOp>();
+    return outputStream && checkLoop(outputStream, ops.plan.getPlan(), fill.getResult()) && matchOutputBody();
+  }
+
   /// Each part from the neutral state, merged behind what came before.
-  bool matchSplit(ValueRange initial) {
-    if (!checkLoop(ops.split, ops.plan.getPlan(), initial))
+  bool matchSplit() {
+    if (!checkLoop(ops.split, ops.plan.getPlan(), {init.getMax(), init.getSum(), fill.getResult()}))
       return false;
     Block &body = ops.split.getBody().front();
     Reader reader(ops.split, body);
@@ -155,85 +191,203 @@ private:
     SmallVector<Value> merged(body.getArguments().drop_front());
     llvm::append_range(merged, ops.stream.getResults());
     return checkZero(zero) && checkLoop(ops.stream, body.getArgument(0), {neutral.getMax(), neutral.getSum(), zero.getResult()}) &&
-           Wiring(merge).are("states", merge.getOperands(), merged) && Wiring(yield).are("states", yield.getValues(), merge.getResults());
+           Wiring(merge).are("states", merge.getOperands(), merged) && Wiring(yield).are("states", yield.getValues(), merge.getResults()) &&
+           matchBody();
   }
 
   bool checkLoad(LoadOp load, unsigned argument, Value head, Value row) {
-    return bool(Wiring(load).is("view", load.getView(), kernel.getArgument(argument)).is("batch", load.getB(), ops.position.getB())
-                    .is("head", load.getHead(), head).is("row", load.getRow(), row));
+    return bool(Wiring(load)
+                    .is("view", load.getView(), kernel.getArgument(argument))
+                    .is("batch", load.getB(), ops.position.getB())
+                    .is("head", load.getHead(), head)
+                    .is("row", load.getRow(), row));
   }
 
-  template <typename OpT> bool checkMap(OpT op, Value input, Value kv0) {
-    return bool(Wiring(op).is("operand", op.getInput(), input).is("b", op.getB(), ops.position.getB()).is("h", op.getH(), ops.position.getH())
-                    .is("q0", op.getQ0(), ops.position.getQ0()).is("kv0", op.getKv0(), kv0).are("captures", op.getCaptures(), captures)
+  template <typename OpT> bool checkMap(OpT op, Value kv0) {
+    return bool(Wiring(op)
+                    .is("b", op.getB(), ops.position.getB())
+                    .is("h", op.getH(), ops.position.getH())
+                    .is("q0", op.getQ0(), ops.position.getQ0())
+                    .is("kv0", op.getKv0(), kv0)
+                    .are("captures", op.getCaptures(), captures)
                     .are("scalars", op.getScalars(), scalars));
   }
 
-  bool matchBody(LoadOp loadQ) {
-    Block &body = ops.stream.getBody().front();
-    Value kv0 = body.getArgument(0), cols = body.getArgument(1), partial = body.getArgument(2);
-    Value max = body.getArgument(3), sum = body.getArgument(4), acc = body.getArgument(5);
-    Reader reader(ops.stream, body);
+  /// tile.load of k, tile.dot qk, then the maps of the scores.
+  std::optional<Scores> matchScores(Reader &reader, Value kv0, Value partial) {
     auto loadK = reader.take<LoadOp>();
     if (!loadK || !checkLoad(loadK, KernelOp::K, ops.position.getKvHead(), kv0))
-      return false;
-    if (!Wiring(loadK).that(loadK.getResult().getType().getRows() == kernel.getConfig().getTileCols(), "expected config.tile_cols rows of k"))
-      return false;
+      return std::nullopt;
+    if (!Wiring(loadK).that(loadK.getResult().getType().getRows() == kernel.getConfig().getTileCols(),
+                            "expected config.tile_cols rows of k"))
+      return std::nullopt;
     auto qk = reader.take<DotOp>();
-    if (!qk || !Wiring(qk).that(qk.getRole() == DotRole::QK && qk.getTransposeB() && qk.getScale() && !qk.getAcc(),
-                                "expected a dot of role qk with a transposed k and a scale, and without accumulator")
-                    .is("a", qk.getA(), loadQ.getResult()).is("b", qk.getB(), loadK.getResult())
+    if (!qk || !Wiring(qk)
+                    .that(qk.getRole() == DotRole::QK && qk.getTransposeB() && qk.getScale() && !qk.getAcc(),
+                          "expected a dot of role qk with a transposed k and a scale, and without accumulator")
+                    .is("a", qk.getA(), loadQ.getResult())
+                    .is("b", qk.getB(), loadK.getResult())
                     .is("scale", qk.getScale(), kernel.getArgument(KernelOp::Scale)))
-      return false;
-    Value scores = qk.getResult();
-    if ((ops.map = reader.takeOptional<MapOp>())) {
-      if (!checkMap(ops.map, scores, kv0))
-        return false;
-      scores = ops.map.getResult();
+      return std::nullopt;
+    Scores scores{nullptr, nullptr, qk.getResult()};
+    if ((scores.map = reader.takeOptional<MapOp>())) {
+      if (!checkMap(scores.map, kv0) || !Wiring(scores.map).is("operand", scores.map.getInput(), scores.value))
+        return std::nullopt;
+      scores.value = scores.map.getResult();
     }
-    if ((ops.mask = reader.takeOptional<MaskOp>())) {
-      if (!checkMap(ops.mask, scores, kv0) || !Wiring(ops.mask).is("partial", ops.mask.getPartial(), partial))
-        return false;
-      scores = ops.mask.getResult();
+    if ((scores.mask = reader.takeOptional<MaskOp>())) {
+      if (!checkMap(scores.mask, kv0) ||
+          !Wiring(scores.mask).is("operand", scores.mask.getInput(), scores.value).is("partial", scores.mask.getPartial(), partial))
+        return std::nullopt;
+      scores.value = scores.mask.getResult();
     }
+    return scores;
+  }
+
+  SoftmaxStepOp matchStep(Reader &reader, Block &body, const Scores &scores) {
     auto step = reader.take<SoftmaxStepOp>();
-    if (!step || !Wiring(step).is("max", step.getMax(), max).is("sum", step.getSum(), sum).is("scores", step.getScores(), scores)
-                      .is("cols", step.getCols(), cols))
+    return step && Wiring(step)
+                       .is("max", step.getMax(), body.getArgument(3))
+                       .is("sum", step.getSum(), body.getArgument(4))
+                       .is("scores", step.getScores(), scores.value)
+                       .is("cols", step.getCols(), body.getArgument(1))
+               ? step
+               : SoftmaxStepOp();
+  }
+
+  /// tile.prob, if there is one; `probs` becomes its result.
+  bool matchProb(Reader &reader, Value &probs, Value scores, Value kv0) {
+    if (!(ops.prob = reader.takeOptional<ProbOp>()))
+      return true;
+    if (!checkMap(ops.prob, kv0) || !Wiring(ops.prob).is("operand", ops.prob.getProbs(), probs).is("scores", ops.prob.getScores(), scores))
       return false;
+    probs = ops.prob.getResult();
+    return true;
+  }
+
+  LoadOp matchLoadV(Reader &reader, Value kv0) {
     auto loadV = reader.take<LoadOp>();
-    if (!loadV || !checkLoad(loadV, KernelOp::V, ops.position.getKvHead(), kv0))
-      return false;
-    auto scaled = reader.take<RowScaleOp>();
-    if (!scaled || !Wiring(scaled).is("tile", scaled.getTile(), acc).is("factors", scaled.getFactors(), step.getAlpha()))
-      return false;
+    return loadV && checkLoad(loadV, KernelOp::V, ops.position.getKvHead(), kv0) ? loadV : LoadOp();
+  }
+
+  /// tile.dot pv onto `acc`, yielded behind `state`.
+  bool matchPv(Reader &reader, Value probs, Value v, Value acc, SmallVector<Value> state) {
     auto pv = reader.take<DotOp>();
-    if (!pv || !Wiring(pv).that(pv.getRole() == DotRole::PV && !pv.getTransposeB() && !pv.getScale() && pv.getAcc(),
-                                "expected a dot of role pv with an accumulator, without scale or transposition")
-                    .is("a", pv.getA(), step.getProbs()).is("b", pv.getB(), loadV.getResult()).is("acc", pv.getAcc(), scaled.getResult()))
+    if (!pv || !Wiring(pv)
+                    .that(pv.getRole() == DotRole::PV && !pv.getTransposeB() && !pv.getScale() && pv.getAcc(),
+                          "expected a dot of role pv with an accumulator, without scale or transposition")
+                    .is("a", pv.getA(), probs)
+                    .is("b", pv.getB(), v)
+                    .is("acc", pv.getAcc(), acc))
       return false;
     auto yield = reader.take<YieldOp>();
-    return yield && reader.atEnd() &&
-           Wiring(yield).are("states", yield.getValues(), {step.getNewMax(), step.getNewSum(), pv.getResult()});
+    state.push_back(pv.getResult());
+    return yield && reader.atEnd() && Wiring(yield).are("states", yield.getValues(), state);
+  }
+
+  /// The body of a stream that does everything.
+  bool matchBody() {
+    Block &body = ops.stream.getBody().front();
+    Value kv0 = body.getArgument(0);
+    Reader reader(ops.stream, body);
+    std::optional<Scores> scores = matchScores(reader, kv0, body.getArgument(2));
+    SoftmaxStepOp step = scores ? matchStep(reader, body, *scores) : SoftmaxStepOp();
+    if (!step)
+      return false;
+    ops.map = scores->map;
+    ops.mask = scores->mask;
+    Value probs = step.getProbs();
+    LoadOp loadV;
+    if (!matchProb(reader, probs, scores->value, kv0) || !(loadV = matchLoadV(reader, kv0)))
+      return false;
+    auto scaled = reader.take<RowScaleOp>();
+    return scaled && Wiring(scaled).is("tile", scaled.getTile(), body.getArgument(5)).is("factors", scaled.getFactors(), step.getAlpha()) &&
+           matchPv(reader, probs, loadV.getResult(), scaled.getResult(), {step.getNewMax(), step.getNewSum()});
+  }
+
+  /// The body of a stream for maximum and sum.
+  bool matchStateBody() {
+    Block &body = ops.stream.getBody().front();
+    Reader reader(ops.stream, body);
+    std::optional<Scores> scores = matchScores(reader, body.getArgument(0), body.getArgument(2));
+    SoftmaxStepOp step = scores ? matchStep(reader, body, *scores) : SoftmaxStepOp();
+    if (!step)
+      return false;
+    ops.map = scores->map;
+    ops.mask = scores->mask;
+    auto yield = reader.take<YieldOp>();
+    return yield && reader.atEnd() && Wiring(yield).are("states", yield.getValues(), {step.getNewMax(), step.getNewSum()});
+  }
+
+  /// The body of a stream for the output, by the same scores.
+  bool matchOutputBody() {
+    Block &body = outputStream.getBody().front();
+    Value kv0 = body.getArgument(0);
+    Reader reader(outputStream, body);
+    std::optional<Scores> scores = matchScores(reader, kv0, body.getArgument(2));
+    if (!scores || !Wiring(outputStream)
+                        .that(sameFormula(ops.map, scores->map) && sameFormula(ops.mask, scores->mask),
+                              "both streams compute the scores by the same map and mask"))
+      return false;
+    auto recompute = reader.take<SoftmaxProbsOp>();
+    if (!recompute || !Wiring(recompute)
+                           .is("scores", recompute.getScores(), scores->value)
+                           .is("lse", recompute.getLse(), ops.lse.getLse())
+                           .is("cols", recompute.getCols(), body.getArgument(1)))
+      return false;
+    Value probs = recompute.getProbs();
+    LoadOp loadV;
+    return matchProb(reader, probs, scores->value, kv0) && (loadV = matchLoadV(reader, kv0)) &&
+           matchPv(reader, probs, loadV.getResult(), body.getArgument(3), {});
+  }
+
+  /// tile.load_row of the sinks, which is there if the kernel has any.
+  bool matchSinks(Reader &reader) {
+    if (!kernel.getSinks())
+      return true;
+    ops.sinks = reader.take<LoadRowOp>();
+    return ops.sinks && Wiring(ops.sinks)
+                            .is("view", ops.sinks.getView(), kernel.getSinks())
+                            .are("position", {ops.sinks.getB(), ops.sinks.getHead(), ops.sinks.getRow()}, tilePosition());
+  }
+  Value sinkRow() { return ops.sinks ? ops.sinks.getResult() : Value(); }
+
+  /// The results of the softmax: the output before it is rounded, lse, maximum.
+  std::optional<std::array<Value, 3>> matchFinish(Reader &reader) {
+    if (ops.lse)
+      return std::array<Value, 3>{outputStream.getResult(0), ops.lse.getLse(), ops.stream.getResult(0)};
+    if (!matchSinks(reader))
+      return std::nullopt;
+    auto finish = reader.take<SoftmaxFinishOp>();
+    ResultRange states = ops.split ? ops.split.getResults() : ops.stream.getResults();
+    if (!finish || !Wiring(finish)
+                        .are("states", {finish.getMax(), finish.getSum(), finish.getAcc()}, states)
+                        .that(finish.getSink() == sinkRow(), "the sink is the row loaded before"))
+      return std::nullopt;
+    return std::array<Value, 3>{finish.getOut(), finish.getLse(), finish.getRowMax()};
   }
 
   bool matchEnd(Reader &reader) {
-    auto finish = reader.take<SoftmaxFinishOp>();
-    ResultRange states = ops.split ? ops.split.getResults() : ops.stream.getResults();
-    if (!finish || !Wiring(finish).are("states", finish.getOperands(), states))
+    std::optional<std::array<Value, 3>> results = matchFinish(reader);
+    if (!results)
       return false;
-    Value out = finish.getOut();
+    auto [out, lse, max] = *results;
     if (auto cast = reader.takeOptional<CastOp>()) {
       if (!Wiring(cast).is("operand", cast.getInput(), out))
         return false;
       out = cast.getResult();
     }
     auto store = reader.take<StoreOp>();
-    if (!store || !Wiring(store).is("tile", store.getTile(), out).is("view", store.getView(), kernel.getArgument(KernelOp::Out))
+    if (!store || !Wiring(store)
+                       .is("tile", store.getTile(), out)
+                       .is("view", store.getView(), kernel.getArgument(KernelOp::Out))
                        .are("position", {store.getB(), store.getHead(), store.getRow()}, tilePosition()))
       return false;
-    for (auto [value, argument] : {std::pair<Value, unsigned>{finish.getLse(), KernelOp::Lse}, {finish.getRowMax(), KernelOp::Max}}) {
+    for (auto [value, argument] : {std::pair<Value, unsigned>{lse, KernelOp::Lse}, {max, KernelOp::Max}}) {
       auto row = reader.take<StoreRowOp>();
-      if (!row || !Wiring(row).is("values", row.getValues(), value).is("view", row.getView(), kernel.getArgument(argument))
+      if (!row || !Wiring(row)
+                       .is("values", row.getValues(), value)
+                       .is("view", row.getView(), kernel.getArgument(argument))
                        .are("position", {row.getB(), row.getHead(), row.getRow()}, tilePosition()))
         return false;
     }
@@ -244,10 +398,20 @@ private:
 
   KernelOp kernel;
   SmallVector<Value> captures, scalars;
+  LoadOp loadQ;
+  SoftmaxInitOp init;
+  FillOp fill;
+  StreamOp outputStream; ///< of a program with two passes
   Ops ops;
 };
 
 } // namespace
+
+SmallVector<Region *> TileProgram::maps() const {
+  SmallVector<Region *> present;
+  llvm::copy_if(ArrayRef<Region *>{score, mask, prob}, std::back_inserter(present), [](Region *region) { return region != nullptr; });
+  return present;
+}
 
 FailureOr<TileProgram> TileProgram::match(Operation *op) {
   auto kernel = dyn_cast<KernelOp>(op);
@@ -274,8 +438,11 @@ FailureOr<TileProgram> TileProgram::match(Operation *op) {
   program.outIsContiguous = view(KernelOp::Out).getContiguous();
   program.checkedIndices = kernel.getConfig().getCheckedIndices();
   program.isSplit = bool(ops->split);
+  program.isTwoPass = bool(ops->lse);
+  program.sinkType = kernel.getSinks() ? cast<ViewType>(kernel.getSinks().getType()).getElementType() : Type();
   program.score = ops->map ? &ops->map.getBody() : nullptr;
   program.mask = ops->mask ? &ops->mask.getBody() : nullptr;
+  program.prob = ops->prob ? &ops->prob.getBody() : nullptr;
   program.closedForm = ops->plan.getClosedForm().empty() ? nullptr : &ops->plan.getClosedForm();
   for (auto [index, capture] : llvm::enumerate(kernel.getCaptures())) {
     auto type = cast<CaptureType>(capture.getType());

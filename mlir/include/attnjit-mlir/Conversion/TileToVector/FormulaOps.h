@@ -6,11 +6,11 @@
 namespace attnjit::tile {
 
 /// Emits `op` on `operands`, which are all scalars or all vectors of one length, and returns its results in that shape. Every op but
-/// attn.load; isEmittable(op) must hold.
+/// attn.load and attn.reduce, which are the expander's; isEmittable(op) must hold.
 llvm::SmallVector<mlir::Value> emitFormulaOp(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, mlir::Operation &op,
                                              llvm::ArrayRef<mlir::Value> operands);
 
-/// Whether emitFormulaOp knows an op of a formula.
+/// Whether an op of a formula can be expanded.
 bool isEmittable(mlir::Operation &op);
 
 } // namespace attnjit::tile

@@ -13,12 +13,17 @@
 
 namespace attnjit::tile {
 
-enum class Operand { Q, K, V, Out, Lse, Max };
+enum class Operand { Q, K, V, Out, Lse, Max, Sinks };
 
 /// Pointer and element strides (batch, head, row, column) of an operand, as i64 values.
 struct OperandAccess {
   mlir::Value pointer;
   mlir::Value strides[4];
+};
+
+/// What the descales of a kv head come to: the factor of its scores (with KernelArgs::scale) and that of its output.
+struct HeadFactors {
+  mlir::Value score, output;
 };
 
 /// Loads the fields of KernelArgs, each where it is asked for (LLVM's early-cse and the builder's caller keep them out of loops).
@@ -31,7 +36,7 @@ public:
   mlir::Value kvHeads();    ///< Hkv
   mlir::Value queries();    ///< M
   mlir::Value keys();       ///< N
-  mlir::Value scale(mlir::Type type); ///< f32 or f64
+  HeadFactors headFactors(mlir::Type type, mlir::Value b, mlir::Value kvHead); ///< f32 or f64
   OperandAccess operand(Operand which);
   mlir::Value capturePointer(unsigned index);
   mlir::Value captureSize(unsigned index, unsigned dim);   ///< i64

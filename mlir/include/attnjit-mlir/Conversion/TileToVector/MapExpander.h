@@ -1,4 +1,4 @@
-// Expands the scalar body of a map (score_mod, mask_mod) on whatever a schedule calls an element.
+// Expands the scalar body of a map (score_mod, mask_mod, prob_mod) on whatever a schedule calls an element.
 //
 // A CPU schedule's element is one native vector of `lanes` values whose positions are (b, h) uniform and q and kv each either a
 // scalar (the same for every lane) or a vector (one per lane). Values of the body are computed at the level of what they depend on: uniform
@@ -10,11 +10,15 @@
 //   score.bindKey(kvScalar);                  // per row of the panel
 //   MapResult r = score.expand(s);            // per element
 //
-// bindQuery and bindKey may come in either order and be repeated; a later bind forgets what hung on the earlier one. Each bind emits at the builder's insertion
-// point, which must dominate later uses. A lowering calls verifyFormulas() once before it expands anything.
+// A reduction (attn.reduce) is a loop at the level of whatever enters it: one over a row of queries runs once per bindQuery, a dot product
+// of a row of queries and a row of keys once per element, where an element is a vector of them.
+//
+// bindQuery and bindKey may come in either order and be repeated; a later bind forgets what hung on the earlier one. Each bind emits at the
+// builder's insertion point, which must dominate later uses. A lowering calls verifyFormulas() once before it expands anything.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
+#include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace attnjit::tile {
@@ -36,14 +40,16 @@ public:
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
   void bindQuery(mlir::Value q);
   void bindKey(mlir::Value kv);
-  /// The rest of the body. `score` is null for a mask, else vector<lanes x computeType>.
-  MapResult expand(mlir::Value score);
+  /// From here on the value of this reduction is not computed: it comes with each expand(), in the order of these calls, as a vector<lanes>.
+  void takeGiven(attn::ReduceOp op);
+  /// The rest of the body. `element`, the score or p, is null for a mask, else vector<lanes x computeType>.
+  MapResult expand(mlir::Value element, mlir::ValueRange given = {});
 
   /// Broadcasts a scalar to a vector of `lanes`; vectors pass through.
   mlir::Value splat(mlir::Value value);
 
 private:
-  /// What a value of the body depends on beyond (b, h); decides where it is emitted. The score, or q and kv together, make an Element.
+  /// What a value of the body depends on beyond (b, h); decides where it is emitted. The mapped value, or q and kv together, make an Element.
   enum Level : unsigned { Heads = 0, Query = 1, Key = 2, Element = 3 };
   static constexpr unsigned kLevels = 4;
 
@@ -60,9 +66,12 @@ private:
   };
 
   void computeLevels();
+  Level levelOfLoop(mlir::Operation &op);
   Level levelOf(mlir::Value bodyValue) const { return levels.lookup(bodyValue); }
   void define(Level level, mlir::Value bodyValue, mlir::Value emitted);
   void emitLevel(Level level);
+  void emitOp(Level level, mlir::Operation &op);
+  mlir::Value emitReduce(Level level, attn::ReduceOp op);
   llvm::SmallVector<mlir::Value> operandsOf(Level level, mlir::Operation &op);
   mlir::Value lookup(mlir::Value bodyValue);
   mlir::Value lookupSplat(Level level, mlir::Value bodyValue);
@@ -77,8 +86,9 @@ private:
   mlir::Block &body;
   AbiAccess &abi;
   int64_t lanes;
-  bool hasScore;
+  bool hasElement; ///< the body maps a value: it is no mask
   llvm::DenseMap<mlir::Value, Level> levels;
+  llvm::SmallVector<attn::ReduceOp> given;
   llvm::DenseMap<unsigned, Capture> captures;
   Scope scopes[kLevels];
 };

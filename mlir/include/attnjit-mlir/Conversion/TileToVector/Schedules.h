@@ -9,10 +9,18 @@
 
 namespace attnjit::tile {
 
+/// What multiplies bf16 on a CPU, pairs of elements at a time, with sums in f32.
+enum class Bf16Unit {
+  None,
+  Vector, ///< AVX-512 BF16: vdpbf16ps
+  Tile,   ///< AMX-BF16: tdpbf16ps on tiles of 16 x 16 sums; AVX-512 BF16 as well
+};
+
 /// What a CPU schedule must know about the machine.
 struct CpuTarget {
   int64_t vectorBits = 256; ///< 256: AVX2 + FMA + F16C; 512: AVX-512 F/BW/DQ/VL
   int64_t registers = 16;   ///< vector registers
+  Bf16Unit bf16 = Bf16Unit::None;
 };
 
 /// Tile sizes which a schedule wants for a problem; AttnToTile needs them.
@@ -25,7 +33,8 @@ TileSizes chooseGenericTile(int64_t headDim, int64_t valueDim);
 llvm::LogicalResult lowerGeneric(const TileProgram &program, const CpuTarget &target);
 
 /// FLASH_ATTENTION: the transposed register-blocked schedule. `flashRefusal` says why a program cannot be scheduled; empty = it can.
-TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, const CpuTarget &target);
+/// `computeBits`: 32, or 64 for f64. `inBf16`: q, k and v are bf16.
+TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, int64_t computeBits, bool inBf16, const CpuTarget &target);
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target);
 llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target);
 

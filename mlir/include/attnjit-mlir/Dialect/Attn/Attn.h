@@ -18,6 +18,8 @@ namespace attnjit::attn {
 
 /// True for a memref or CaptureTypeInterface type of rank 0 to 6 whose element type a formula may read.
 bool isCaptured(mlir::Type type);
+/// A float type that an operand or a captured tensor may have in memory: f64, f32, bf16, f16, f8E4M3FN or f8E5M2.
+bool isMemoryFloat(mlir::Type type);
 /// Element type and rank of a captured tensor's type; isCaptured(type) must hold.
 mlir::Type captureElementType(mlir::Type type);
 int64_t captureRank(mlir::Type type);

@@ -11,17 +11,20 @@ include "attnjit-mlir/Dialect/Attn/AttnBase.td"
 def Attn_ForwardOp : Attn_Op<"forward", [
     AttrSizedOperandSegments, IsolatedFromAbove,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
-  let summary = "fused attention with a score_mod and a mask_mod, in destination style";
+  let summary = "fused attention with a score_mod, a mask_mod and a prob_mod, in destination style";
   let description = [{
     For every batch b, query head h and query row i, with kv head g = h / (Hq / Hkv) (A4):
 
         s[j]   = scale * sum_d q[b,h,i,d] * k[b,g,j,d]             (A1)
         t[j]   = score(s[j], b, h, i, j)                            (A2)
         u[j]   = mask(b, h, i, j) ? t[j] : -inf                     (A3)
-        out[i] = sum_j softmax(u)[j] * v[b,g,j,:]                   (A5)
-        lse[i] = ln sum_j exp(u[j]),   max[i] = max_j u[j]          (A7)
+        p[j]   = exp(u[j]) / (exp(sinks[h]) + sum_j exp(u[j]))      (A5, A15)
+        w[j]   = u[j] == -inf ? 0 : prob(p[j], b, h, i, j)          (A13)
+        out[i] = sum_j w[j] * v[b,g,j,:]
+        lse[i] = ln (exp(sinks[h]) + sum_j exp(u[j]))               (A7)
+        max[i] = max_j u[j]
 
-    A row whose every u is -inf gives out 0, lse -inf and max -inf.
+    Without sinks their term is absent; then a row whose every u is -inf gives out 0, lse -inf and max -inf.
 
     | operand  | shape           | rule |
     |----------|-----------------|------|
@@ -30,6 +33,7 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     | v        | [B, Hkv, N, Dv] | Dv static, 1 to 512; same element type as k |
     | out      | [B, Hq, M, Dv]  | same Dv as v |
     | lse, max | [B, Hq, M]      | element type of scale |
+    | sinks    | [Hq]            | one logit per query head, of any float type |
 
     A batch stride of 0 broadcasts.
 
@@ -39,9 +43,10 @@ def Attn_ForwardOp : Attn_Op<"forward", [
 
     scale, the score and floats in the regions have one type: f64 if q is f64, else f32.
 
-    Regions, each may be absent (identity score; a mask that is always true):
+    Regions, each may be absent (identity score; a mask that is always true; identity prob):
     * `score`: arguments (score, b, h, q, kv, captures..., scalars...), yields a float;
-    * `mask`: arguments (b, h, q, kv, captures..., scalars...), yields i1.
+    * `mask`: arguments (b, h, q, kv, captures..., scalars...), yields i1;
+    * `prob`: arguments (p, b, h, q, kv, captures..., scalars...), yields a float.
 
     Index arguments and integer scalars are i32 when the configuration says narrow, else i64; inside a region an i32 operation promises
     not to overflow. h is the QUERY head. An i64 or f64 scalar operand arrives in the region as the index type or the score's type.
@@ -81,17 +86,18 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     Arg<Optional<Attn_RowRef>, "log-sum-exp", [MemWrite]>:$lse,
     Arg<Optional<Attn_RowRef>, "row maximum", [MemWrite]>:$max,
     Attn_Float:$scale,
+    Arg<Optional<Attn_SinkRef>, "attention sinks", [MemRead]>:$sinks,
     Arg<Variadic<AnyMemRef>, "captured tensors", [MemRead]>:$captures,
     Variadic<Attn_Scalar>:$scalars,
     Attn_ConfigAttr:$config,
     OptionalAttr<StrArrayAttr>:$names);
-  let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask);
+  let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask, MaxSizedRegion<1>:$prob);
   let assemblyFormat = [{
     `ins` `(` $q `,` $k `,` $v `:` type($q) `,` type($k) `,` type($v) `)` (`pages` `(` $pages^ `:` type($pages) `)`)?
     `outs` `(` $out `:` type($out) `)` (`lse` `(` $lse^ `:` type($lse) `)`)? (`max` `(` $max^ `:` type($max) `)`)?
-    `scale` `(` $scale `:` type($scale) `)`
+    `scale` `(` $scale `:` type($scale) `)` (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     (`captures` `(` $captures^ `:` type($captures) `)`)? (`scalars` `(` $scalars^ `:` type($scalars) `)`)?
-    `config` `` $config attr-dict-with-keyword (`score` $score^)? (`mask` $mask^)?
+    `config` `` $config attr-dict-with-keyword (`score` $score^)? (`mask` $mask^)? (`prob` $prob^)?
   }];
   let hasRegionVerifier = 1;
   let hasVerifier = 1;
@@ -101,8 +107,11 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     ::mlir::Type getComputeType() { return getScale().getType(); }
     /// Type of b, h, q and kv in the regions.
     ::mlir::Type getRegionIndexType();
-    /// Argument types that the score (or mask) region has to have.
-    ::llvm::SmallVector<::mlir::Type> getRegionArgumentTypes(bool score);
+    /// How many arguments of a region of this op stand before those of captures and scalars: the value that a score or a prob region
+    /// maps, and b, h, q, kv.
+    unsigned getFixedArguments(::mlir::Region &region) { return &region == &getMask() ? 4 : 5; }
+    /// Argument types that a region of this op has to have.
+    ::llvm::SmallVector<::mlir::Type> getRegionArgumentTypes(::mlir::Region &region);
     /// Head dimension of q and k, and of v and out.
     int64_t getHeadDim() { return getQ().getType().getDimSize(3); }
     int64_t getValueDim() { return getV().getType().getDimSize(3); }
@@ -143,8 +152,10 @@ def Attn_Shl : I32EnumAttrCase<"Shl", 5, "shl">;
 def Attn_Shr : I32EnumAttrCase<"Shr", 6, "shr">;
 def Attn_Hypot : I32EnumAttrCase<"Hypot", 7, "hypot">;
 def Attn_ToInt : I32EnumAttrCase<"ToInt", 8, "to_int">;
+def Attn_Rand : I32EnumAttrCase<"Rand", 9, "rand">;
+def Attn_RandInt : I32EnumAttrCase<"RandInt", 10, "randint">;
 def Attn_PointwiseKind : I32EnumAttr<"PointwiseKind", "operation of attn.pointwise",
-    [Attn_FloorDiv, Attn_FloorMod, Attn_Rem, Attn_Pow, Attn_Sign, Attn_Shl, Attn_Shr, Attn_Hypot, Attn_ToInt]> {
+    [Attn_FloorDiv, Attn_FloorMod, Attn_Rem, Attn_Pow, Attn_Sign, Attn_Shl, Attn_Shr, Attn_Hypot, Attn_ToInt, Attn_Rand, Attn_RandInt]> {
   let cppNamespace = "::attnjit::attn";
 }
 
@@ -162,8 +173,11 @@ def Attn_PointwiseOp : Attn_Op<"pointwise", [Pure, SameTypeOperands]> {
     | shr       | a, b int           | a >> b, arithmetic; a count below 0 or past the width gives 0, or -1 for a negative a |
     | hypot     | a, b float         | sqrt(a * a + b * b) |
     | to_int    | a float            | toward zero, saturated to the result type (i32 or i64); NaN gives 0 |
+    | randint   | seed, offset i64   | first word of Philox4x32-10 with key seed and counter offset, as a signed 32-bit number |
+    | rand      | seed, offset i64   | that word as a number in [0, 1), rounded to f32 whatever the result type |
 
-    Operands have one type, and the result has it too except for to_int. Nothing traps: INT_MIN floor_div -1 wraps.
+    Operands have one type, and the result has it too except for to_int, randint (i32 or i64) and rand (f32 or f64). Nothing traps:
+    INT_MIN floor_div -1 wraps.
 
     ```mlir
     func.func @same_block(%q: i32, %kv: i32, %size: i32) -> i1 {
@@ -180,10 +194,56 @@ def Attn_PointwiseOp : Attn_Op<"pointwise", [Pure, SameTypeOperands]> {
   let hasVerifier = 1;
 }
 
-def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, HasParent<"ForwardOp">]> {
-  let summary = "the value of a score or mask region";
+def Attn_ReduceSum : I32EnumAttrCase<"Sum", 0, "sum">;
+def Attn_ReduceMax : I32EnumAttrCase<"Max", 1, "max">;
+def Attn_ReduceMin : I32EnumAttrCase<"Min", 2, "min">;
+def Attn_ReduceKind : I32EnumAttr<"ReduceKind", "operation of attn.reduce", [Attn_ReduceSum, Attn_ReduceMax, Attn_ReduceMin]> {
+  let cppNamespace = "::attnjit::attn";
+}
+
+def Attn_ReduceOp : Attn_Op<"reduce", [Pure, SingleBlock]> {
+  let summary = "a sum or an extreme over an index, within a formula";
   let description = [{
-    Ends a region of `attn.forward` with its one value: a float for `score`, an i1 for `mask`.
+    Joins what its region yields for the indices 0, 1, ... below `length`, in that order:
+
+    | kind | result | of no index (length 0 or less) |
+    |------|--------|--------------------------------|
+    | sum  | the sum; ints wrap | 0 |
+    | max  | the largest; NaN wins; of i1: any | -inf, the smallest int, false |
+    | min  | the smallest; NaN wins; of i1: all | inf, the largest int, true |
+
+    The region has one argument, the index, in the type of `length`; it yields a value of the result's type, and may use values from outside.
+    It holds what a formula may hold, reductions included. A sum has no i1. The length is the same for every pair of positions: in a formula
+    it is computed from constants and captured numbers only.
+
+    Example (a low-rank bias, the dot product of a row of queries and a row of keys):
+
+    ```mlir
+    func.func @low_rank(%a: memref<?x?xf32>, %b: memref<?x?xf32>, %rank: i64, %q: i64, %kv: i64) -> f32 {
+      %bias = attn.reduce sum %rank : i64 -> f32 {
+      ^bb0(%i: i64):
+        %x = attn.load %a[%q, %i] : memref<?x?xf32>, i64, i64 -> f32
+        %y = attn.load %b[%kv, %i] : memref<?x?xf32>, i64, i64 -> f32
+        %p = arith.mulf %x, %y : f32
+        attn.yield %p : f32
+      }
+      return %bias : f32
+    }
+    ```
+  }];
+  let arguments = (ins Attn_ReduceKind:$kind, Attn_Int:$length);
+  let results = (outs Attn_Scalar:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$kind $length `:` type($length) `->` type($result) $body attr-dict";
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+}
+
+def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ParentOneOf<["ForwardOp", "ReduceOp"]>]> {
+  let summary = "the value of a score, mask or prob region, or of a step of a reduction";
+  let description = [{
+    Ends a region of `attn.forward` with its one value: a float for `score` and `prob`, an i1 for `mask`; that of `attn.reduce` with a value of its
+    result's type.
 
     ```mlir
     func.func @soft(%q: memref<?x?x?x8xf16>, %out: memref<?x?x?x8xf16>, %scale: f32) {

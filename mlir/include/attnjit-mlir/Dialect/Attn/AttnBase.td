@@ -16,7 +16,7 @@ def AttnDialect : Dialect {
   let cppNamespace = "::attnjit::attn";
   let summary = "What attention computes: formula, operands and direction, without a word about how";
   let description = [{
-    One op, `attn.forward`, holds the two formulas of flex attention as scalar regions. An ML compiler may build it itself and hand it
+    One op, `attn.forward`, holds the formulas of flex attention, and prob_mod, as scalar regions. An ML compiler may build it itself and hand it
     to the pipelines, or attnjit builds it from formula text (Import/ImportFormula.h).
 
     The regions speak arith and math on scalars plus two ops of our own, which the `tile` dialect and every lowering share:
@@ -45,13 +45,14 @@ def Attn_CaptureTypeInterface : TypeInterface<"CaptureTypeInterface"> {
 }
 
 def Attn_Captured : Type<CPred<"::attnjit::attn::isCaptured($_self)">,
-                         "memref of rank 0 to 6, or !tile.capture, of f64, f32, bf16, f16, i1, i8, ui8, i16, i32 or i64">;
+                         "memref of rank 0 to 6, or !tile.capture, of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64">;
 def Attn_Float : AnyTypeOf<[F32, F64], "f32 or f64">;
 def Attn_Int : AnyTypeOf<[I32, I64], "i32 or i64">;
 def Attn_Scalar : AnyTypeOf<[I1, I32, I64, F32, F64], "i1, i32, i64, f32 or f64">;
-def Attn_OperandRef : MemRefRankOf<[F64, F32, BF16, F16], [4]>;
+def Attn_OperandRef : MemRefRankOf<[F64, F32, BF16, F16, F8E4M3FN, F8E5M2], [4]>;
 def Attn_RowRef : MemRefRankOf<[F64, F32], [3]>;
 def Attn_PageTable : MemRefRankOf<[I64], [2]>;
+def Attn_SinkRef : MemRefRankOf<[F64, F32, BF16, F16], [1]>;
 
 def Attn_ConfigAttr : AttrDef<AttnDialect, "Config"> {
   let mnemonic = "config";

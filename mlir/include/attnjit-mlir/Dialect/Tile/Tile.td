@@ -16,7 +16,7 @@ def TileDialect : Dialect {
   let description = [{
     A `tile.kernel` computes one tile of query rows. Its body is the algorithm of attention, written once for all targets: a `tile.stream`
     walks the plan of the tile in blocks of keys and carries the state of an online softmax; dots, maps, masks and row operations work on
-    values of static shape. Shapes are those of a whole tile; at ragged ends the missing rows and columns read as zero, take part in
+    values of static shape. A prob_mod that needs the normalised p walks the plan a second time. Shapes are those of a whole tile; at ragged ends the missing rows and columns read as zero, take part in
     nothing and are never written.
 
     A schedule may change only: the order over blocks, the reference point of the softmax, transposition, peeling, packing and the
@@ -52,7 +52,8 @@ def Tile_ViewType : Tile_Type<"View", "view"> {
   let summary = "an operand in memory: !tile.view<?x64xf32> ([batch, head, rows, 64]), !tile.view<?xf32> ([batch, head, rows])";
   let description = [{
     Extents of batch, head and rows and all strides come with each launch. `strided` says that the last stride may be other than 1, `paged`
-    that the rows of a batch lie in the pages that KernelArgs::pages names. `cols` is 0 for a view without columns (lse and max).
+    that the rows of a batch lie in the pages that KernelArgs::pages names. `cols` is 0 for a view without columns (lse, max and sinks; the
+    latter repeat over batches and rows, by strides of 0).
   }];
   let parameters = (ins "int64_t":$cols, "::mlir::Type":$elementType, "bool":$contiguous, "bool":$paged);
   let builders = [TypeBuilder<(ins "int64_t":$cols, "::mlir::Type":$elementType, "bool":$contiguous), [{
@@ -96,12 +97,16 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
   let summary = "the program of one query tile";
   let description = [{
     Arguments follow KernelArgs (attnjit/KernelAbi.h): views q, k, v, out, then the row views lse and max, scale (f32 or f64: the compute
-    type), one `!tile.capture` per captured tensor, one number per captured scalar (i1, i32 or i64, f32 or f64). They are always
-    all there; at run time lse and max may be unwanted, and then storing to them does nothing.
+    type), the row view of the sinks if the kernel has any, one `!tile.capture` per captured tensor, one number per captured scalar (i1,
+    i32 or i64, f32 or f64). But for the sinks they are always all there; at run time lse and max may be unwanted, and then storing to them
+    does nothing.
 
     `config.tile_rows` x `config.tile_cols` is the shape of a score tile. The normal form, which `tile-verify` checks and `TileProgram`
-    reads, is the order of ops in this example; tile.map, tile.mask and the region of tile.plan may be absent. In a program whose keys are
-    split, a tile.split stands in place of the tile.stream (see there).
+    reads, is the order of ops in this example; tile.map, tile.mask, tile.prob and the region of tile.plan may be absent. In a program whose
+    keys are split, a tile.split stands in place of the tile.stream (see there). With sinks, a tile.load_row stands before
+    tile.softmax_finish, which takes it. A prob_mod that is not proportional to p takes two streams: the first one has no v and carries
+    (max, sum) only, tile.softmax_lse follows, and the second one carries the accumulator, with tile.softmax_probs and tile.prob in place of
+    tile.softmax_step and tile.row_scale; it computes the scores with the same maps.
 
     ```mlir
     tile.kernel @causal(%q: !tile.view<?x64xbf16>, %k: !tile.view<?x64xbf16>, %v: !tile.view<?x32xbf16>, %out: !tile.view<?x32xbf16>,
@@ -153,11 +158,14 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     /// The fixed arguments, in order; captures and scalars follow.
-    enum Argument : unsigned { Q, K, V, Out, Lse, Max, Scale, FirstCapture };
+    enum Argument : unsigned { Q, K, V, Out, Lse, Max, Scale, Sinks };
     ::mlir::BlockArgument getArgument(unsigned index) { return getBody().getArgument(index); }
     ::mlir::Type getComputeType() { return getArgument(Scale).getType(); }
     /// Type of b, h, q and kv in map bodies.
     ::mlir::Type getIndexType();
+    /// The view of the sinks; null if there are none.
+    ::mlir::BlockArgument getSinks();
+    unsigned getFirstCapture() { return getSinks() ? Sinks + 1 : Sinks; }
     ::llvm::SmallVector<::mlir::Value> getCaptures();
     ::llvm::SmallVector<::mlir::Value> getScalars();
   }];
@@ -285,10 +293,10 @@ def Tile_SplitOp : Tile_Op<"split", [SingleBlock, HasParent<"KernelOp">, Declare
   let hasRegionVerifier = 1;
 }
 
-def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "SplitOp", "StreamOp", "MapOp", "MaskOp"]>]> {
+def Tile_YieldOp : Tile_Op<"yield", [Pure, Terminator, ParentOneOf<["PlanOp", "SplitOp", "StreamOp", "MapOp", "MaskOp", "ProbOp"]>]> {
   let summary = "the values of a region";
   let description = [{
-    Ends the region of a plan (two i1), split or stream (the next state), map (the new element) or mask (i1).
+    Ends the region of a plan (two i1), split or stream (the next state), map or prob (the new element) or mask (i1).
 
     ```mlir
     func.func @negated(%s: !tile.tile<4x16xf32>, %b: i64, %h: i64, %q0: i64, %kv0: i64) {
@@ -325,6 +333,25 @@ def Tile_LoadOp : Tile_Op<"load", [Pure]> {
   }];
   let arguments = (ins Tile_AnyView:$view, I64:$b, I64:$head, I64:$row);
   let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = "$view `[` $b `,` $head `,` $row `]` attr-dict `:` qualified(type($view)) `->` qualified(type($result))";
+  let hasVerifier = 1;
+}
+
+def Tile_LoadRowOp : Tile_Op<"load_row", [Pure]> {
+  let summary = "one value per row of an operand without columns";
+  let description = [{
+    result[i] = view[b, head, row + i] in the row's element type, rounded to nearest even where that is narrower; rows past the end read as
+    anything and are never touched in memory.
+
+    ```mlir
+    func.func @sinks(%sinks: !tile.view<?xbf16>, %b: i64, %h: i64, %q0: i64) {
+      %s = tile.load_row %sinks[%b, %h, %q0] : !tile.view<?xbf16> -> !tile.row<16xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyView:$view, I64:$b, I64:$head, I64:$row);
+  let results = (outs Tile_AnyRow:$result);
   let assemblyFormat = "$view `[` $b `,` $head `,` $row `]` attr-dict `:` qualified(type($view)) `->` qualified(type($result))";
   let hasVerifier = 1;
 }
@@ -481,6 +508,39 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure, IsolatedFromAbove, SingleBlock, AttrSiz
   let hasRegionVerifier = 1;
 }
 
+def Tile_ProbOp : Tile_Op<"prob", [Pure, IsolatedFromAbove, SingleBlock, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>, AllTypesMatch<["probs", "scores", "result"]>]> {
+  let summary = "prob_mod on every element of a tile of p (A13)";
+  let description = [{
+        result[i, j] = scores[i, j] == -inf ? 0 : region(probs[i, j], b, h, q0 + i, kv0 + j, captures..., scalars...)
+
+    a select: a masked pair contributes exactly 0 whatever the region makes of it. `probs` may be a multiple of p, of one positive factor
+    per row, where the region is proportional to its first argument. A prob that returns it folds away.
+
+    ```mlir
+    func.func @halved(%p: !tile.tile<16x128xf32>, %u: !tile.tile<16x128xf32>, %b: i64, %h: i64, %q0: i64, %kv0: i64) {
+      %w = tile.prob %p of %u at(%b, %h, %q0, %kv0) : !tile.tile<16x128xf32> {
+      ^bb0(%e: f32, %eb: i64, %eh: i64, %eq: i64, %ekv: i64):
+        %half = arith.constant 5.0e-01 : f32
+        %r = arith.mulf %e, %half : f32
+        tile.yield %r : f32
+      }
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyTile:$probs, Tile_AnyTile:$scores, I64:$b, I64:$h, I64:$q0, I64:$kv0, Variadic<Tile_AnyCapture>:$captures,
+                       Variadic<Attn_Scalar>:$scalars);
+  let results = (outs Tile_AnyTile:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $probs `of` $scores `at` `(` $b `,` $h `,` $q0 `,` $kv0 `)` (`captures` `(` $captures^ `:` qualified(type($captures)) `)`)?
+    (`scalars` `(` $scalars^ `:` type($scalars) `)`)? attr-dict `:` qualified(type($probs)) $body
+  }];
+  let hasFolder = 1;
+  let hasRegionVerifier = 1;
+}
+
 def Tile_CastOp : Tile_Op<"cast", [Pure]> {
   let summary = "rounds a tile to another float type, to nearest even";
   let description = [{
@@ -596,7 +656,14 @@ def Tile_SoftmaxFinishOp : Tile_Op<"softmax_finish", [Pure, AllTypesMatch<["max"
   let description = [{
         out = acc / sum,  lse = max + ln(sum),  rowMax = max
 
-    and for a row that has seen no score above -inf: out 0, lse -inf, rowMax -inf (A5). Natural log (A7).
+    and for a row that has seen no score above -inf: out 0, lse -inf, rowMax -inf (A5). Natural log (A7). With a sink, one more logit of
+    each row that no key stands behind, the row is first brought to a common reference point (A15):
+
+        r   = max(max, sink), or 0 if that is -inf;   sum' = sum * exp(max - r) + exp(sink - r)
+        out = acc * exp(max - r) / sum',  lse = r + ln(sum'),  rowMax = max
+
+    So max and sum are those of the scores alone up to here, and a huge sink overflows nothing. out is 0 for a row without a score above
+    -inf, whatever the sink.
 
     ```mlir
     func.func @finish(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %acc: !tile.tile<16x64xf32>) {
@@ -605,9 +672,47 @@ def Tile_SoftmaxFinishOp : Tile_Op<"softmax_finish", [Pure, AllTypesMatch<["max"
     }
     ```
   }];
-  let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$acc);
+  let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$acc, Optional<Tile_AnyRow>:$sink);
   let results = (outs Tile_AnyTile:$out, Tile_AnyRow:$lse, Tile_AnyRow:$rowMax);
-  let assemblyFormat = "$max `,` $sum `,` $acc attr-dict `:` qualified(type($max)) `,` qualified(type($acc))";
+  let assemblyFormat = [{
+    $max `,` $sum `,` $acc (`sink` `(` $sink^ `:` qualified(type($sink)) `)`)? attr-dict `:` qualified(type($max)) `,` qualified(type($acc))
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_SoftmaxLseOp : Tile_Op<"softmax_lse", [Pure, AllTypesMatch<["max", "sum", "lse"]>]> {
+  let summary = "the log-sum-exp of a state that has no accumulator";
+  let description = [{
+    lse = max + ln(sum), and with a sink as in tile.softmax_finish.
+
+    ```mlir
+    func.func @normaliser(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %s: !tile.row<16xf32>) {
+      %lse = tile.softmax_lse %m, %l sink(%s : !tile.row<16xf32>) : !tile.row<16xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Optional<Tile_AnyRow>:$sink);
+  let results = (outs Tile_AnyRow:$lse);
+  let assemblyFormat = "$max `,` $sum (`sink` `(` $sink^ `:` qualified(type($sink)) `)`)? attr-dict `:` qualified(type($max))";
+  let hasVerifier = 1;
+}
+
+def Tile_SoftmaxProbsOp : Tile_Op<"softmax_probs", [Pure, AllTypesMatch<["scores", "probs"]>]> {
+  let summary = "the normalised p of a block of scores, from the log-sum-exp of their rows";
+  let description = [{
+        p[j] = exp(u[j] - lse) for the first `cols` columns, 0 for the others; exactly 0 where u[j] is -inf (A5)
+
+    ```mlir
+    func.func @recompute(%u: !tile.tile<16x128xf32>, %lse: !tile.row<16xf32>, %cols: i64) {
+      %p = tile.softmax_probs %u, %lse cols(%cols) : !tile.tile<16x128xf32>, !tile.row<16xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyTile:$scores, Tile_AnyRow:$lse, I64:$cols);
+  let results = (outs Tile_AnyTile:$probs);
+  let assemblyFormat = "$scores `,` $lse `cols` `(` $cols `)` attr-dict `:` qualified(type($scores)) `,` qualified(type($lse))";
   let hasVerifier = 1;
 }
 

@@ -1,7 +1,7 @@
 // What a schedule sees of a tile program: dots, maps, state and operands by role. Schedules never walk IR.
 //
-// The algorithm (online softmax, mask last, empty rows) is written once, by AttnToTile, as tile ops. A schedule asks for this view, says accepts or a
-// reason, and then emits its own loops, filling in the formula by expanding the map bodies on whatever it calls an element.
+// The algorithm (online softmax, mask last, empty rows) is written once, by AttnToTile, as tile ops. A schedule asks for this view, says
+// accepts or a reason, and then emits its own loops, filling in the formula by expanding the map bodies on whatever it calls an element.
 #pragma once
 
 #include "mlir/IR/Operation.h"
@@ -46,18 +46,24 @@ struct TileProgram {
   bool outIsContiguous = true;       ///< last stride of out is 1 at compile time
   bool checkedIndices = false;       ///< captured loads must be checked and reported (A10)
   bool isSplit = false;              ///< keys are cut into parts whose states are merged in index order (tile.split)
+  bool isTwoPass = false;            ///< prob needs the normalised p: one stream for lse, a second one for the output
+  mlir::Type sinkType;               ///< element type of the sinks in memory; null: there are none
 
-  /// Map bodies, null when the map is absent (identity score, True mask). Block arguments: score has (score, b, h, q, kv), mask has
-  /// (b, h, q, kv), followed in both by one argument per capture (!tile.capture) and per scalar. Terminator tile.yield with one
-  /// value: computeType for score, i1 for mask.
+  /// Map bodies, null when the map is absent (identity score, True mask, identity prob). Block arguments: score has (score, b, h, q, kv),
+  /// mask has (b, h, q, kv), prob has (p, b, h, q, kv), followed in all by one argument per capture (!tile.capture) and per scalar.
+  /// Terminator tile.yield with one value: computeType for score and prob, i1 for mask.
   mlir::Region *score = nullptr;
   mlir::Region *mask = nullptr;
+  mlir::Region *prob = nullptr;
   /// Closed form of the plan, null when absent: arguments (b, h, qLo, qHi, kvLo, kvHi) of indexType, bounds inclusive, then the
   /// scalars; yields (mayBeTrue, mayBeFalse).
   mlir::Region *closedForm = nullptr;
 
   llvm::SmallVector<CaptureView> captures;
   llvm::SmallVector<ScalarView> scalars;
+
+  /// The formulas: score, mask and prob, without those that are absent.
+  llvm::SmallVector<mlir::Region *> maps() const;
 
   /// Reads the view off a tile.kernel in normal form; fails with a diagnostic on the op that breaks it.
   static llvm::FailureOr<TileProgram> match(mlir::Operation *kernel);
