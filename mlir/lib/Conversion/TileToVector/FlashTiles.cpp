@@ -82,7 +82,7 @@ Emitter::Values FlashKernel::emitScoreTiles(const FlashBlock &block, const Flash
   });
   if (hasScoreMap)
     return {}; // it will read them
-  // A pass of its own: a load right behind the store of a tile waits until that has left the processor (twice the time in all).
+  // Scaled in a pass of its own, which leaves out what stands behind the last key.
   const FlashDot *dot = addedDot();
   Values carried(shape.panelVectors, splatF(-INFINITY));
   carried.push_back(region(layout.scores));
