@@ -22,7 +22,7 @@ struct Factor {
 
 class Finder {
 public:
-  explicit Finder(const TileProgram &program) : program(program), body(program.score->front()) {
+  explicit Finder(const TileProgram &program) : body(program.score->front()) {
     for (unsigned argument : {Score, Q, Kv})
       depends[body.getArgument(argument)] = 1u << argument;
     visit(body);
@@ -182,7 +182,6 @@ private:
     return arith::ConstantOp::create(builder, loc, builder.getFloatAttr(type, 1.0));
   }
 
-  const TileProgram &program;
   Block &body;
   DenseMap<Value, unsigned> depends; ///< a bit per argument; 0 = on none of score, q, kv
 };
