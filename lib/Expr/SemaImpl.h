@@ -222,7 +222,7 @@ private:
   ValueId reducedElement(const View &view, const std::vector<Object> &indices, TextRange range);
   Object mapCall(const Object &callee, const Object *receiver, const Arguments &arguments);
   Object callReduction(std::string_view name, const View &view, const Arguments &arguments);
-  Object reduceTensor(Op op, const View &view, std::vector<int> dims, bool keepDims, TextRange range);
+  Object reduceTensor(Op op, const View &view, const std::vector<int> &dims, bool keepDims, TextRange range);
   bool readDims(const Object &dims, int rank, TextRange range, std::vector<int> &chosen);
   Object callProduct(std::string_view name, const View &receiver, const Arguments &arguments);
   Object matrixProduct(const Object &x, const Object &y, TextRange range);

@@ -206,7 +206,7 @@ bool Sema::readDims(const Object &dims, int rank, TextRange range, std::vector<i
   return true;
 }
 
-Object Sema::reduceTensor(Op op, const View &view, std::vector<int> dims, bool keepDims, TextRange range) {
+Object Sema::reduceTensor(Op op, const View &view, const std::vector<int> &dims, bool keepDims, TextRange range) {
   for (const int dim : dims) {
     const Object size = sizeOf(view, dim, range);
     if (failed())
