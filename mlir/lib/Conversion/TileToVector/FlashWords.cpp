@@ -73,20 +73,21 @@ void FlashKernel::packQueryWords(const FlashPanel &panel, const OperandAccess &q
     Value row = emit.minS(emit.add(panel.firstQuery, lane), panel.lastQuery);
     return emit.at(base, program.qType, emit.mul(row, q.strides[2]));
   };
-  if (whole > 0)
-    for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+  if (whole > 0) // a loop, not two copies: transpositions are most of what there is to compile
+    emit.loop(0, shape.panelWidth(), lanes, [&](Value firstLane) {
       Values pointers;
       for (int64_t lane = 0; lane < lanes; ++lane)
-        pointers.push_back(pointerOf(emit.index(vector * lanes + lane)));
-      emit.loop(emit.index(0), emit.index(whole), emit.index(lanes), [&](Value word) {
+        pointers.push_back(pointerOf(emit.add(firstLane, lane)));
+      Value target = emit.at(panel.queries, compute, firstLane);
+      emit.loop(emit.index(0), emit.index(whole), emit.index(lanes), {target}, [&](Value word, ValueRange state) -> Values {
         Values rows;
         for (Value pointer : pointers)
           rows.push_back(emit.loadUnaligned(vectorType(), emit.at(pointer, compute, word), 2));
-        Value target = emit.at(emit.atBytes(panel.queries, vector * lanes * elementBytes()), compute, emit.mul(word, shape.panelWidth()));
         for (auto [index, words] : llvm::enumerate(transpose(rows)))
-          emit.store(words, emit.atBytes(target, index * rowBytes()));
+          emit.store(words, emit.atBytes(state[0], index * rowBytes()));
+        return {emit.atBytes(state[0], lanes * rowBytes())};
       });
-    }
+    });
   if (whole == steps)
     return;
   emit.loop(0, shape.panelWidth(), 1, [&](Value lane) {
@@ -205,27 +206,28 @@ Value FlashKernel::packValueWords(const KvRows &rows, Value begin, Value count) 
 /// The whole vectors of columns of a panel's rows. Lanes past the last query hold what it has, and are written to its place.
 void FlashKernel::writeOutputRows(const FlashPanel &panel, const OperandAccess &out, Value base) {
   int64_t lanes = shape.lanes, whole = program.valueDim / lanes * lanes;
-  Values rowFactors = loadRow(panel.sums), maxima = loadRow(panel.maxima);
-  Value outputFactor = emit.splat(factors.output, lanes);
-  for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
+  emit.loop(0, shape.panelWidth(), lanes, [&](Value firstLane) {
+    auto laneVector = [&](Value row) { return emit.load(vectorType(), emit.at(row, compute, firstLane)); };
+    // A row that saw no key is 0; its sums may be NaN times 0 (A5).
+    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, laneVector(panel.maxima), splatF(-INFINITY));
+    Value factor = emit.mulF(laneVector(panel.sums), emit.splat(factors.output, lanes));
     Values targets;
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      Value row = emit.minS(emit.add(panel.firstQuery, vector * lanes + lane), panel.lastQuery);
+      Value row = emit.minS(emit.add(emit.add(panel.firstQuery, firstLane), lane), panel.lastQuery);
       targets.push_back(emit.at(base, program.outType, emit.mul(row, out.strides[2])));
     }
-    // A row that saw no key is 0; its sums may be NaN times 0 (A5).
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, maxima[vector], splatF(-INFINITY)), factor = emit.mulF(rowFactors[vector], outputFactor);
-    emit.loop(0, whole, lanes, [&](Value column) {
-      Value source = emit.at(emit.atBytes(panel.output, vector * lanes * elementBytes()), compute, emit.mul(column, shape.panelWidth()));
+    Value output = emit.at(panel.output, compute, firstLane);
+    emit.loop(emit.index(0), emit.index(whole), emit.index(lanes), {output}, [&](Value column, ValueRange state) -> Values {
       Values rows;
       for (int64_t i = 0; i < lanes; ++i) {
-        Value element = emit.mulF(emit.load(vectorType(), emit.atBytes(source, i * rowBytes())), factor);
+        Value element = emit.mulF(emit.load(vectorType(), emit.atBytes(state[0], i * rowBytes())), factor);
         rows.push_back(emit.select(isEmpty, splatF(0.0), element));
       }
       for (auto [target, row] : llvm::zip(targets, transpose(rows)))
         storeFloats(emit, row, emit.at(target, program.outType, column), program.outType);
+      return {emit.atBytes(state[0], lanes * rowBytes())};
     });
-  }
+  });
 }
 
 } // namespace attnjit::tile
