@@ -2,12 +2,11 @@
 
 #include "Attention/HiddenCaptures.h"
 #include "Engine/ModImpl.h"
+#include "Engine/RecentMods.h"
 #include "Expr/Analysis.h"
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <list>
-#include <mutex>
 
 namespace attnjit::attention {
 
@@ -67,11 +66,10 @@ Result<SequenceMod> rewrite(const Mod &mod, bool hasLeft, bool hasRight) {
   return made;
 }
 
-/// The last few rewritings. An entry keeps its Mod, so that no other can come to lie at the same address.
-struct Remembered {
-  Mod original;
-  bool hasLeft, hasRight;
-  SequenceMod made;
+/// Which sides of the window are bounded.
+struct Bounds {
+  bool left, right;
+  bool operator==(const Bounds &) const = default;
 };
 
 } // namespace
@@ -93,24 +91,10 @@ Result<SequenceMod> sequenceMod(const Mod &mod, const VarlenWindow &window) {
     if (bound < -1 || bound > kMost)
       return Error{ErrorCode::InvalidArgument,
                    fmt::format("window.{}: {}; -1 means no bound, else a number of keys from 0 to 2^40", side, bound)};
-  const bool hasLeft = window.left >= 0, hasRight = window.right >= 0;
 
-  static std::mutex mutex;
-  static std::list<Remembered> recent;
-  constexpr std::size_t kRemembered = 32;
-  std::lock_guard lock(mutex);
-  for (auto entry = recent.begin(); entry != recent.end(); ++entry)
-    if (&entry->original.impl() == &mod.impl() && entry->hasLeft == hasLeft && entry->hasRight == hasRight) {
-      recent.splice(recent.begin(), recent, entry);
-      return entry->made;
-    }
-  Result<SequenceMod> made = rewrite(mod, hasLeft, hasRight);
-  if (!made)
-    return made;
-  recent.push_front({mod, hasLeft, hasRight, *made});
-  if (recent.size() > kRemembered)
-    recent.pop_back();
-  return made;
+  static engine::RecentMods<SequenceMod, Bounds> recent;
+  const Bounds bounds{window.left >= 0, window.right >= 0};
+  return recent.get(mod, bounds, [&] { return rewrite(mod, bounds.left, bounds.right); });
 }
 
 } // namespace attnjit::attention

@@ -1,14 +1,13 @@
 #include "Engine/CallOptions.h"
 
 #include "Engine/ModImpl.h"
+#include "Engine/RecentMods.h"
 #include "Expr/Rewrite.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
-#include <list>
-#include <mutex>
 
 namespace attnjit::engine {
 
@@ -113,35 +112,22 @@ private:
   std::optional<Error> error;
 };
 
-/// The last few compositions. An entry keeps its Mod, so that no other can come to lie at the same address.
-struct Remembered {
-  Mod original;
-  bool capped, dropped;
-  Mod made;
+/// Which options become part of the formula.
+struct Added {
+  bool softcap, dropout;
+  bool operator==(const Added &) const = default;
 };
 
-Result<Mod> compose(const Mod &mod, bool capped, bool dropped) {
-  static std::mutex mutex;
-  static std::list<Remembered> recent;
-  constexpr std::size_t kRemembered = 32;
-  std::lock_guard lock(mutex);
-  for (auto entry = recent.begin(); entry != recent.end(); ++entry)
-    if (&entry->original.impl() == &mod.impl() && entry->capped == capped && entry->dropped == dropped) {
-      recent.splice(recent.begin(), recent, entry);
-      return entry->made;
-    }
-  Composer composer(mod);
-  if (capped)
-    composer.addSoftcap();
-  if (dropped)
-    composer.addDropout();
-  Result<Mod> made = std::move(composer).finish();
-  if (!made)
-    return made;
-  recent.push_front({mod, capped, dropped, *made});
-  if (recent.size() > kRemembered)
-    recent.pop_back();
-  return made;
+Result<Mod> compose(const Mod &mod, Added added) {
+  static RecentMods<Mod, Added> recent;
+  return recent.get(mod, added, [&] {
+    Composer composer(mod);
+    if (added.softcap)
+      composer.addSoftcap();
+    if (added.dropout)
+      composer.addDropout();
+    return std::move(composer).finish();
+  });
 }
 
 /// The numbers that the options give to the formula, by name.
@@ -217,7 +203,7 @@ Result<ForwardCall> withOptions(const ForwardCall &call) {
     return checked.error();
   ForwardCall made = call;
   if (call.softcap != 0 || drops(call)) {
-    Result<Mod> mod = compose(call.mod, call.softcap != 0, drops(call));
+    Result<Mod> mod = compose(call.mod, {.softcap = call.softcap != 0, .dropout = drops(call)});
     if (!mod)
       return mod.error();
     made.mod = std::move(*mod);
