@@ -37,16 +37,18 @@ Emitter::Values FlashKernel::emitScores(const FlashBlock &block, const FlashPane
   SmallVector<FlashProduct> products{{block.keys, emit.index(steps), panel.queries, nullptr, steps, shape.takesWords()}};
   if (const FlashDot *dot = addedDot())
     products.push_back(productOf(*dot, panel));
-  return emitProducts(products, keys, region(layout.scores), wantMax, firstPrefetch(block, panel));
+  auto biasOf = [&](Value key) { return emitBias(block, keys, key); };
+  return emitProducts(products, keys, region(layout.scores), wantMax, firstPrefetch(block, panel),
+                      bias.empty() ? llvm::function_ref<Values(Value)>() : biasOf);
 }
 
 void FlashKernel::emitDotScores(const FlashDot &dot, const FlashPanel &panel, const FlashKeys &keys) {
   emitProducts(productOf(dot, panel), keys, region(dot.scores), /*wantMax=*/false, {});
 }
 
-/// The sum of `products` for all keys, a register tile at a time, into `target`.
+/// The sum of `products` for all keys, and of `bias` if there is one, a register tile at a time, into `target`.
 Emitter::Values FlashKernel::emitProducts(ArrayRef<FlashProduct> products, const FlashKeys &keys, Value target, bool wantMax,
-                                          ValueRange prefetch) {
+                                          ValueRange prefetch, llvm::function_ref<Values(Value key)> bias) {
   int64_t rows = shape.keyTile, vectors = shape.panelVectors;
   // Carried: the maxima if wanted, where to store, what to prefetch.
   int64_t maxima = wantMax ? vectors : 0;
@@ -54,9 +56,18 @@ Emitter::Values FlashKernel::emitProducts(ArrayRef<FlashProduct> products, const
   initial.push_back(target);
   initial.append(prefetch.begin(), prefetch.end());
   Values result = emit.loop(keys.begin, keys.end, emit.index(rows), initial, [&](Value firstKey, ValueRange state) {
-    Values next(state.take_front(maxima)), tileScores(rows * vectors, splatF(0.0));
+    // Rows past the last key are duplicates of it: they are computed and stored, but change no maximum and are not read.
+    // Rows past the last key are duplicates of it: they are computed and stored, but change no maximum and are not read.
+    Values next(state.take_front(maxima)), tileKeys, tileScores(rows * vectors, splatF(0.0));
+    for (int64_t row = 0; row < rows; ++row)
+      tileKeys.push_back(emit.minS(emit.add(firstKey, row), emit.sub(keys.end, 1)));
     for (const FlashProduct &product : products)
-      tileScores = accumulate(product, keys, firstKey, std::move(tileScores));
+      tileScores = accumulate(product, tileKeys, std::move(tileScores));
+    // Added last: if the sums began with a large bias, each of their steps would be rounded like it.
+    if (bias)
+      for (int64_t row = 0; row < rows; ++row)
+        for (auto [vector, more] : llvm::enumerate(bias(tileKeys[row])))
+          tileScores[row * vectors + vector] = emit.addF(tileScores[row * vectors + vector], more);
     Value address = state[maxima];
     for (int64_t row = 0; row < rows; ++row) {
       ArrayRef<Value> rowScores = ArrayRef(tileScores).slice(row * vectors, vectors);
@@ -73,16 +84,12 @@ Emitter::Values FlashKernel::emitProducts(ArrayRef<FlashProduct> products, const
   return result;
 }
 
-/// Adds one product to a register tile of keyTile keys from `firstKey` on.
-Emitter::Values FlashKernel::accumulate(const FlashProduct &product, const FlashKeys &keys, Value firstKey, Values accumulators) {
+/// Adds one product to a register tile of these keys.
+Emitter::Values FlashKernel::accumulate(const FlashProduct &product, ValueRange tileKeys, Values accumulators) {
   int64_t unroll = shape.headUnroll, unrolledDim = product.staticDepth / unroll * unroll;
-  // Rows past the last key are duplicates of it: they are computed and stored, but change no maximum and are not read.
-  Value lastKey = emit.sub(keys.end, 1);
   Values pointers;
-  for (int64_t row = 0; row < shape.keyTile; ++row) {
-    Value key = emit.minS(emit.add(firstKey, row), lastKey);
+  for (Value key : tileKeys)
     pointers.push_back(emit.at(product.keys, compute, emit.mul(key, product.keyStride)));
-  }
   Values carried = std::move(accumulators);
   carried.push_back(product.queries);
   if (product.depth || unrolledDim > 0) {

@@ -118,15 +118,16 @@ void FlashKernel::emitFunction() {
   AbiAccess access(builder, emit.loc, kernel.args);
   abi = &access;
   workspace = kernel.workspace;
+  auto place = [&](int64_t rows, int64_t columns, int64_t bytes) {
+    return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * bytes, kCacheLineBytes));
+  };
   for (ExtraDot &dot : findExtraDots(program, kMostDots)) {
     FlashDot &made = dots.emplace_back(builder, program, access, shape, std::move(dot));
-    auto place = [&](int64_t rows, int64_t columns) {
-      return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * elementBytes(), kCacheLineBytes));
-    };
-    made.queries = place(panels * kMostDotLength, shape.panelWidth());
-    made.keys = place(program.tileCols, kMostDotLength);
-    made.scores = place(program.tileCols + shape.keyTile - 1, shape.panelWidth());
+    made.queries = place(panels * kMostDotLength, shape.panelWidth(), elementBytes());
+    made.keys = place(program.tileCols, kMostDotLength, elementBytes());
+    made.scores = place(program.tileCols + shape.keyTile - 1, shape.panelWidth(), elementBytes());
   }
+  findBias();
   kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
   if (shape.unit == Bf16Unit::Tile)
     configureTiles();
@@ -141,7 +142,7 @@ void FlashKernel::emitFunction() {
 
 void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
   usesDots = withDots;
-  hasScoreMap = program.score && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
+  hasScoreMap = program.score && bias.empty() && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
   scoresAreLog2 = !hasScoreMap;
   for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
     expanders->clear();
@@ -151,6 +152,9 @@ void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
     for (FlashDot &dot : dots)
       if (hasScoreMap && withDots)
         score.back().takeGiven(dot.dot.sum);
+    if (hasScoreMap)
+      for (const FlashDiagonal &diagonal : diagonals)
+        score.back().takeGiven(diagonal.source.getDefiningOp());
     if (program.mask)
       mask.emplace_back(builder, emit.loc, program, *program.mask, *abi, shape.lanes);
     if (program.prob)
@@ -227,6 +231,9 @@ void FlashKernel::emitBlock(Pass pass, const KvBlock &kvBlock) {
 void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys) {
   Value count = emit.sub(keys.end, keys.begin);
   bool isAmx = shape.unit == Bf16Unit::Tile;
+  if (hasScoreMap || !bias.empty())
+    fillDiagonals(block, panel, keys, count);
+  bindBiasQueries(panel);
   if (isAmx && addedDot())
     emitDotScores(*addedDot(), panel, keys);
   Values blockMax =

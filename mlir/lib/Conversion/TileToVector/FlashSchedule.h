@@ -28,6 +28,8 @@
 // and for each further product of queries and keys in score_mod (FlashDots.cpp), r being its length, known at run time only:
 //
 //     dot queries [panels][r][panelWidth], dot keys [blockKeys][r], and dot scores like scores where a map takes it
+//
+// and for each value of score_mod that is computed once per diagonal (FlashBias.cpp) [blockKeys + panelWidth], up to a whole vector.
 #pragma once
 
 #include "Emitter.h"
@@ -104,12 +106,29 @@ struct FlashDot {
   mlir::Value length, depth, stride;         ///< length; filled up to whole steps; to whole vectors
 };
 
+/// A value of score_mod that is computed once per diagonal.
+struct FlashDiagonal {
+  FlashDiagonal(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, const FlashShape &shape, mlir::Value source);
+
+  mlir::Value source; ///< in score_mod
+  MapExpander value;
+  int64_t table = 0; ///< offset of its region
+};
+
+/// One term of a bias: a table, or an expander per vector of the panel.
+struct FlashBiasTerm {
+  const FlashDiagonal *diagonal = nullptr;
+  std::deque<MapExpander> values;
+  bool isNegated = false;
+};
+inline constexpr unsigned kMostDiagonals = 4;
+
 /// Dots that are longer at run time stay loops within the map; more dots than these do anyway.
 inline constexpr int64_t kMostDotLength = 512;
 inline constexpr unsigned kMostDots = 2;
 
 /// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
-/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products); for bf16
+/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashBias.cpp (what is added to scores); for bf16
 /// FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
   /// What a walk over the keys is for. A prob_mod that needs the normalised p takes two walks: one for the state, one for the output.
@@ -142,8 +161,9 @@ private:
   void emitValues(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, mlir::ValueRange rescale);
   /// The same for a dot that a map takes, into its own region.
   void emitDotScores(const FlashDot &dot, const FlashPanel &panel, const FlashKeys &keys);
-  Values emitProducts(llvm::ArrayRef<FlashProduct> products, const FlashKeys &keys, Value target, bool wantMax, mlir::ValueRange prefetch);
-  Values accumulate(const FlashProduct &product, const FlashKeys &keys, Value firstKey, Values accumulators);
+  Values emitProducts(llvm::ArrayRef<FlashProduct> products, const FlashKeys &keys, Value target, bool wantMax, mlir::ValueRange prefetch,
+                      llvm::function_ref<Values(Value key)> bias = nullptr);
+  Values accumulate(const FlashProduct &product, mlir::ValueRange tileKeys, Values accumulators);
   Value emitDot(Value a, Value b, Value sum, bool inWords) const;
   void emitStep(llvm::MutableArrayRef<Value> accumulators, llvm::function_ref<Value(int64_t row)> address, Value panelRow, bool inWords);
   void emitValueTile(int64_t columns, Value values, Value output, Value count, mlir::ValueRange rescale);
@@ -180,6 +200,15 @@ private:
   void packDotKeys(FlashDot &dot, const FlashBlock &block);
   /// The dot that goes on in the accumulators of the scores; null: none.
   const FlashDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
+
+  // FlashBias.cpp
+  void findBias();
+  void bindBiasHeads(Value b, Value h);
+  void bindBiasQueries(const FlashPanel &panel);
+  void fillDiagonals(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
+  Value loadDiagonal(const FlashDiagonal &diagonal, const FlashKeys &keys, Value key, int64_t vector) const;
+  /// What is added to the scores of `key`, which is relative to the block.
+  Values emitBias(const FlashBlock &block, const FlashKeys &keys, Value key);
 
   // FlashPack.cpp
   void packQueries();
@@ -243,6 +272,8 @@ private:
   Value panelCount, lastRow;
   std::deque<MapExpander> score, mask, prob; ///< one per vector of the panel
   std::deque<FlashDot> dots;
+  std::deque<FlashDiagonal> diagonals;
+  std::deque<FlashBiasTerm> bias; ///< all that score_mod does, then
 };
 
 } // namespace attnjit::tile

@@ -28,6 +28,7 @@ void FlashKernel::bindHeads() {
   for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
     for (MapExpander &expander : *expanders)
       expander.bindHeads(b, h);
+  bindBiasHeads(b, h);
   if (usesDots)
     for (FlashDot &dot : dots) {
       dot.key.bindHeads(b, h);
@@ -75,6 +76,8 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
         Values given;
         for (const Values &ofDot : dotScores)
           given.push_back(ofDot[vector]);
+        for (const FlashDiagonal &diagonal : diagonals)
+          given.push_back(loadDiagonal(diagonal, keys, emit.add(keys.begin, row), vector));
         MapResult mapped = score[vector].expand(scores[vector], given);
         scores[vector] = score[vector].splat(mapped.value);
         outOfRange[vector] = mapped.outOfRange;

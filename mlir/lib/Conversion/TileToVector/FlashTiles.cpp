@@ -88,9 +88,12 @@ Emitter::Values FlashKernel::emitScoreTiles(const FlashBlock &block, const Flash
   carried.push_back(region(layout.scores));
   if (dot)
     carried.push_back(region(dot->scores));
-  carried = emit.loop(keys.begin, keys.end, emit.index(1), carried, [&](Value, ValueRange state) {
+  carried = emit.loop(keys.begin, keys.end, emit.index(1), carried, [&](Value key, ValueRange state) {
     Value address = state[shape.panelVectors];
     Values row = loadScores(address), next;
+    if (!bias.empty())
+      for (auto [score, more] : llvm::zip(row, emitBias(block, keys, key)))
+        score = emit.addF(score, more);
     if (dot)
       for (auto [score, more] : llvm::zip(row, loadRow(state.back())))
         score = emit.addF(score, more);

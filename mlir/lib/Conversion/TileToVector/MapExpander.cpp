@@ -27,9 +27,11 @@ LogicalResult verifyFormulas(const TileProgram &program) {
   return success();
 }
 
-MapExpander::MapExpander(OpBuilder &builder, Location loc, const TileProgram &program, Region &body, AbiAccess &abi, int64_t lanes)
-    : builder(builder), loc(loc), program(program), body(body.front()), abi(abi), lanes(lanes), hasElement(isa<FloatType>(body.getArgument(0).getType())) {
+MapExpander::MapExpander(OpBuilder &builder, Location loc, const TileProgram &program, Region &body, AbiAccess &abi, int64_t lanes, Value root)
+    : builder(builder), loc(loc), program(program), body(body.front()), root(root ? root : body.front().getTerminator()->getOperand(0)), abi(abi),
+      lanes(lanes), hasElement(isa<FloatType>(body.getArgument(0).getType())) {
   computeLevels();
+  findNeeded();
 }
 
 /// Positions of the block arguments: (score or p), b, h, q, kv, captures, scalars.
@@ -80,6 +82,16 @@ MapExpander::Level MapExpander::levelOfLoop(Operation &loop) {
   return Level(level);
 }
 
+void MapExpander::findNeeded() {
+  needed.clear();
+  SmallVector<Value> open{root};
+  while (!open.empty()) {
+    Operation *op = open.pop_back_val().getDefiningOp();
+    if (op && !llvm::is_contained(given, op) && needed.insert(op).second)
+      op->walk([&](Operation *inner) { llvm::append_range(open, inner->getOperands()); });
+  }
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Binding
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -113,21 +125,22 @@ void MapExpander::bindKey(Value kv) {
   emitLevel(Key);
 }
 
-void MapExpander::takeGiven(attn::ReduceOp op) {
+void MapExpander::takeGiven(Operation *op) {
   given.push_back(op);
   computeLevels();
+  findNeeded();
 }
 
 MapResult MapExpander::expand(Value element, ValueRange givenValues) {
   scopes[Element] = Scope();
-  if (hasElement)
+  if (element)
     define(Element, body.getArgument(0), element);
   for (auto [op, value] : llvm::zip_equal(given, givenValues))
-    define(Element, op.getResult(), value);
+    define(Element, op->getResult(0), value);
   emitLevel(Element);
 
   Emitter emit(builder, loc);
-  MapResult result{lookup(body.getTerminator()->getOperand(0)), nullptr};
+  MapResult result{lookup(root), nullptr};
   for (Scope &scope : scopes) {
     Value flags = scope.outOfRange;
     if (!flags)
@@ -149,8 +162,8 @@ void MapExpander::define(Level level, Value bodyValue, Value emitted) {
   scope.values[bodyValue] = emitted;
   if (level == Element || isVector(emitted))
     return;
-  bool isUsedByElements = llvm::any_of(
-      bodyValue.getUsers(), [&](Operation *user) { return user->getNumResults() != 0 && levelOf(user->getResult(0)) == Element; });
+  bool isUsedByElements =
+      llvm::any_of(bodyValue.getUsers(), [&](Operation *user) { return needed.contains(user) && levelOf(user->getResult(0)) == Element; });
   if (isUsedByElements)
     scope.splats[bodyValue] = splat(emitted);
 }
@@ -186,7 +199,7 @@ SmallVector<Value> MapExpander::operandsOf(Level level, Operation &op) {
 
 void MapExpander::emitLevel(Level level) {
   for (Operation &op : body.without_terminator())
-    if (op.getNumResults() != 0 && levelOf(op.getResult(0)) == level && !llvm::is_contained(given, &op))
+    if (needed.contains(&op) && levelOf(op.getResult(0)) == level)
       emitOp(level, op);
 }
 

@@ -20,6 +20,7 @@
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace attnjit::tile {
 
@@ -33,16 +34,18 @@ llvm::LogicalResult verifyFormulas(const TileProgram &program);
 
 class MapExpander {
 public:
-  MapExpander(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, mlir::Region &body, AbiAccess &abi, int64_t lanes);
+  /// `root` is the value of the body that is asked for: by default what it yields.
+  MapExpander(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, mlir::Region &body, AbiAccess &abi, int64_t lanes,
+              mlir::Value root = {});
 
   /// b, h: scalars of any integer type. Captured scalars, and extents and strides of captured tensors, are read here too.
   void bindHeads(mlir::Value b, mlir::Value h);
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
   void bindQuery(mlir::Value q);
   void bindKey(mlir::Value kv);
-  /// From here on the value of this reduction is not computed: it comes with each expand(), in the order of these calls, as a vector<lanes>.
-  void takeGiven(attn::ReduceOp op);
-  /// The rest of the body. `element`, the score or p, is null for a mask, else vector<lanes x computeType>.
+  /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a vector<lanes>.
+  void takeGiven(mlir::Operation *op);
+  /// The rest of the body. `element`, the score or p, is vector<lanes x computeType>; null for a mask, and for a root that does not need it.
   MapResult expand(mlir::Value element, mlir::ValueRange given = {});
 
   /// Broadcasts a scalar to a vector of `lanes`; vectors pass through.
@@ -66,6 +69,7 @@ private:
   };
 
   void computeLevels();
+  void findNeeded();
   Level levelOfLoop(mlir::Operation &op);
   Level levelOf(mlir::Value bodyValue) const { return levels.lookup(bodyValue); }
   void define(Level level, mlir::Value bodyValue, mlir::Value emitted);
@@ -84,11 +88,13 @@ private:
   mlir::Location loc;
   const TileProgram &program;
   mlir::Block &body;
+  mlir::Value root;
   AbiAccess &abi;
   int64_t lanes;
   bool hasElement; ///< the body maps a value: it is no mask
   llvm::DenseMap<mlir::Value, Level> levels;
-  llvm::SmallVector<attn::ReduceOp> given;
+  llvm::SmallVector<mlir::Operation *> given;
+  llvm::DenseSet<mlir::Operation *> needed; ///< what the root takes, but for what is given
   llvm::DenseMap<unsigned, Capture> captures;
   Scope scopes[kLevels];
 };

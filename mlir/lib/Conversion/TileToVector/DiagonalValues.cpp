@@ -1,0 +1,201 @@
+#include "DiagonalValues.h"
+
+#include "attnjit-mlir/Dialect/Attn/Attn.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/SmallPtrSet.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+/// Places of the arguments of a map of elements.
+namespace {
+enum Argument : unsigned { Element, B, H, Q, Kv };
+} // namespace
+
+static bool isCheap(Operation &op) {
+  return isa<arith::ConstantOp, arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::NegFOp,
+             arith::MinSIOp, arith::MaxSIOp, arith::ExtSIOp, arith::TruncIOp, arith::ExtUIOp, arith::SIToFPOp, arith::CmpIOp, arith::CmpFOp,
+             arith::SelectOp, arith::AndIOp, arith::OrIOp, arith::XOrIOp>(op);
+}
+
+/// What an operation takes from without, its region included.
+static SmallVector<Value> inputsOf(Operation &op) {
+  SmallVector<Value> inputs;
+  op.walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands()) {
+      Operation *parent = operand.getParentBlock()->getParentOp();
+      if (!parent || !op.isAncestor(parent))
+        inputs.push_back(operand);
+    }
+  });
+  return inputs;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Diagonal values
+//===------------------------------------------------------------------------------------------------------------------===//
+
+DiagonalValues::DiagonalValues(Region &map) : body(map.front()) {
+  for (BlockArgument argument : body.getArguments())
+    if (argument.getArgNumber() != Element)
+      slopes[argument] = {argument.getArgNumber() == Q, argument.getArgNumber() == Kv};
+  for (Operation &op : body.without_terminator())
+    visit(op);
+}
+
+bool DiagonalValues::isUniform(Value value) const {
+  auto slope = slopes.find(value);
+  return slope != slopes.end() && slope->second.q == 0 && slope->second.kv == 0;
+}
+
+/// Uniform values are of every diagonal.
+bool DiagonalValues::isOfDiagonal(Value value) const {
+  auto slope = slopes.find(value);
+  return diagonal.contains(value) || (slope != slopes.end() && slope->second.q == -slope->second.kv);
+}
+
+void DiagonalValues::visit(Operation &op) {
+  if (op.getNumResults() != 1)
+    return;
+  SmallVector<Value> inputs = inputsOf(op);
+  if (llvm::all_of(inputs, [&](Value input) { return isUniform(input); }))
+    slopes[op.getResult(0)] = {};
+  else if (std::optional<Slope> slope = slopeOf(op))
+    slopes[op.getResult(0)] = *slope;
+  else if (llvm::all_of(inputs, [&](Value input) { return isOfDiagonal(input); }))
+    diagonal.insert(op.getResult(0));
+}
+
+/// Integer arithmetic wraps alike on both ways to a difference, so that nothing has to be known of the size of its parts.
+std::optional<DiagonalValues::Slope> DiagonalValues::slopeOf(Operation &op) const {
+  SmallVector<Slope> operands;
+  for (Value operand : op.getOperands()) {
+    auto slope = slopes.find(operand);
+    if (slope == slopes.end())
+      return std::nullopt;
+    operands.push_back(slope->second);
+  }
+  if (isa<arith::AddIOp>(op))
+    return Slope{operands[0].q + operands[1].q, operands[0].kv + operands[1].kv};
+  if (isa<arith::SubIOp>(op))
+    return Slope{operands[0].q - operands[1].q, operands[0].kv - operands[1].kv};
+  if (isa<arith::ExtSIOp>(op)) // of an i32 that promises not to overflow
+    return operands[0];
+  return std::nullopt;
+}
+
+SmallVector<Operation *> DiagonalValues::worthTables(unsigned most) const {
+  SmallVector<Operation *> found;
+  for (Operation &op : body.without_terminator())
+    if (found.size() < most && op.getNumResults() == 1 && contains(op.getResult(0)) && leaves(op) && isWorthTable(op))
+      found.push_back(&op);
+  return found;
+}
+
+/// Whether the result is used by anything that moves otherwise.
+bool DiagonalValues::leaves(Operation &op) const {
+  return llvm::any_of(op.getResult(0).getUsers(), [&](Operation *user) {
+    return user->hasTrait<OpTrait::IsTerminator>() || user->getBlock() != &body || !isOfDiagonal(user->getResult(0));
+  });
+}
+
+/// Truth values have no table.
+bool DiagonalValues::isWorthTable(Operation &op) const {
+  if (op.getResult(0).getType().isInteger(1))
+    return false;
+  SmallVector<Operation *> open{&op};
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  while (!open.empty()) {
+    Operation *next = open.pop_back_val();
+    if (!seen.insert(next).second || !contains(next->getResult(0)))
+      continue;
+    if (!isCheap(*next))
+      return true;
+    for (Value operand : next->getOperands())
+      if (Operation *made = operand.getDefiningOp())
+        open.push_back(made);
+  }
+  return false;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Bias
+//===------------------------------------------------------------------------------------------------------------------===//
+
+namespace {
+
+/// What values of a score_mod move with.
+class Dependences {
+public:
+  static constexpr unsigned kScore = 1, kQuery = 2, kKey = 4;
+
+  explicit Dependences(Block &body) {
+    bits[body.getArgument(Element)] = kScore;
+    bits[body.getArgument(Q)] = kQuery;
+    bits[body.getArgument(Kv)] = kKey;
+    for (Operation &op : body.without_terminator()) {
+      unsigned all = 0;
+      for (Value input : inputsOf(op))
+        all |= of(input);
+      for (Value result : op.getResults())
+        bits[result] = all;
+    }
+  }
+  unsigned of(Value value) const { return bits.lookup(value); }
+
+private:
+  llvm::DenseMap<Value, unsigned> bits;
+};
+
+} // namespace
+
+/// Operations per key or pair of which a register tile may hold a copy for each of its keys.
+static constexpr unsigned kMostCopies = 4;
+static constexpr unsigned kMostTerms = 3;
+
+/// How many such operations `value` takes; nothing if one of them is long.
+static std::optional<unsigned> countCopies(Value value, const Dependences &dependences) {
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  SmallVector<Value> open{value};
+  while (!open.empty()) {
+    Value next = open.pop_back_val();
+    Operation *op = next.getDefiningOp();
+    unsigned of = dependences.of(next);
+    if (!op || !(of & Dependences::kKey) || !seen.insert(op).second)
+      continue;
+    bool isScalarLoad = of == Dependences::kKey && isa<attn::LoadOp>(op);
+    if (!isScalarLoad && !isCheap(*op))
+      return std::nullopt;
+    llvm::append_range(open, op->getOperands());
+  }
+  return seen.size();
+}
+
+SmallVector<BiasTerm> readBias(Region &scoreMod, const DiagonalValues &diagonals) {
+  Block &body = scoreMod.front();
+  const Dependences dependences(body);
+  const Value score = body.getArgument(Element);
+  Value rest = body.getTerminator()->getOperand(0);
+  SmallVector<BiasTerm> terms;
+  unsigned copies = 0;
+  while (rest != score) {
+    Operation *sum = rest.getDefiningOp();
+    if (!sum || !isa<arith::AddFOp, arith::SubFOp>(sum) || terms.size() == kMostTerms)
+      return {};
+    bool scoreIsFirst = dependences.of(sum->getOperand(0)) & Dependences::kScore;
+    Value term = sum->getOperand(scoreIsFirst);
+    if ((dependences.of(term) & Dependences::kScore) || (!scoreIsFirst && isa<arith::SubFOp>(sum)))
+      return {};
+    terms.push_back({term, isa<arith::SubFOp>(sum)});
+    if (!diagonals.contains(term)) {
+      std::optional<unsigned> count = countCopies(term, dependences);
+      if (!count || (copies += *count) > kMostCopies)
+        return {};
+    }
+    rest = sum->getOperand(!scoreIsFirst);
+  }
+  return terms;
+}
+
+} // namespace attnjit::tile
