@@ -46,8 +46,8 @@ struct BiasTerm {
   bool isNegated;
 };
 
-/// The terms of a score_mod that is score plus or minus some, none of which needs the score; none if it is not, or if they take so much code
-/// per key that a loop over the rows of scores is the better place.
+/// The terms of a score_mod that is score plus or minus some, none of which needs the score; none if it is not, or if they take so much
+/// code per key that a loop over the rows of scores is the better place.
 llvm::SmallVector<BiasTerm> readBias(mlir::Region &scoreMod, const DiagonalValues &diagonals);
 
 } // namespace attnjit::tile

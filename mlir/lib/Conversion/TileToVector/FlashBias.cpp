@@ -6,8 +6,6 @@
 
 #include "llvm/Support/MathExtras.h"
 
-#include <numbers>
-
 using namespace mlir;
 
 namespace attnjit::tile {
@@ -75,8 +73,6 @@ void FlashKernel::fillDiagonals(const FlashBlock &block, const FlashPanel &panel
       diagonal.value.bindQuery(query);
       diagonal.value.bindKey(key);
       Value value = diagonal.value.splat(diagonal.value.expand(nullptr).value);
-      if (!bias.empty())
-        value = emit.mulF(value, splatF(std::numbers::log2e));
       emit.store(value, emit.at(region(diagonal.table), elementTypeOf(value.getType()), i));
     }
   });
@@ -100,7 +96,7 @@ Emitter::Values FlashKernel::emitBias(const FlashBlock &block, const FlashKeys &
       } else {
         MapExpander &expander = term.values[vector];
         expander.bindKey(position);
-        value = emit.mulF(expander.splat(expander.expand(nullptr).value), splatF(std::numbers::log2e));
+        value = expander.splat(expander.expand(nullptr).value);
       }
       Value &sum = sums[vector];
       if (term.isNegated)

@@ -143,7 +143,7 @@ void FlashKernel::emitFunction() {
 void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
   usesDots = withDots;
   hasScoreMap = program.score && bias.empty() && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
-  scoresAreLog2 = !hasScoreMap;
+  scoresAreLog2 = !hasScoreMap && bias.empty(); // a bias times log2 e would be rounded once more
   for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
     expanders->clear();
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {

@@ -7,8 +7,9 @@
 //     O^T += V^T P^T     a register tile is valueTile columns of V x one panel; V is broadcast from where it lies
 //
 // A query tile is `panels` panels of panelWidth = panelVectors * lanes queries. For each block of keys all panels are computed, one after
-// the other, while K and V of the block stay in the second-level cache. Rows past the last query or key never need a mask: they are
-// duplicates of the last valid one (addresses and indices are clamped), which changes no maximum and is never summed or written.
+// the other, while K and V of the block stay in the second-level cache. Rows past the last query or key never need a mask: addresses and
+// indices are clamped to the last valid one. A duplicate of a key changes no maximum and is never summed; what a lane past the last query
+// holds is of no one's concern.
 //
 // Where q, k and v are bf16 and the machine multiplies bf16, the products take words: pairs of elements that lie side by side along what is
 // summed over, which is the head dimension in S^T and the keys in O^T. A word is as wide as an f32, so that nothing else changes for
@@ -18,7 +19,7 @@
 // Workspace, in the compute type, every region on a cache line:
 //
 //     scores  [blockKeys + padding][panelWidth]        S^T, then P^T, of one panel
-//     queries [panels][steps][panelWidth]              Q^T times scale (times log2 e where there is no score map); of words, as it is
+//     queries [panels][steps][panelWidth]              Q^T times scale (times log2 e where scoresAreLog2); of words, as it is
 //     output  [panels][valueDim][panelWidth]           O^T, not normalised
 //     maxima, sums, lse [panels][panelWidth]
 //     keys [blockKeys][steps]                          used where K is not dense rows of what a step takes
@@ -128,8 +129,8 @@ inline constexpr int64_t kMostDotLength = 512;
 inline constexpr unsigned kMostDots = 2;
 
 /// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
-/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashBias.cpp (what is added to scores); for bf16
-/// FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
+/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashBias.cpp (what
+/// is added to scores); for bf16 FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
   /// What a walk over the keys is for. A prob_mod that needs the normalised p takes two walks: one for the state, one for the output.
   enum class Pass { Whole, State, Output };
@@ -260,7 +261,7 @@ private:
   FlashWorkspace layout;
   bool usesDots = false;      ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false;   ///< it maps scores
-  bool scoresAreLog2 = false; ///< log2 e is folded into Q: there is no score map
+  bool scoresAreLog2 = false; ///< log2 e is folded into Q: score_mod does nothing to a score but add further products
 
   // Known once the function exists, resp. inside the loop over tiles.
   AbiAccess *abi = nullptr;
@@ -268,7 +269,7 @@ private:
   TileCoords tile;
   KvRows k, v; ///< of this batch and kv head
   HeadFactors factors;
-  Value scoreFactor; ///< of the dots: scale, and log2 e where there is no score map
+  Value scoreFactor; ///< of the dots: scale, and log2 e where scoresAreLog2
   Value panelCount, lastRow;
   std::deque<MapExpander> score, mask, prob; ///< one per vector of the panel
   std::deque<FlashDot> dots;

@@ -206,7 +206,8 @@ Value FlashKernel::packValueWords(const KvRows &rows, Value begin, Value count) 
 /// The whole vectors of columns of a panel's rows. Lanes past the last query hold what it has, and are written to its place.
 void FlashKernel::writeOutputRows(const FlashPanel &panel, const OperandAccess &out, Value base) {
   int64_t lanes = shape.lanes, whole = program.valueDim / lanes * lanes;
-  emit.loop(0, shape.panelWidth(), lanes, [&](Value firstLane) {
+  Value rowCount = emit.add(emit.sub(panel.lastQuery, panel.firstQuery), 1);
+  emit.loop(emit.index(0), rowCount, emit.index(lanes), [&](Value firstLane) {
     auto laneVector = [&](Value row) { return emit.load(vectorType(), emit.at(row, compute, firstLane)); };
     // A row that saw no key is 0; its sums may be NaN times 0 (A5).
     Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, laneVector(panel.maxima), splatF(-INFINITY));
@@ -223,8 +224,10 @@ void FlashKernel::writeOutputRows(const FlashPanel &panel, const OperandAccess &
         Value element = emit.mulF(emit.load(vectorType(), emit.atBytes(state[0], i * rowBytes())), factor);
         rows.push_back(emit.select(isEmpty, splatF(0.0), element));
       }
-      for (auto [target, row] : llvm::zip(targets, transpose(rows)))
-        storeFloats(emit, row, emit.at(target, program.outType, column), program.outType);
+      // From the last lane down: those past the last query go to its place, and then it does.
+      rows = transpose(rows);
+      for (int64_t lane = lanes; lane-- > 0;)
+        storeFloats(emit, rows[lane], emit.at(targets[lane], program.outType, column), program.outType);
       return {emit.atBytes(state[0], lanes * rowBytes())};
     });
   });

@@ -27,9 +27,10 @@ LogicalResult verifyFormulas(const TileProgram &program) {
   return success();
 }
 
-MapExpander::MapExpander(OpBuilder &builder, Location loc, const TileProgram &program, Region &body, AbiAccess &abi, int64_t lanes, Value root)
-    : builder(builder), loc(loc), program(program), body(body.front()), root(root ? root : body.front().getTerminator()->getOperand(0)), abi(abi),
-      lanes(lanes), hasElement(isa<FloatType>(body.getArgument(0).getType())) {
+MapExpander::MapExpander(OpBuilder &builder, Location loc, const TileProgram &program, Region &body, AbiAccess &abi, int64_t lanes,
+                         Value root)
+    : builder(builder), loc(loc), program(program), body(body.front()), root(root ? root : body.front().getTerminator()->getOperand(0)),
+      abi(abi), lanes(lanes), hasElement(isa<FloatType>(body.getArgument(0).getType())) {
   computeLevels();
   findNeeded();
 }

@@ -43,16 +43,19 @@ public:
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
   void bindQuery(mlir::Value q);
   void bindKey(mlir::Value kv);
-  /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a vector<lanes>.
+  /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a
+  /// vector<lanes>.
   void takeGiven(mlir::Operation *op);
-  /// The rest of the body. `element`, the score or p, is vector<lanes x computeType>; null for a mask, and for a root that does not need it.
+  /// The rest of the body. `element`, the score or p, is vector<lanes x computeType>; null for a mask, and for a root that does not need
+  /// it.
   MapResult expand(mlir::Value element, mlir::ValueRange given = {});
 
   /// Broadcasts a scalar to a vector of `lanes`; vectors pass through.
   mlir::Value splat(mlir::Value value);
 
 private:
-  /// What a value of the body depends on beyond (b, h); decides where it is emitted. The mapped value, or q and kv together, make an Element.
+  /// What a value of the body depends on beyond (b, h); decides where it is emitted. The mapped value, or q and kv together, make an
+  /// Element.
   enum Level : unsigned { Heads = 0, Query = 1, Key = 2, Element = 3 };
   static constexpr unsigned kLevels = 4;
 
