@@ -68,6 +68,18 @@ struct ExplainReport {
   std::string text() const;
 };
 
+/// What Engine::autotune measured.
+struct AutotuneReport {
+  struct Timing {
+    TileOptions tiles;
+    double medianNs = 0; ///< of the kernel's run
+  };
+  TileOptions model;           ///< what the schedule chooses by itself
+  TileOptions best;            ///< what is used from now on; `model` unless another is at least 2 % faster
+  std::vector<Timing> timings; ///< the model's first
+  bool onDisk = false;         ///< later processes will find it
+};
+
 /// What to show while a kernel is compiled stage by stage. Stage names: attn, tile, vector, gpu, llvm, ll, asm, obj, ptx.
 struct StageOptions {
   std::function<void(std::string_view stage, std::string_view text)> onStage; ///< may be empty
@@ -103,6 +115,13 @@ public:
 
   /// Every backend's reasons; compiles nothing. Fails only on an invalid call.
   Result<ExplainReport> explain(const ForwardCall &call) const;
+
+  /// Measures which tile sizes are fastest for calls like this one, and makes forward() use them for its class (formula, dtypes, D, Dv, strides; not
+  /// lengths, so choose typical ones): the winner takes the place of the schedule's own choice in the memory cache and on disk. Candidates are half and
+  /// twice the rows and keys of that choice, compiled anew (some 30 ms each) and run in turn on the call's operands for about `seconds`; out, lse and max
+  /// are as forward() leaves them then. Another number of keys per block may change the last bits of results. Errors: as forward(); InvalidArgument for a
+  /// call that sets tiles, has no rows or carries a block mask, or a `seconds` that is not positive; Unsupported where a registered pipeline computes it.
+  Result<AutotuneReport> autotune(const ForwardCall &call, double seconds = 1) const;
 
   /// Compiles anew, past the caches, showing every stage.
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &options) const;

@@ -78,6 +78,10 @@ Result<ExplainReport> Engine::explain(const ForwardCall &call) const {
   return engine::guarded([&] { return engine->explain(call); });
 }
 
+Result<AutotuneReport> Engine::autotune(const ForwardCall &call, double seconds) const {
+  return engine::guarded([&] { return engine->autotune(call, seconds); });
+}
+
 Result<Kernel> Engine::compileStages(const ForwardCall &call, const StageOptions &options) const {
   return engine::guarded([&] { return engine->compileStages(call, options); });
 }

@@ -2,6 +2,7 @@
 
 #include "Engine/CallOptions.h"
 #include "Engine/Guard.h"
+#include "Engine/Keys.h"
 #include "Engine/Launch.h"
 #include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
@@ -17,51 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The class of a call: everything that decides which kernel it gets, apart from the engine itself. Hashed as bytes, so every byte is set.
-struct CallClass {
-  Hash128 formula;
-  std::int64_t D, Dv, tileRows, tileCols;
-  std::uint64_t backends; ///< four bits each, in order
-  std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
-  std::uint8_t qType, kvType, outType, contiguous, paged, checkedIndices, narrowIndices, sizes, sinks, unused[7];
-};
-static_assert(sizeof(CallClass) == 80, "no padding: it is hashed as bytes");
-
-std::uint8_t sinksClass(std::optional<DType> sinks) { return sinks ? static_cast<std::uint8_t>(1 + static_cast<std::uint8_t>(*sinks)) : 0; }
-
-Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendSet &allowed, std::uint64_t flash) {
-  CallClass call{mod.textHash,
-                 problem.D,
-                 problem.Dv,
-                 problem.tiles.rows,
-                 problem.tiles.cols,
-                 0,
-                 flash,
-                 static_cast<std::uint8_t>(problem.qType),
-                 static_cast<std::uint8_t>(problem.kvType),
-                 static_cast<std::uint8_t>(problem.outType),
-                 problem.contiguous,
-                 problem.paged,
-                 problem.checkedIndices,
-                 problem.narrowIndices,
-                 sizeClass(problem),
-                 sinksClass(problem.sinks),
-                 {}};
-  for (SDPBackend backend : allowed.inOrder())
-    call.backends = call.backends << 4 | (static_cast<std::uint64_t>(backend) + 1);
-  return hashBytes(&call, sizeof call);
-}
-
-/// The cache key: everything that is compiled in, and by what. What a registered pipeline builds may look at the numbers of the formula
-/// too.
-Hash128 keyOf(const compiler::KernelSpec &spec, const Candidate &candidate) {
-  const std::string whole = compiler::print(spec);
-  const std::string name = candidate.serial ? fmt::format("{} {}", candidate.report.pipeline, candidate.serial) : candidate.report.pipeline;
-  const std::string text = fmt::format("attnjit kernel\nabi = {}\nbuild = {}\nname = {}\n{}", kAbiVersion, compiler::buildId(), name,
-                                       candidate.pipeline ? whole : compiler::withoutLiteralValues(whole));
-  return hashBytes(text.data(), text.size());
-}
-
 /// An image answers for a spec if it was compiled from it, except that the schedule may have chosen tile sizes that the spec left open.
 bool imageIsOf(const ImageMetadata &meta, compiler::KernelSpec spec) {
   if (meta.buildId != compiler::buildId())
@@ -71,14 +27,6 @@ bool imageIsOf(const ImageMetadata &meta, compiler::KernelSpec spec) {
   if (spec.config.tileCols == 0)
     spec.config.tileCols = meta.tileCols;
   return compiler::withoutLiteralValues(meta.problemText) == compiler::withoutLiteralValues(compiler::print(spec));
-}
-
-/// The call whose formula says everything: its options and the mask_mod of its block mask.
-Result<ForwardCall> resolve(const ForwardCall &call) {
-  if (!hasOptions(call))
-    return withBlockMask(call);
-  Result<ForwardCall> whole = withOptions(call);
-  return whole && whole->blockMask ? withBlockMask(*whole) : whole;
 }
 
 std::vector<BackendReport> reportsOf(const std::vector<Candidate> &candidates) {
@@ -104,6 +52,13 @@ Result<compiler::CompileOptions> compileOptions(const StageOptions &stages) {
 }
 
 } // namespace
+
+Result<ForwardCall> resolve(const ForwardCall &call) {
+  if (!hasOptions(call))
+    return withBlockMask(call);
+  Result<ForwardCall> whole = withOptions(call);
+  return whole && whole->blockMask ? withBlockMask(*whole) : whole;
+}
 
 Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
   return guarded([&]() -> Result<Engine> {
@@ -264,7 +219,14 @@ Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, 
 Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how) {
   if (KernelPtr cached = loadFromDisk(spec, key, mod, how))
     return cached;
+  Result<KernelImage> image = compileImage(spec, how);
+  if (!image)
+    return image.error();
+  store(key, *image);
+  return loadImage(std::move(*image), mod, site);
+}
 
+Result<KernelImage> EngineImpl::compileImage(const compiler::KernelSpec &spec, Obtained &how) {
   const Clock::time_point begin = Clock::now();
   Result<compiler::CompilerInterface *> compiler = findCompiler();
   if (!compiler)
@@ -282,13 +244,19 @@ Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, 
   how.source = KernelSource::Compiled;
   log(LogLevel::Info, fmt::format("compiled {} for {} in {:.1f} ms ({} bytes)", image->meta.pipeline, image->meta.cpu,
                                   static_cast<double>(how.compileNs) * 1e-6, image->code.size()));
-  if (disk) {
-    if (Result<void> stored = disk->store(key, *image); stored)
-      ++diskWrites;
-    else
-      log(LogLevel::Warning, stored.error().message);
+  return image;
+}
+
+/// To the disk cache if there is one; says whether the image is there.
+bool EngineImpl::store(const Hash128 &key, const KernelImage &image) {
+  if (!disk)
+    return false;
+  if (Result<void> stored = disk->store(key, image); !stored) {
+    log(LogLevel::Warning, stored.error().message);
+    return false;
   }
-  return loadImage(std::move(*image), mod, site);
+  ++diskWrites;
+  return true;
 }
 
 /// Null for a miss, whatever its cause.

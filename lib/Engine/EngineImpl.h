@@ -34,6 +34,7 @@ struct EngineImpl {
   Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names);
   Result<Kernel> prepare(const ForwardCall &call);
   Result<ExplainReport> explain(const ForwardCall &call);
+  Result<AutotuneReport> autotune(const ForwardCall &call, double seconds); ///< Autotune.cpp
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);
   Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &stages);
   Result<void> registerPipeline(OverridePipeline pipeline);
@@ -72,6 +73,8 @@ private:
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   Result<engine::KernelPtr> buildRegistered(const engine::Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                             const Mod &mod);
+  Result<KernelImage> compileImage(const compiler::KernelSpec &spec, Obtained &how);
+  bool store(const engine::Hash128 &key, const KernelImage &image);
   compiler::KernelSpec specOf(const Problem &problem, SDPBackend backend, const Mod &mod) const;
   engine::Registered registered() const;
   void warnOfUnfused(const Problem &problem, const BackendSet &allowed) const;
@@ -85,6 +88,9 @@ private:
 } // namespace attnjit::inline v0
 
 namespace attnjit::engine {
+
+/// The call whose formula says everything: its options and the mask_mod of its block mask.
+Result<ForwardCall> resolve(const ForwardCall &call);
 
 /// An engine with a compiler of the caller's choice: Engine::create passes findCompiler(), tests pass their own.
 Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler);

@@ -57,6 +57,12 @@ MemoryCache::Obtained MemoryCache::obtain(const Hash128 &key, const Hash128 &fin
   return {std::move(outcome), true};
 }
 
+void MemoryCache::replace(const Hash128 &key, const KernelPtr &kernel) {
+  std::lock_guard lock(mutex);
+  remove(key);
+  insert(key, kernel);
+}
+
 void MemoryCache::clear() {
   std::lock_guard lock(mutex);
   resolved.clear();
@@ -90,20 +96,23 @@ void MemoryCache::remember(const Hash128 &fingerprint, const Hash128 &key) {
 void MemoryCache::insert(const Hash128 &key, const KernelPtr &kernel) {
   if (maxKernels == 0 || bytesOf(kernel) > maxBytes)
     return;
-  while (!ages.empty() && (entries.size() >= maxKernels || bytes + bytesOf(kernel) > maxBytes))
-    evictOldest();
+  while (!ages.empty() && (entries.size() >= maxKernels || bytes + bytesOf(kernel) > maxBytes)) {
+    remove(ages.back());
+    ++evictions;
+  }
   ages.push_front(key);
   entries[key] = {kernel, ages.begin()};
   bytes += bytesOf(kernel);
 }
 
 /// Running launches and Kernel values share the kernel; its code is unmapped when the last of them lets go.
-void MemoryCache::evictOldest() {
-  const auto oldest = entries.find(ages.back());
-  bytes -= bytesOf(oldest->second.kernel);
-  entries.erase(oldest);
-  ages.pop_back();
-  ++evictions;
+void MemoryCache::remove(const Hash128 &key) {
+  const auto entry = entries.find(key);
+  if (entry == entries.end())
+    return;
+  bytes -= bytesOf(entry->second.kernel);
+  ages.erase(entry->second.age);
+  entries.erase(entry);
 }
 
 } // namespace attnjit::engine

@@ -38,6 +38,8 @@ public:
   /// keys; asking for the same key from inside is answered with an error.
   Obtained obtain(const Hash128 &key, const Hash128 &fingerprint, const std::function<Result<KernelPtr>()> &make);
 
+  /// Another kernel in the place of that of `key`, for all that ask from now on.
+  void replace(const Hash128 &key, const KernelPtr &kernel);
   void clear();
 
   struct Counters {
@@ -61,7 +63,7 @@ private:
   KernelPtr touch(const Hash128 &key);
   void remember(const Hash128 &fingerprint, const Hash128 &key);
   void insert(const Hash128 &key, const KernelPtr &kernel);
-  void evictOldest();
+  void remove(const Hash128 &key);
   static std::size_t bytesOf(const KernelPtr &kernel) { return kernel->code().size(); }
 
   const std::size_t maxKernels, maxBytes;

@@ -34,9 +34,8 @@ public:
   std::string path;
 };
 
-/// Attention by the definition, f32, D = Dv = kHeadDim, no formula; honours strides, grouped heads, lse and max.
-inline void plainKernel(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *workspace) {
-  constexpr std::int64_t kRows = 16;
+/// Attention by the definition, f32, D = Dv = kHeadDim, no formula; honours strides, grouped heads, lse and max. Tiles have kRows rows.
+template <std::int64_t kRows> void plainKernelOf(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *workspace) {
   const std::int64_t tilesPerHead = (args->M + kRows - 1) / kRows;
   auto at = [](const OperandArg &operand, std::int64_t b, std::int64_t h, std::int64_t row) {
     return static_cast<float *>(operand.data) + b * operand.strides[0] + h * operand.strides[1] + row * operand.strides[2];
@@ -70,6 +69,8 @@ inline void plainKernel(const KernelArgs *args, std::int64_t begin, std::int64_t
     }
   }
 }
+
+inline constexpr CpuKernelFn plainKernel = plainKernelOf<16>;
 
 /// Reports the first pair as out of range.
 inline void outOfRangeKernel(const KernelArgs *args, std::int64_t, std::int64_t, void *) {
@@ -120,8 +121,8 @@ public:
     meta.checkedIndices = spec.checkedIndices;
     meta.narrowIndices = spec.narrowIndices;
     meta.sinks = spec.sinks;
-    meta.tileRows = 16;
-    meta.tileCols = 32;
+    meta.tileRows = spec.config.tileRows > 0 ? spec.config.tileRows : 16;
+    meta.tileCols = spec.config.tileCols > 0 ? spec.config.tileCols : 32;
     meta.workspaceBytes = 256;
     for (const expr::CaptureDecl &capture : spec.formula.captures)
       meta.captures.push_back({capture.name, capture.dtype, capture.rank});
@@ -130,7 +131,7 @@ public:
     compiler::KernelSpec chosen = spec;
     chosen.config = {meta.tileRows, meta.tileCols};
     meta.problemText = compiler::print(chosen);
-    image.code = jumpTo(kernel);
+    image.code = jumpTo(kernelFor ? kernelFor(meta.tileRows) : kernel);
     return image;
   }
   Result<KernelImage> compileFrom(compiler::Stage, std::string_view, const compiler::CompileOptions &) override {
@@ -143,6 +144,7 @@ public:
   std::optional<Error> failure;
   SDPBackend refusing = SDPBackend::Error;
   CpuKernelFn kernel = plainKernel;
+  std::function<CpuKernelFn(std::int64_t tileRows)> kernelFor; ///< instead of `kernel`
 };
 
 /// Without a disk cache unless the options name one.

@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <thread>
 
@@ -29,6 +30,8 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-run --shape H=8,S=1024,D=64 --score-mod 'score + slope[h] * (kv_idx - q_idx)' --capture slope=alibi:8 --check
   Documents, from your own arrays to your own file:
     attnjit-run --q q.npy --k k.npy --v v.npy --mask-mod 'doc[q_idx] == doc[kv_idx]' --capture doc=doc.npy --out out.npy
+  Which tile sizes are fastest here? They stay in the cache.
+    attnjit-run --shape H=8,S=1024,D=64 --autotune 0.5
   Why is this pipeline chosen, and not another?
     attnjit-run --shape H=8,S=1024,D=64 --backend efficient,flash --set-priority --explain
 Exit status: 0 done (and right, with --check), 1 something about the call is wrong, 2 a bug of attnjit or a wrong result.)";
@@ -41,6 +44,7 @@ struct RunOptions {
   bool noCache = false, check = false, explain = false, json = false, demo = false;
   std::int64_t checkEvery = 0;
   int repeat = 1;
+  double autotuneSeconds = 0;
 };
 
 void declare(CLI::App &app, RunOptions &options) {
@@ -62,6 +66,10 @@ void declare(CLI::App &app, RunOptions &options) {
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
   app.add_option("--target", options.target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")->group(cache);
+  app.add_option("--autotune", options.autotuneSeconds,
+                 "first measure for about so many seconds which tile sizes are fastest; they stay in the cache for calls like this one")
+      ->check(CLI::PositiveNumber)
+      ->group(cache);
   app.add_option("--save-kernel", options.saveFile, "write the compiled kernel to a file")->group(cache);
   app.add_option("--kernel", options.kernelFile, "run a kernel that --save-kernel wrote; needs no compiler")->group(cache);
 }
@@ -161,7 +169,30 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
   std::fputs(text.c_str(), stdout);
 }
 
+/// Prints the candidates, best first, unless JSON is wanted.
+Result<std::optional<AutotuneReport>> autotune(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+  if (options.autotuneSeconds == 0)
+    return std::optional<AutotuneReport>();
+  if (!runner.engine)
+    return Error{ErrorCode::InvalidArgument, "--autotune compiles kernels; leave --kernel out"};
+  Result<AutotuneReport> report = runner.engine->autotune(problem.call, options.autotuneSeconds);
+  if (!report)
+    return report.error();
+  if (!options.json) {
+    std::sort(report->timings.begin(), report->timings.end(), [](const auto &a, const auto &b) { return a.medianNs < b.medianNs; });
+    std::string text;
+    for (const AutotuneReport::Timing &timing : report->timings)
+      text += fmt::format("autotune  {:4} rows x {:4} keys {:10.3f} ms{}{}\n", timing.tiles.rows, timing.tiles.cols, timing.medianNs * 1e-6,
+                          timing.tiles == report->model ? "  the schedule's choice" : "", timing.tiles == report->best ? "  used" : "");
+    std::fputs(text.c_str(), stdout);
+  }
+  return std::optional(std::move(*report));
+}
+
 int run(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+  const Result<std::optional<AutotuneReport>> tuned = autotune(runner, options, problem);
+  if (!tuned)
+    return fail("attnjit-run", tuned.error());
   const Result<ForwardReport> first = runner.forward(problem.call);
   if (!first)
     return fail("attnjit-run", first.error());
@@ -195,6 +226,8 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
                         {"medianRunMs", medianNs * 1e-6}, {"gflops", gflops},       {"peakGflops", peak}};
     if (problem.call.blockMask)
       json["blockMask"] = toJson(*problem.call.blockMask);
+    if (*tuned)
+      json["autotune"] = toJson(**tuned);
     if (runner.engine)
       json["counters"] = toJson(runner.engine->counters());
     if (check)

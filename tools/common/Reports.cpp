@@ -96,6 +96,14 @@ json toJson(const EngineCounters &counters) {
           {"bytesInMemory", counters.bytesInMemory}};
 }
 
+json toJson(const AutotuneReport &report) {
+  const auto tiles = [](const TileOptions &of) { return json{{"rows", of.rows}, {"cols", of.cols}}; };
+  json timings = json::array();
+  for (const AutotuneReport::Timing &timing : report.timings)
+    timings.push_back({{"tiles", tiles(timing.tiles)}, {"medianMs", timing.medianNs * 1e-6}});
+  return {{"model", tiles(report.model)}, {"best", tiles(report.best)}, {"timings", timings}, {"onDisk", report.onDisk}};
+}
+
 json toJson(const ExplainReport &report) {
   json backends = json::array();
   for (const BackendReport &backend : report.backends) {

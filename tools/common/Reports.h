@@ -21,6 +21,7 @@ std::string describe(const BlockMask &mask);
 nlohmann::json toJson(const BlockMask &mask);
 nlohmann::json toJson(const ForwardReport &report);
 nlohmann::json toJson(const EngineCounters &counters);
+nlohmann::json toJson(const AutotuneReport &report);
 nlohmann::json toJson(const ExplainReport &report);
 nlohmann::json toJson(const CheckResult &check);
 
