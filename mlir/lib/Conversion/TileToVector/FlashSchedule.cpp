@@ -127,7 +127,7 @@ void FlashKernel::emitFunction() {
     made.keys = place(program.tileCols, kMostDotLength, elementBytes());
     made.scores = place(program.tileCols + shape.keyTile - 1, shape.panelWidth(), elementBytes());
   }
-  findBias();
+  findTablesAndBias();
   kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
   if (shape.unit == Bf16Unit::Tile)
     configureTiles();
@@ -153,8 +153,7 @@ void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
       if (hasScoreMap && withDots)
         score.back().takeGiven(dot.dot.sum);
     if (hasScoreMap)
-      for (const FlashDiagonal &diagonal : diagonals)
-        score.back().takeGiven(diagonal.source.getDefiningOp());
+      scoreTables = giveTables(score.back());
     if (program.mask)
       mask.emplace_back(builder, emit.loc, program, *program.mask, *abi, shape.lanes);
     if (program.prob)
@@ -232,7 +231,7 @@ void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel
   Value count = emit.sub(keys.end, keys.begin);
   bool isAmx = shape.unit == Bf16Unit::Tile;
   if (hasScoreMap || !bias.empty())
-    fillDiagonals(block, panel, keys, count);
+    fillTables(block, panel, keys, count);
   bindBiasQueries(panel);
   if (isAmx && addedDot())
     emitDotScores(*addedDot(), panel, keys);
@@ -301,6 +300,26 @@ Emitter::Values FlashKernel::loadRow(Value address) const {
 void FlashKernel::storeRow(ValueRange row, Value address) const {
   for (auto [vector, value] : llvm::enumerate(row))
     emit.store(value, emit.atBytes(address, vector * shape.lanes * elementBytes()));
+}
+
+/// lanes x lanes, rows and columns exchanged: in step s, elements of rows i and i + s whose columns differ from their row in bit s.
+Emitter::Values FlashKernel::transpose(ValueRange rows) const {
+  Values current(rows);
+  int64_t lanes = shape.lanes;
+  for (int64_t s = 1; s < lanes; s *= 2) {
+    SmallVector<int64_t> ofFirst, ofSecond;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      ofFirst.push_back(lane & s ? lanes + lane - s : lane);
+      ofSecond.push_back(lane & s ? lanes + lane : lane + s);
+    }
+    for (int64_t i = 0; i < lanes; ++i)
+      if (!(i & s)) {
+        Value first = current[i], second = current[i + s];
+        current[i] = emit.make<vector::ShuffleOp>(first, second, ofFirst);
+        current[i + s] = emit.make<vector::ShuffleOp>(first, second, ofSecond);
+      }
+  }
+  return current;
 }
 
 } // namespace attnjit::tile

@@ -30,7 +30,8 @@
 //
 //     dot queries [panels][r][panelWidth], dot keys [blockKeys][r], and dot scores like scores where a map takes it
 //
-// and for each value of score_mod that is computed once per diagonal (FlashBias.cpp) [blockKeys + panelWidth], up to a whole vector.
+// and for each table of score_mod (FlashTables.cpp) one element per diagonal, [blockKeys + panelWidth] up to a whole vector, or one per
+// pair, [blockKeys][panelWidth].
 #pragma once
 
 #include "Emitter.h"
@@ -107,30 +108,32 @@ struct FlashDot {
   mlir::Value length, depth, stride;         ///< length; filled up to whole steps; to whole vectors
 };
 
-/// A value of score_mod that is computed once per diagonal.
-struct FlashDiagonal {
-  FlashDiagonal(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, const FlashShape &shape, mlir::Value source);
+/// A value of score_mod that is computed for all pairs of a panel and a block before the scores are.
+struct FlashTable {
+  enum class Kind { Diagonals, Pairs };
+  FlashTable(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, const FlashShape &shape, Kind kind, mlir::Value source);
 
+  Kind kind;
   mlir::Value source; ///< in score_mod
   MapExpander value;
-  int64_t table = 0; ///< offset of its region
+  int64_t region = 0; ///< its offset
 };
 
-/// One term of a bias: a table, or an expander per vector of the panel.
+/// One term of a bias.
 struct FlashBiasTerm {
-  const FlashDiagonal *diagonal = nullptr;
-  std::deque<MapExpander> values;
+  std::deque<MapExpander> values; ///< one per vector of the panel
+  llvm::SmallVector<const FlashTable *> tables;
   bool isNegated = false;
 };
-inline constexpr unsigned kMostDiagonals = 4;
+inline constexpr unsigned kMostTables = 4;
 
 /// Dots that are longer at run time stay loops within the map; more dots than these do anyway.
 inline constexpr int64_t kMostDotLength = 512;
 inline constexpr unsigned kMostDots = 2;
 
 /// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
-/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashBias.cpp (what
-/// is added to scores); for bf16 FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
+/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashTables.cpp and
+/// FlashBias.cpp (what is added to scores); for bf16 FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
   /// What a walk over the keys is for. A prob_mod that needs the normalised p takes two walks: one for the state, one for the output.
   enum class Pass { Whole, State, Output };
@@ -202,13 +205,18 @@ private:
   /// The dot that goes on in the accumulators of the scores; null: none.
   const FlashDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
 
+  // FlashTables.cpp
+  void addTable(FlashTable::Kind kind, Value source);
+  void fillTables(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
+  void fillDiagonals(FlashTable &table, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
+  void fillPairs(FlashTable &table, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
+  Value loadTable(const FlashTable &table, const FlashKeys &keys, Value key, int64_t vector) const;
+
   // FlashBias.cpp
-  void findBias();
+  void findTablesAndBias();
+  llvm::SmallVector<const FlashTable *> giveTables(MapExpander &expander) const;
   void bindBiasHeads(Value b, Value h);
   void bindBiasQueries(const FlashPanel &panel);
-  void fillDiagonals(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
-  Value loadDiagonal(const FlashDiagonal &diagonal, const FlashKeys &keys, Value key, int64_t vector) const;
-  /// What is added to the scores of `key`, which is relative to the block.
   Values emitBias(const FlashBlock &block, const FlashKeys &keys, Value key);
 
   // FlashPack.cpp
@@ -229,7 +237,6 @@ private:
   Value packValueWords(const KvRows &rows, Value begin, Value count);
   void copyKeyWords(const KvRows &rows, Value begin, Value count, Value target);
   void writeOutputRows(const FlashPanel &panel, const OperandAccess &out, Value base);
-  Values transpose(mlir::ValueRange rows) const;
   Value loadBf16(Value address, mlir::Type memory, int64_t lanes) const;
   Value joinWords(Value low, Value high) const;
   Value roundToWords(Value low, Value high) const;
@@ -249,6 +256,8 @@ private:
   /// Loads or stores the `panelVectors` vectors of one row of a panel.
   Values loadRow(Value address) const;
   void storeRow(mlir::ValueRange row, Value address) const;
+  /// Lanes and rows exchanged, of as many vectors as each has lanes.
+  Values transpose(mlir::ValueRange rows) const;
   int64_t rowBytes() const { return shape.panelWidth() * elementBytes(); }
 
   mlir::OpBuilder &builder;
@@ -273,8 +282,9 @@ private:
   Value panelCount, lastRow;
   std::deque<MapExpander> score, mask, prob; ///< one per vector of the panel
   std::deque<FlashDot> dots;
-  std::deque<FlashDiagonal> diagonals;
-  std::deque<FlashBiasTerm> bias; ///< all that score_mod does, then
+  std::deque<FlashTable> tables;
+  llvm::SmallVector<const FlashTable *> scoreTables; ///< those that the map takes, in order
+  std::deque<FlashBiasTerm> bias;                    ///< all that score_mod does, then
 };
 
 } // namespace attnjit::tile

@@ -76,8 +76,8 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
         Values given;
         for (const Values &ofDot : dotScores)
           given.push_back(ofDot[vector]);
-        for (const FlashDiagonal &diagonal : diagonals)
-          given.push_back(loadDiagonal(diagonal, keys, emit.add(keys.begin, row), vector));
+        for (const FlashTable *table : scoreTables)
+          given.push_back(loadTable(*table, keys, emit.add(keys.begin, row), vector));
         MapResult mapped = score[vector].expand(scores[vector], given);
         scores[vector] = score[vector].splat(mapped.value);
         outOfRange[vector] = mapped.outOfRange;

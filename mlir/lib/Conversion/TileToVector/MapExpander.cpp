@@ -367,15 +367,17 @@ bool MapExpander::isNonNegative(Value bodyValue, unsigned depth) const {
   return false;
 }
 
-Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices) {
-  auto load = cast<attn::LoadOp>(op);
-  Emitter emit(builder, loc);
-  const Capture &capture = captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
-  Type memory = attn::captureElementType(load.getCapture().getType());
-  int64_t vectorLanes = !indices.empty() && isVector(indices[0]) ? lanes : 1;
-  auto shaped = [&](Value scalar) { return vectorLanes == 1 ? scalar : splat(scalar); };
+const MapExpander::Capture &MapExpander::captureOf(attn::LoadOp load) const {
+  return captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
+}
 
-  Value offset, outOfRange;
+MapExpander::Place MapExpander::placeOf(attn::LoadOp load, ArrayRef<Value> indices) const {
+  Emitter emit(builder, loc);
+  const Capture &capture = captureOf(load);
+  bool inVectors = !indices.empty() && isVector(indices[0]);
+  auto shaped = [&](Value scalar) { return inVectors ? emit.splat(scalar, lanes) : scalar; };
+
+  Place place;
   for (auto [dim, index] : llvm::enumerate(indices)) {
     Value size = shaped(capture.sizes[dim]), position = emit.toInt(emit.i64(), index);
     Value zero = emit.constInt(position.getType(), 0);
@@ -383,14 +385,35 @@ Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices)
       position = emit.select(emit.cmp(CmpI::slt, position, zero), emit.add(position, size), position);
     if (program.checkedIndices) {
       Value outside = emit.cmp(CmpI::uge, position, size);
-      outOfRange = outOfRange ? emit.bitOr(outOfRange, outside) : outside;
+      place.outOfRange = place.outOfRange ? emit.bitOr(place.outOfRange, outside) : outside;
       position = emit.select(outside, zero, position);
     }
     Value term = emit.mul(position, shaped(capture.strides[dim]));
-    offset = offset ? emit.add(offset, term) : term;
+    place.offset = place.offset ? emit.add(place.offset, term) : term;
   }
-  if (!offset)
-    offset = emit.index(0);
+  if (!place.offset)
+    place.offset = emit.index(0);
+  return place;
+}
+
+Value MapExpander::addressOf(attn::LoadOp load) {
+  SmallVector<Value> indices;
+  for (Value index : load.getIndices())
+    indices.push_back(lookup(index));
+  Emitter emit(builder, loc);
+  Type raw = rawType(emit, attn::captureElementType(load.getCapture().getType()));
+  return emit.at(captureOf(load).pointer, raw, placeOf(load, indices).offset);
+}
+
+Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices) {
+  auto load = cast<attn::LoadOp>(op);
+  Emitter emit(builder, loc);
+  const Capture &capture = captureOf(load);
+  Type memory = attn::captureElementType(load.getCapture().getType());
+  int64_t vectorLanes = !indices.empty() && isVector(indices[0]) ? lanes : 1;
+  auto shaped = [&](Value scalar) { return vectorLanes == 1 ? scalar : splat(scalar); };
+
+  auto [offset, outOfRange] = placeOf(load, indices);
   if (program.checkedIndices) {
     Value isEmpty = shaped(capture.isEmpty);
     offset = emit.select(isEmpty, emit.constInt(offset.getType(), 0), offset);

@@ -50,6 +50,14 @@ public:
   /// it.
   MapResult expand(mlir::Value element, mlir::ValueRange given = {});
 
+  /// Whether the root takes the result of this operation, and it is not given.
+  bool needs(mlir::Operation *op) const { return needed.contains(op); }
+  /// Where the element lies that this load of the body reads at the query and key that were bound last, scalars both; none of its indices
+  /// may move with the two together.
+  mlir::Value addressOf(attn::LoadOp load);
+  /// The stride, in elements, of a dimension of what this load reads.
+  mlir::Value strideOf(attn::LoadOp load, unsigned dimension) const { return captureOf(load).strides[dimension]; }
+
   /// Broadcasts a scalar to a vector of `lanes`; vectors pass through.
   mlir::Value splat(mlir::Value value);
 
@@ -84,6 +92,12 @@ private:
   mlir::Value lookupSplat(Level level, mlir::Value bodyValue);
   void readCaptures();
   mlir::Value emitLoad(Level level, mlir::Operation &op, llvm::ArrayRef<mlir::Value> indices);
+  struct Place {
+    mlir::Value offset;     ///< in elements, scalar or one per lane
+    mlir::Value outOfRange; ///< null where indices are not checked, or there are none
+  };
+  Place placeOf(attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices) const;
+  const Capture &captureOf(attn::LoadOp load) const;
   void flag(Level level, mlir::Value outOfRange);
   bool isNonNegative(mlir::Value bodyValue, unsigned depth = 0) const;
 

@@ -1,6 +1,5 @@
-#include "DiagonalValues.h"
+#include "ScoreTables.h"
 
-#include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/SmallPtrSet.h"
 
@@ -8,9 +7,9 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-/// Places of the arguments of a map of elements.
+/// Places of the arguments of score_mod.
 namespace {
-enum Argument : unsigned { Element, B, H, Q, Kv };
+enum Argument : unsigned { Score, B, H, Q, Kv };
 } // namespace
 
 static bool isCheap(Operation &op) {
@@ -36,9 +35,9 @@ static SmallVector<Value> inputsOf(Operation &op) {
 // Diagonal values
 //===------------------------------------------------------------------------------------------------------------------===//
 
-DiagonalValues::DiagonalValues(Region &map) : body(map.front()) {
+DiagonalValues::DiagonalValues(Region &scoreMod) : body(scoreMod.front()) {
   for (BlockArgument argument : body.getArguments())
-    if (argument.getArgNumber() != Element)
+    if (argument.getArgNumber() != Score)
       slopes[argument] = {argument.getArgNumber() == Q, argument.getArgNumber() == Kv};
   for (Operation &op : body.without_terminator())
     visit(op);
@@ -85,10 +84,10 @@ std::optional<DiagonalValues::Slope> DiagonalValues::slopeOf(Operation &op) cons
   return std::nullopt;
 }
 
-SmallVector<Operation *> DiagonalValues::worthTables(unsigned most) const {
+SmallVector<Operation *> DiagonalValues::worthTables() const {
   SmallVector<Operation *> found;
   for (Operation &op : body.without_terminator())
-    if (found.size() < most && op.getNumResults() == 1 && contains(op.getResult(0)) && leaves(op) && isWorthTable(op))
+    if (op.getNumResults() == 1 && contains(op.getResult(0)) && leaves(op) && isWorthTable(op))
       found.push_back(&op);
   return found;
 }
@@ -120,7 +119,7 @@ bool DiagonalValues::isWorthTable(Operation &op) const {
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
-// Bias
+// Loads along keys
 //===------------------------------------------------------------------------------------------------------------------===//
 
 namespace {
@@ -131,7 +130,7 @@ public:
   static constexpr unsigned kScore = 1, kQuery = 2, kKey = 4;
 
   explicit Dependences(Block &body) {
-    bits[body.getArgument(Element)] = kScore;
+    bits[body.getArgument(Score)] = kScore;
     bits[body.getArgument(Q)] = kQuery;
     bits[body.getArgument(Kv)] = kKey;
     for (Operation &op : body.without_terminator()) {
@@ -150,19 +149,49 @@ private:
 
 } // namespace
 
+/// An i32 index may be widened on its way to a load.
+static bool isKey(Value index) {
+  if (auto widened = index.getDefiningOp<arith::ExtSIOp>())
+    index = widened.getIn();
+  auto argument = dyn_cast<BlockArgument>(index);
+  return argument && argument.getArgNumber() == Kv;
+}
+
+unsigned keyDimension(attn::LoadOp load) { return std::distance(load.getIndices().begin(), llvm::find_if(load.getIndices(), isKey)); }
+
+SmallVector<attn::LoadOp> findKeyLoads(Region &scoreMod) {
+  Block &body = scoreMod.front();
+  const Dependences dependences(body);
+  SmallVector<attn::LoadOp> found;
+  for (auto load : body.getOps<attn::LoadOp>()) {
+    bool movesWithQuery = false, isAlongKeys = llvm::count_if(load.getIndices(), isKey) == 1;
+    for (Value index : load.getIndices()) {
+      isAlongKeys &= isKey(index) || !(dependences.of(index) & (Dependences::kScore | Dependences::kKey));
+      movesWithQuery |= (dependences.of(index) & Dependences::kQuery) != 0;
+    }
+    if (isAlongKeys && movesWithQuery)
+      found.push_back(load);
+  }
+  return found;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Bias
+//===------------------------------------------------------------------------------------------------------------------===//
+
 /// Operations per key or pair of which a register tile may hold a copy for each of its keys.
 static constexpr unsigned kMostCopies = 4;
 static constexpr unsigned kMostTerms = 3;
 
 /// How many such operations `value` takes; nothing if one of them is long.
-static std::optional<unsigned> countCopies(Value value, const Dependences &dependences) {
+static std::optional<unsigned> countCopies(Value value, const Dependences &dependences, llvm::function_ref<bool(Value)> isLoaded) {
   llvm::SmallPtrSet<Operation *, 16> seen;
   SmallVector<Value> open{value};
   while (!open.empty()) {
     Value next = open.pop_back_val();
     Operation *op = next.getDefiningOp();
     unsigned of = dependences.of(next);
-    if (!op || !(of & Dependences::kKey) || !seen.insert(op).second)
+    if (!op || !(of & Dependences::kKey) || isLoaded(next) || !seen.insert(op).second)
       continue;
     bool isScalarLoad = of == Dependences::kKey && isa<attn::LoadOp>(op);
     if (!isScalarLoad && !isCheap(*op))
@@ -172,10 +201,10 @@ static std::optional<unsigned> countCopies(Value value, const Dependences &depen
   return seen.size();
 }
 
-SmallVector<BiasTerm> readBias(Region &scoreMod, const DiagonalValues &diagonals) {
+SmallVector<BiasTerm> readBias(Region &scoreMod, llvm::function_ref<bool(Value)> isLoaded) {
   Block &body = scoreMod.front();
   const Dependences dependences(body);
-  const Value score = body.getArgument(Element);
+  const Value score = body.getArgument(Score);
   Value rest = body.getTerminator()->getOperand(0);
   SmallVector<BiasTerm> terms;
   unsigned copies = 0;
@@ -188,11 +217,9 @@ SmallVector<BiasTerm> readBias(Region &scoreMod, const DiagonalValues &diagonals
     if ((dependences.of(term) & Dependences::kScore) || (!scoreIsFirst && isa<arith::SubFOp>(sum)))
       return {};
     terms.push_back({term, isa<arith::SubFOp>(sum)});
-    if (!diagonals.contains(term)) {
-      std::optional<unsigned> count = countCopies(term, dependences);
-      if (!count || (copies += *count) > kMostCopies)
-        return {};
-    }
+    std::optional<unsigned> count = countCopies(term, dependences, isLoaded);
+    if (!count || (copies += *count) > kMostCopies)
+      return {};
     rest = sum->getOperand(!scoreIsFirst);
   }
   return terms;
