@@ -34,14 +34,28 @@ double bytesOf(std::initializer_list<const Tensor *> tensors) {
   return bytes;
 }
 
+Error atLine(const BenchCase &stated, const Error &error) { return {error.code, fmt::format("line {}: {}", stated.line, error.message)}; }
+
+/// Whether all of them will run, before an hour of measuring is lost on the last line.
+Result<void> checkCases(const Engine &engine, std::span<const BenchCase> cases) {
+  for (const BenchCase &stated : cases) {
+    const Result<LoadedProblem> problem = loadProblem(stated.problem, false);
+    const Result<ExplainReport> report = problem ? engine.explain(problem->call) : Result<ExplainReport>(problem.error());
+    if (!report)
+      return atLine(stated, report.error());
+    if (report->chosen == SDPBackend::Error)
+      return atLine(stated, {ErrorCode::NoBackend, fmt::format("no backend takes it\n{}", report->text())});
+  }
+  return {};
+}
+
 Result<Loaded> load(const Engine &engine, const BenchCase &stated) {
-  const auto failed = [&](const Error &error) { return Error{error.code, fmt::format("line {}: {}", stated.line, error.message)}; };
   Result<LoadedProblem> problem = loadProblem(stated.problem);
   if (!problem)
-    return failed(problem.error());
+    return atLine(stated, problem.error());
   const Result<ForwardReport> first = engine.forward(problem->call);
   if (!first)
-    return failed(first.error());
+    return atLine(stated, first.error());
   Loaded loaded{&stated, std::move(*problem), *first, 0, PeakUnit::FmaF32};
   loaded.flops = usefulFlops(loaded.problem, visiblePairs(loaded.problem));
   loaded.unit = unitOf(loaded.problem, first->pipeline, engine);
@@ -120,6 +134,8 @@ json machine(const Engine &engine) {
 } // namespace
 
 Result<json> measureGrid(const Engine &engine, std::span<const BenchCase> cases, int passes, const GridEvents &events) {
+  if (const Result<void> checked = checkCases(engine, cases); !checked)
+    return checked.error();
   std::vector<json> rows(cases.size());
   std::size_t done = 0;
   json result{{"machine", machine(engine)}, {"passes", passes}};

@@ -96,15 +96,18 @@ std::string show(const json &summary, int digits) {
 
 void addGridOptions(CLI::App &app, GridOptions &options) {
   const std::string grid = "Grids of cases";
-  app.add_option(
-         "--grid", options.file,
-         "measure whole calls of every case of a file: lines of problem flags with {a|b} alternatives, --name and --relative-to; other "
-         "flags here hold for lines that do not give them")
+  CLI::Option *file = app.add_option(
+      "--grid", options.file,
+      "measure whole calls of every case of a file: lines of problem flags with {a|b} alternatives, --name and --relative-to; other "
+      "flags here hold for lines that do not give them");
+  file->group(grid);
+  app.add_option("--filter", options.filter, "only cases with this in their name or flags, and what they are relative to")
+      ->needs(file)
       ->group(grid);
-  app.add_option("--filter", options.filter, "only cases with this in their name or flags, and what they are relative to")->group(grid);
-  app.add_flag("--list", options.list, "print the cases of --grid instead of measuring them")->group(grid);
+  app.add_flag("--list", options.list, "print the cases of --grid instead of measuring them")->needs(file)->group(grid);
   app.add_option("--peer", options.peer,
                  "FILE.json of another --grid --json, or of bench-peers --json: show how many times as fast as that")
+      ->needs(file)
       ->group(grid);
 }
 

@@ -57,7 +57,8 @@ Result<std::vector<GridCase>> parseGrid(std::string_view text) {
     }
     std::vector<std::string> commandLines;
     if (!expand(line, "", commandLines))
-      return Error{ErrorCode::InvalidArgument, fmt::format("line {}: braces do not match; alternatives are written {{a|b}} and do not nest", number)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("line {}: braces do not match; alternatives are written {{a|b}} and do not nest", number)};
     for (std::string &commandLine : commandLines)
       cases.push_back({number, std::move(commandLine), expected});
   }

@@ -12,8 +12,8 @@ namespace attnjit::tools {
 
 namespace {
 
-// Twelve chains: enough to cover a latency of 4 to 6 cycles on two ports, few enough for 16 registers. Tiles are eight in all, so six chains:
-// one tdpbf16ps takes 52 cycles and another begins every 16.
+// Twelve chains: enough to cover a latency of 4 to 6 cycles on two ports, few enough for 16 registers. Tiles are eight in all, so six
+// chains: one tdpbf16ps takes 52 cycles and another begins every 16.
 constexpr int kChains = 12, kTileChains = 6, kUnroll = 4;
 
 // clang-format off
@@ -165,7 +165,8 @@ static void runTogether(int threads, const std::function<void(int index)> &body)
 
 double probePeakGflopsThreads(int threads, int microseconds, PeakUnit unit) {
   std::vector<double> peaks(static_cast<std::size_t>(std::max(threads, 1)), 0);
-  runTogether(static_cast<int>(peaks.size()), [&](int index) { peaks[static_cast<std::size_t>(index)] = probePeakGflops(microseconds, unit); });
+  runTogether(static_cast<int>(peaks.size()),
+              [&](int index) { peaks[static_cast<std::size_t>(index)] = probePeakGflops(microseconds, unit); });
   double sum = 0;
   for (const double peak : peaks)
     sum += peak;
@@ -209,7 +210,7 @@ double quantile(std::vector<double> samples, double share) {
   const double at = share * static_cast<double>(samples.size() - 1);
   const std::size_t below = static_cast<std::size_t>(at);
   const double rest = at - static_cast<double>(below);
-  return below + 1 < samples.size() ? samples[below] * (1 - rest) + samples[below + 1] * rest : samples[below];
+  return below + 1 < samples.size() ? samples[below] + (samples[below + 1] - samples[below]) * rest : samples[below];
 }
 
 } // namespace attnjit::tools
