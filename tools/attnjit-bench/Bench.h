@@ -40,8 +40,8 @@ Result<nlohmann::json> measurePeakMemory(const Engine &engine, const ProblemOpti
 /// createBlockMask on the families of masks that are in use, in blocks of 128 x 128, one thread, in its processor time.
 Result<nlohmann::json> measureBlockMasks(const std::vector<std::int64_t> &lengths, int passes);
 
-/// Packed sequences of equal length, causal: varlenAttention, and one call whose mask compares document numbers, as multiples of the time
-/// of one dense batch.
+/// Packed sequences of equal length, causal: varlenAttention, and one call whose mask compares document numbers, as multiples of the time of a
+/// batch over the same memory.
 Result<nlohmann::json> measureVarlen(const Engine &engine, int passes);
 
 /// Who wants to know how a grid comes along.
