@@ -2,7 +2,7 @@
 // it, then before it. A failing case is shown as the attnjit-run command that repeats it. A .py file is a module of mods whose cases stand
 // in its lines
 // "#! ..."; each runs on every pipeline, and the blocks that the planner finds for its mask are held against the mask itself.
-#include "Grid.h"
+#include "common/Grid.h"
 
 #include "common/Reports.h"
 
@@ -20,7 +20,6 @@
 
 using namespace attnjit;
 using namespace attnjit::tools;
-using attnjit::conformance::GridCase;
 
 namespace {
 
@@ -44,7 +43,7 @@ struct OracleCache {
   Oracle oracle;
 
   const Oracle &of(const std::string &commandLine, const LoadedProblem &loaded, int threads) {
-    std::string key = conformance::withoutFlag(commandLine, "--backend");
+    std::string key = withoutFlag(commandLine, "--backend");
     if (key != problem) {
       oracle = computeOracle(loaded, threads, 1);
       problem = std::move(key);
@@ -118,19 +117,15 @@ private:
     const std::string shown = fmt::format("attnjit-run --check {}", commandLine);
     std::strncpy(currentCase, shown.c_str(), sizeof currentCase - 1);
 
-    Result<std::vector<std::string>> words = conformance::splitWords(commandLine);
+    Result<std::vector<std::string>> words = splitWords(commandLine);
     if (!words)
       return words.error().message;
     ProblemOptions options;
     options.wantsLse = options.wantsMax = true;
     CLI::App app;
     addProblemOptions(app, options);
-    std::reverse(words->begin(), words->end()); // as CLI11 wants them
-    try {
-      app.parse(*words);
-    } catch (const CLI::ParseError &error) {
-      return error.what();
-    }
+    if (const Result<void> parsed = parseWords(app, std::move(*words)); !parsed)
+      return parsed.error().message;
     const Result<LoadedProblem> problem = loadProblem(options);
     const Error *error = problem ? nullptr : &problem.error();
     std::optional<Result<ForwardReport>> report;
@@ -226,7 +221,7 @@ int main(int argc, char **argv) {
     const bool isModule = file.ends_with(".py");
     runner.checksPlans = isModule;
     Result<std::vector<GridCase>> cases =
-        text ? conformance::parseGrid(isModule ? conformance::gridOfModule(*text) : *text) : Result<std::vector<GridCase>>(text.error());
+        text ? parseGrid(isModule ? gridOfModule(*text) : *text) : Result<std::vector<GridCase>>(text.error());
     if (cases && isModule)
       *cases = onEveryPipeline(*cases, file);
     if (!cases)

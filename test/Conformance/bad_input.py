@@ -44,6 +44,18 @@ def write_files(folder):
         "npy:bigendian": tensor([2, 4, 5, 8], ">f4"),
         "npy:lying": npy("<f4", [2, 4, 5, 8], 100),
         "npy:text": b"this is just text\n",
+        "grid_good": b"--name full --shape M={4|5},D=8\n--name causal --relative-to full --shape M=4,D=8 --mask-mod 'q_idx >= kv_idx'\n",
+        "grid_braces": b"# one\n--shape M={4|5,D=8\n",
+        "grid_quote": b"--shape M=4,D=8 --mask-mod 'q_idx\n",
+        "grid_flag": b"--shape M=4,D=8\n\n--shap M=4,D=8\n",
+        "grid_shape": b"--shape M=4,D=8\n--shape M=4\n",
+        "grid_formula": b"--shape M=4,D=8 --mask-mod 'q_idx >= kv_id'\n",
+        "grid_error": b"--shape M=4,D=8 => no-backend\n",
+        "grid_base": b"--name a --shape M=4,D=8\n--relative-to a --shape M=5,D=8\n",
+        "grid_twice": b"--name a --shape M=4,D=8\n--name a --shape M=4,D=8 --seed 2\n--relative-to a --shape M=4,D=8\n",
+        "grid_chain": b"--name a --shape M=4,D=8\n--name b --relative-to a --shape M=4,D=8\n--name c --relative-to b --shape M=4,D=8\n",
+        "grid_empty": b"# nothing\n",
+        "grid_backend": b"--shape M=4,D=8\n--shape M=100,D=8 --backend efficient\n",
     }
     places = {"tmp": str(folder)}
     for name, content in files.items():

@@ -1,9 +1,6 @@
 #include "Bench.h"
 
-#include "common/PeakProbe.h"
-
 #include <algorithm>
-#include <array>
 
 namespace attnjit::tools {
 
@@ -16,34 +13,25 @@ Result<json> measureBandwidth(const Engine &engine, const ProblemOptions &option
   const Result<ForwardReport> first = engine.forward(problem->call);
   if (!first)
     return first.error();
-  const int threads = options.threads > 0 ? options.threads : std::max(1, engine.threads());
-  const std::array<std::span<const std::byte>, 2> pieces{problem->k.memory(), problem->v.memory()};
+  const std::vector<std::span<const std::byte>> pieces{problem->k.memory(), problem->v.memory()};
   const double bytes = static_cast<double>(pieces[0].size() + pieces[1].size());
-  const double flops = usefulFlops(*problem, visiblePairs(*problem)), peakFactor = problem->dtype == DType::F64 ? 0.5 : 1;
+  const double flops = usefulFlops(*problem, visiblePairs(*problem));
 
-  std::vector<double> rates, reads, shares, peakShares, times;
-  double before = probeReadGBps(pieces, threads);
-  for (int pass = 0; pass < passes; ++pass) {
-    const Result<ForwardReport> report = engine.forward(problem->call);
-    if (!report)
-      return report.error();
-    const double ns = static_cast<double>(std::max<std::int64_t>(report->runNs, 1)), after = probeReadGBps(pieces, threads);
-    rates.push_back(bytes / ns);
-    reads.push_back(0.5 * (before + after));
-    shares.push_back(100 * rates.back() / reads.back());
-    peakShares.push_back(100 * flops / ns / (peakFactor * probePeakGflopsThreads(threads, 300)));
-    times.push_back(ns * 1e-6);
-    before = after;
-  }
+  const int threads = options.threads > 0 ? options.threads : std::max(1, engine.threads());
+  const Contender contender{kernelOf(engine, problem->call), {unitOf(*problem, first->pipeline, engine), threads, pieces}};
+  const Result<std::vector<std::vector<Turn>>> turns = takeTurns({&contender, 1}, passes);
+  if (!turns)
+    return turns.error();
+  const auto summed = [&](auto each) { return summary(valuesOf(turns->front(), each)); };
   return json{{"problem", toJson(*problem)},
               {"pipeline", first->pipeline},
               {"threads", first->workers},
               {"kvBytes", bytes},
-              {"gigabytesPerSecond", summary(rates)},
-              {"readProbe", summary(reads)},
-              {"percentOfRead", summary(shares)},
-              {"percentOfPeak", summary(peakShares)},
-              {"ms", summary(times)}};
+              {"gigabytesPerSecond", summed([&](const Turn &turn) { return bytes / turn.ns; })},
+              {"readProbe", summed([](const Turn &turn) { return turn.readGBps; })},
+              {"percentOfRead", summed([&](const Turn &turn) { return 100 * bytes / turn.ns / turn.readGBps; })},
+              {"percentOfPeak", summed([&](const Turn &turn) { return 100 * flops / turn.ns / turn.peakGflops; })},
+              {"ms", summed([](const Turn &turn) { return turn.ns * 1e-6; })}};
 }
 
 } // namespace attnjit::tools

@@ -1,6 +1,6 @@
 #include "Bench.h"
 
-#include "common/PeakProbe.h"
+#include "Support/TargetDesc.h"
 
 #include <algorithm>
 #include <sys/resource.h>
@@ -44,6 +44,31 @@ json summary(const std::vector<double> &samples) {
       {"p10", quantile(samples, 0.1)}, {"median", quantile(samples, 0.5)}, {"p90", quantile(samples, 0.9)}, {"samples", samples.size()}};
 }
 
+PeakUnit unitOf(const LoadedProblem &problem, std::string_view pipeline, const Engine &engine) {
+  if (problem.dtype == DType::F64)
+    return PeakUnit::FmaF64;
+  const Result<TargetDesc> target = parseTarget(engine.target());
+  if (!target || pipeline != name(SDPBackend::FlashAttention) || problem.dtype != DType::BF16 || problem.kvDtype != DType::BF16)
+    return PeakUnit::FmaF32;
+  return target->hasAmx() ? PeakUnit::TileBf16 : target->hasBf16() ? PeakUnit::DotBf16 : PeakUnit::FmaF32;
+}
+
+std::function<Result<double>()> kernelOf(const Engine &engine, const ForwardCall &call) {
+  return [&engine, call]() -> Result<double> {
+    const Result<ForwardReport> report = engine.forward(call);
+    return report ? Result<double>(static_cast<double>(report->runNs)) : Result<double>(report.error());
+  };
+}
+
+std::function<Result<double>()> wholeCall(const Engine &engine, const ForwardCall &call) {
+  return [&engine, call]() -> Result<double> {
+    const std::int64_t begin = nowNs();
+    const Result<ForwardReport> report = engine.forward(call);
+    const std::int64_t end = nowNs();
+    return report ? Result<double>(static_cast<double>(end - begin)) : Result<double>(report.error());
+  };
+}
+
 Result<json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes) {
   const Result<LoadedProblem> problem = loadProblem(options);
   if (!problem)
@@ -54,36 +79,44 @@ Result<json> measureThroughput(const Engine &engine, const ProblemOptions &optio
   const int threads = std::max(1, options.threads);
   const Dims &dims = problem->dims;
   const double flops = usefulFlops(*problem, visiblePairs(*problem));
-  // A formula, or a descale, that tells heads apart would see h = 0 in every slice: then the whole call is the item. So it is with pages, which
-  // are not cut.
+  // A formula, or a descale, that tells heads apart would see h = 0 in every slice: then the whole call is the item. So it is with pages,
+  // which are not cut.
   const bool mayCut = !dependsOnHead(*problem) && problem->descales.empty() && !problem->call.pages;
   const bool byHead = threads == 1 && mayCut && dims.B * dims.Hq > 1;
   const std::int64_t items = byHead ? dims.B * dims.Hq : 1;
-  const double peakFactor = problem->dtype == DType::F64 ? 0.5 : 1;
-  const auto probe = [&] { return peakFactor * (threads == 1 ? probePeakGflops(1000) : probePeakGflopsThreads(threads)); };
+  const PeakUnit unit = unitOf(*problem, first->pipeline, engine);
 
-  std::vector<double> shares, rates, totals;
-  double before = probe(), best = before;
-  for (int pass = 0; pass < passes; ++pass) {
-    double total = 0;
-    for (std::int64_t item = 0; item < items; ++item) {
-      const Result<ForwardReport> report = engine.forward(byHead ? headOf(*problem, item / dims.Hq, item % dims.Hq) : problem->call);
-      if (!report)
-        return report.error();
-      const double after = probe(), ns = static_cast<double>(std::max<std::int64_t>(report->runNs, 1));
-      rates.push_back(flops / static_cast<double>(items) / ns);
-      shares.push_back(100 * rates.back() / (0.5 * (before + after)));
-      best = std::max(best, after);
-      before = after;
-      total += ns;
-    }
-    totals.push_back(total * 1e-6);
+  std::vector<Contender> contenders;
+  for (std::int64_t item = 0; item < items; ++item) {
+    const ForwardCall call = byHead ? headOf(*problem, item / dims.Hq, item % dims.Hq) : problem->call;
+    contenders.push_back({kernelOf(engine, call), {unit, threads}});
   }
-  return json{
-      {"problem", toJson(*problem)}, {"pipeline", first->pipeline},      {"threads", threads},
-      {"tileRows", first->tileRows}, {"tileCols", first->tileCols},      {"item", byHead ? "one head" : "whole call"},
-      {"gflops", summary(rates)},    {"percentOfPeak", summary(shares)}, {"ms", summary(totals)},
-      {"bestPeakGflops", best},      {"peakIsa", peakProbeIsa()},        {"compileMs", static_cast<double>(first->compileNs) * 1e-6}};
+  const Result<std::vector<std::vector<Turn>>> turns = takeTurns(contenders, passes);
+  if (!turns)
+    return turns.error();
+  std::vector<double> shares, rates, totals(static_cast<std::size_t>(passes), 0);
+  double best = 0;
+  for (const std::vector<Turn> &ofItem : *turns)
+    for (std::size_t pass = 0; pass < ofItem.size(); ++pass) {
+      const Turn &turn = ofItem[pass];
+      rates.push_back(flops / static_cast<double>(items) / turn.ns);
+      shares.push_back(100 * rates.back() / turn.peakGflops);
+      totals[pass] += turn.ns * 1e-6;
+      best = std::max(best, turn.peakGflops);
+    }
+  return json{{"problem", toJson(*problem)},
+              {"pipeline", first->pipeline},
+              {"threads", threads},
+              {"tileRows", first->tileRows},
+              {"tileCols", first->tileCols},
+              {"item", byHead ? "one head" : "whole call"},
+              {"gflops", summary(rates)},
+              {"percentOfPeak", summary(shares)},
+              {"ms", summary(totals)},
+              {"bestPeakGflops", best},
+              {"peakUnit", name(unit)},
+              {"peakIsa", peakProbeIsa()},
+              {"compileMs", static_cast<double>(first->compileNs) * 1e-6}};
 }
 
 Result<json> measureScaling(const Engine &engine, const ProblemOptions &options, int maxThreads, int repeats) {

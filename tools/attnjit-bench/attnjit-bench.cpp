@@ -1,7 +1,6 @@
 // attnjit-bench: how fast, as a share of what the machine can do at that moment; and how long one waits for a kernel.
 #include "Bench.h"
-
-#include "common/PeakProbe.h"
+#include "GridTable.h"
 
 #include "attnjit/Version.h"
 
@@ -34,11 +33,22 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-bench --block-masks
   How much memory does a long sequence take?
     attnjit-bench --memory --shape S=65536,D=64
-Percentages are of fused multiply-adds on registers, probed right before and after every work item. Quote p10, median and p90 together.)";
+  A grid of cases, each with its share of the peak and its ratio to the case that it is relative to; the cases alone; some of them:
+    attnjit-bench --grid tools/attnjit-bench/grids/forward.grid
+    attnjit-bench --grid tools/attnjit-bench/grids/forward.grid --list
+    attnjit-bench --grid tools/attnjit-bench/grids/forward.grid --filter S=2048,D=64 --passes 15
+  Is it faster than it was? And than PyTorch (tools/bench-peers --help)?
+    attnjit-bench --grid tools/attnjit-bench/grids/small.grid --json > before.json
+    attnjit-bench --grid tools/attnjit-bench/grids/small.grid --peer before.json
+  What do packed sequences cost?
+    attnjit-bench --varlen --threads 1 --passes 15
+Percentages are of multiply-adds on registers (FMA; AVX-512 BF16 or AMX where the kernel multiplies with those), probed right before and
+after every work item. Quote p10, median and p90 together.)";
 
 struct BenchOptions {
   ProblemOptions problem;
-  bool all = false, bandwidth = false, latency = false, scaling = false, memory = false, blockMasks = false, json = false;
+  bool all = false, bandwidth = false, latency = false, scaling = false, memory = false, blockMasks = false, varlen = false, json = false;
+  GridOptions grid;
   std::string target = "native";
   int passes = 5, formulas = 20;
 };
@@ -58,11 +68,6 @@ constexpr NamedProblem kStandard[] = {
     {"flash bf16 D64 full", "H=8,S=2048,D=64", "bf16", ""},
 };
 
-std::string show(const json &summary, int digits) {
-  return fmt::format("{:.{}f} / {:.{}f} / {:.{}f}", summary["p10"].get<double>(), digits, summary["median"].get<double>(), digits,
-                     summary["p90"].get<double>(), digits);
-}
-
 Result<json> throughput(const Engine &engine, const BenchOptions &options) {
   json rows = json::array();
   const auto add = [&](std::string_view title, const ProblemOptions &problem) -> Result<void> {
@@ -71,9 +76,9 @@ Result<json> throughput(const Engine &engine, const BenchOptions &options) {
       return row.error();
     (*row)["name"] = title;
     if (!options.json)
-      std::fputs(fmt::format("{:<26} {:<16} {} thread(s)  GFLOP/s {}  % of peak {}  ms {}\n", title, (*row)["pipeline"].get<std::string>(),
-                             (*row)["threads"].get<int>(), show((*row)["gflops"], 1), show((*row)["percentOfPeak"], 1),
-                             show((*row)["ms"], 2))
+      std::fputs(fmt::format("{:<26} {:<16} {} thread(s)  GFLOP/s {}  % of {} peak {}  ms {}\n", title,
+                             (*row)["pipeline"].get<std::string>(), (*row)["threads"].get<int>(), show((*row)["gflops"], 1),
+                             (*row)["peakUnit"].get<std::string>(), show((*row)["percentOfPeak"], 1), show((*row)["ms"], 2))
                      .c_str(),
                  stdout);
     std::fflush(stdout);
@@ -214,6 +219,19 @@ Result<json> blockMasks(const BenchOptions &options) {
   return rows;
 }
 
+Result<json> varlen(const Engine &engine, const BenchOptions &options) {
+  Result<json> rows = measureVarlen(engine, options.passes);
+  if (rows && !options.json)
+    for (const json &row : *rows)
+      std::fputs(
+          fmt::format("{:>3} sequences of {:<5} one batch ms {}   varlenAttention {} times that   one call, document mask {} times\n",
+                      row["sequences"].get<int>(), row["length"].get<int>(), show(row["batch"]["ms"], 2), show(row["varlen"]["ratio"], 2),
+                      show(row["documentMask"]["ratio"], 2))
+              .c_str(),
+          stdout);
+  return rows;
+}
+
 int memoryHere(const Engine &engine, const BenchOptions &options) {
   const Result<json> result = measurePeakMemory(engine, options.problem);
   if (!result)
@@ -233,14 +251,17 @@ int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
                            engine.target(), peakProbeIsa(), report["peakGflopsOneThread"].get<double>())
                    .c_str(),
                stdout);
-  const bool onlyThroughput = !options.bandwidth && !options.latency && !options.scaling && !options.memory && !options.blockMasks;
+  const bool onlyThroughput = !options.bandwidth && !options.latency && !options.scaling && !options.memory && !options.blockMasks &&
+                              !options.varlen && options.grid.file.empty();
   const std::tuple<const char *, bool, std::function<Result<json>()>> parts[] = {
       {"throughput", options.all || onlyThroughput, [&] { return throughput(engine, options); }},
       {"bandwidth", options.all || options.bandwidth, [&] { return bandwidth(engine, options); }},
       {"latency", options.all || options.latency, [&] { return latency(options); }},
       {"scaling", options.all || options.scaling, [&] { return scaling(engine, options); }},
       {"blockMasks", options.all || options.blockMasks, [&] { return blockMasks(options); }},
+      {"varlen", options.varlen, [&] { return varlen(engine, options); }},
       {"memory", options.all || options.memory, [&] { return memory(argv0, options); }},
+      {"grid", !options.grid.file.empty(), [&] { return benchGrid(engine, options.grid, options.problem, options.passes, options.json); }},
   };
   for (const auto &[name, isWanted, measure] : parts) {
     if (!isWanted)
@@ -262,7 +283,7 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", ATTNJIT_VERSION_STRING);
   app.footer(kExamples);
   BenchOptions options;
-  bool isMemoryChild = false;
+  bool isMemoryChild = false, isServer = false;
   const std::string what = "What to measure (default: the throughput of --shape)";
   app.add_flag("--all", options.all, "everything, on the standard problems")->group(what);
   app.add_flag("--bandwidth", options.bandwidth, "short queries: K and V per second, as a share of what reading them alone takes")
@@ -271,18 +292,27 @@ int main(int argc, char **argv) {
   app.add_flag("--scaling", options.scaling, "the problem on 1, 2, 4 ... threads")->group(what);
   app.add_flag("--memory", options.memory, "peak resident memory of the problem, in a process of its own")->group(what);
   app.add_flag("--block-masks", options.blockMasks, "making block masks of the families in use")->group(what);
+  app.add_flag("--varlen", options.varlen,
+               "packed sequences: varlenAttention and one call with a document mask, as multiples of a batch over the same memory")
+      ->group(what);
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
-  app.add_option("--target", options.target, "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
+  app.add_option(
+         "--target", options.target,
+         "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
+  app.add_flag("--serve", isServer, "time calls for another program, which asks by lines on standard input (docs/cli.md)")->group(what);
+  addGridOptions(app, options.grid);
   addProblemOptions(app, options.problem);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
+  if (options.grid.list)
+    return listGrid(options.grid, options.problem, options.json);
   EngineOptions engineOptions;
   engineOptions.cacheDirectory = "";
   engineOptions.target = options.target;
@@ -290,5 +320,7 @@ int main(int argc, char **argv) {
   const Result<Engine> engine = Engine::create(engineOptions);
   if (!engine)
     return fail("attnjit-bench", engine.error());
+  if (isServer)
+    return serve(*engine, options.problem);
   return isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options);
 }

@@ -1,5 +1,7 @@
 #include "common/PeakProbe.h"
 
+#include "Support/TargetDesc.h"
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -10,16 +12,17 @@ namespace attnjit::tools {
 
 namespace {
 
-// Twelve chains: enough to cover a latency of 4 to 6 cycles on two ports, few enough for 16 registers.
-constexpr int kChains = 12, kUnroll = 4;
+// Twelve chains: enough to cover a latency of 4 to 6 cycles on two ports, few enough for 16 registers. Tiles are eight in all, so six
+// chains: one tdpbf16ps takes 52 cycles and another begins every 16.
+constexpr int kChains = 12, kTileChains = 6, kUnroll = 4;
 
 // clang-format off
-#define ATTNJIT_FMA_LOOP(REGISTER)                                                                                                         \
+#define ATTNJIT_VECTOR_LOOP(INSTRUCTION, REGISTER)                                                                                         \
   "vzeroall\n" /* zeros: no subnormal, NaN or infinity can slow a machine down */                                                          \
   "1:\n"                                                                                                                                   \
   ".rept 4\n"                                                                                                                              \
   ".irp chain, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11\n"                                                                                     \
-  "vfmadd231ps " REGISTER "15, " REGISTER "14, " REGISTER "\\chain\n"                                                                      \
+  INSTRUCTION " " REGISTER "15, " REGISTER "14, " REGISTER "\\chain\n"                                                                     \
   ".endr\n"                                                                                                                                \
   ".endr\n"                                                                                                                                \
   "dec %0\n"                                                                                                                               \
@@ -28,11 +31,40 @@ constexpr int kChains = 12, kUnroll = 4;
 #define ATTNJIT_CLOBBERS                                                                                                                   \
   "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 
-void fmaAvx2(std::int64_t rounds) { asm volatile(ATTNJIT_FMA_LOOP("%%ymm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
-void fmaAvx512(std::int64_t rounds) { asm volatile(ATTNJIT_FMA_LOOP("%%zmm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+void fmaAvx2(std::int64_t rounds) { asm volatile(ATTNJIT_VECTOR_LOOP("vfmadd231ps", "%%ymm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+void fmaAvx512(std::int64_t rounds) { asm volatile(ATTNJIT_VECTOR_LOOP("vfmadd231ps", "%%zmm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+void dotBf16(std::int64_t rounds) { asm volatile(ATTNJIT_VECTOR_LOOP("vdpbf16ps", "%%zmm") : "+r"(rounds) : : ATTNJIT_CLOBBERS); }
+
+/// The 64 bytes of ldtilecfg: palette 1, eight tiles of 16 rows of 64 bytes.
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1, startRow = 0, reserved[14] = {};
+  std::uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+void tileBf16(std::int64_t rounds) {
+  static constexpr TileConfig kConfig;
+  asm volatile("ldtilecfg %1\n"
+               ".irp tile, 0, 1, 2, 3, 4, 5, 6, 7\n"
+               "tilezero %%tmm\\tile\n"
+               ".endr\n"
+               "1:\n"
+               ".rept 4\n"
+               ".irp chain, 0, 1, 2, 3, 4, 5\n"
+               "tdpbf16ps %%tmm7, %%tmm6, %%tmm\\chain\n"
+               ".endr\n"
+               ".endr\n"
+               "dec %0\n"
+               "jnz 1b\n"
+               "tilerelease\n"
+               : "+r"(rounds)
+               : "m"(kConfig)
+               : "cc");
+}
 // clang-format on
 
-#undef ATTNJIT_FMA_LOOP
+#undef ATTNJIT_VECTOR_LOOP
 #undef ATTNJIT_CLOBBERS
 
 /// Reads `blocks` pieces of 256 bytes. Loads that nobody waits for: the processor keeps as many under way as it can.
@@ -51,23 +83,62 @@ void readBlocks(const std::byte *from, std::int64_t blocks) {
 
 bool hasAvx512() { return __builtin_cpu_supports("avx512f"); }
 
+/// One loop over a unit, and the operations of one round of it.
+struct PeakLoop {
+  void (*run)(std::int64_t rounds);
+  double flopsPerRound;
+};
+
+PeakLoop loopOf(PeakUnit unit) {
+  const PeakLoop fma = hasAvx512() ? PeakLoop{fmaAvx512, 2.0 * kChains * kUnroll * 16} : PeakLoop{fmaAvx2, 2.0 * kChains * kUnroll * 8};
+  switch (unit) {
+  case PeakUnit::FmaF32:
+    return fma;
+  case PeakUnit::FmaF64:
+    return {fma.run, fma.flopsPerRound / 2};
+  case PeakUnit::DotBf16:
+    return {dotBf16, 2.0 * kChains * kUnroll * 32};
+  case PeakUnit::TileBf16:
+    return {tileBf16, 2.0 * kTileChains * kUnroll * 16 * 16 * 32};
+  }
+  return fma;
+}
+
+/// What kernels may use; asks the system for tiles where there are any.
+const TargetDesc &host() {
+  static const Result<TargetDesc> target = hostTarget();
+  static const TargetDesc none;
+  return target ? *target : none;
+}
+
 } // namespace
 
 std::int64_t nowNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+std::string_view name(PeakUnit unit) {
+  static constexpr std::string_view kNames[] = {"FMA f32", "FMA f64", "vdpbf16ps", "AMX bf16"};
+  return kNames[static_cast<int>(unit)];
+}
+
+bool hasPeakUnit(PeakUnit unit) {
+  return unit == PeakUnit::DotBf16 ? host().hasBf16() : unit == PeakUnit::TileBf16 ? host().hasAmx() : true;
+}
+
 std::string_view peakProbeIsa() { return hasAvx512() ? "AVX-512" : "AVX2"; }
 
-double probePeakGflops(int microseconds) {
+double probePeakGflops(int microseconds, PeakUnit unit) {
+  if (!hasPeakUnit(unit))
+    return 0;
   constexpr std::int64_t kRounds = 1000;
-  const bool wide = hasAvx512();
-  const double flopsPerCall = 2.0 * kChains * kUnroll * kRounds * (wide ? 16 : 8);
+  const PeakLoop loop = loopOf(unit);
+  const double flopsPerCall = loop.flopsPerRound * kRounds;
   // The best of short pieces: an interrupt does not lower what the machine can do.
   double best = 0;
   const std::int64_t end = nowNs() + static_cast<std::int64_t>(microseconds) * 1000;
   for (std::int64_t begin = nowNs(); begin < end;) {
-    wide ? fmaAvx512(kRounds) : fmaAvx2(kRounds);
+    loop.run(kRounds);
     const std::int64_t after = nowNs();
     best = std::max(best, flopsPerCall / static_cast<double>(std::max<std::int64_t>(after - begin, 1)));
     begin = after;
@@ -92,9 +163,10 @@ static void runTogether(int threads, const std::function<void(int index)> &body)
     helper.join();
 }
 
-double probePeakGflopsThreads(int threads, int microseconds) {
+double probePeakGflopsThreads(int threads, int microseconds, PeakUnit unit) {
   std::vector<double> peaks(static_cast<std::size_t>(std::max(threads, 1)), 0);
-  runTogether(static_cast<int>(peaks.size()), [&](int index) { peaks[static_cast<std::size_t>(index)] = probePeakGflops(microseconds); });
+  runTogether(static_cast<int>(peaks.size()),
+              [&](int index) { peaks[static_cast<std::size_t>(index)] = probePeakGflops(microseconds, unit); });
   double sum = 0;
   for (const double peak : peaks)
     sum += peak;
@@ -138,7 +210,7 @@ double quantile(std::vector<double> samples, double share) {
   const double at = share * static_cast<double>(samples.size() - 1);
   const std::size_t below = static_cast<std::size_t>(at);
   const double rest = at - static_cast<double>(below);
-  return below + 1 < samples.size() ? samples[below] * (1 - rest) + samples[below + 1] * rest : samples[below];
+  return below + 1 < samples.size() ? samples[below] + (samples[below + 1] - samples[below]) * rest : samples[below];
 }
 
 } // namespace attnjit::tools

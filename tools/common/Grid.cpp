@@ -1,8 +1,11 @@
-#include "Grid.h"
+#include "common/Grid.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-namespace attnjit::conformance {
+#include <algorithm>
+
+namespace attnjit::tools {
 
 namespace {
 
@@ -54,7 +57,8 @@ Result<std::vector<GridCase>> parseGrid(std::string_view text) {
     }
     std::vector<std::string> commandLines;
     if (!expand(line, "", commandLines))
-      return Error{ErrorCode::InvalidArgument, fmt::format("line {}: braces do not match", number)};
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("line {}: braces do not match; alternatives are written {{a|b}} and do not nest", number)};
     for (std::string &commandLine : commandLines)
       cases.push_back({number, std::move(commandLine), expected});
   }
@@ -102,6 +106,26 @@ Result<std::vector<std::string>> splitWords(std::string_view commandLine) {
   return words;
 }
 
+std::string joinWords(const std::vector<std::string> &words) {
+  std::string line;
+  for (const std::string &word : words) {
+    const bool isPlain = !word.empty() && word.find_first_of(" \t'\"<>&|*()[]$;") == std::string::npos;
+    const char quote = word.find('\'') == std::string::npos ? '\'' : '"';
+    line += fmt::format("{}{}", line.empty() ? "" : " ", isPlain ? word : fmt::format("{}{}{}", quote, word, quote));
+  }
+  return line;
+}
+
+Result<void> parseWords(CLI::App &app, std::vector<std::string> words) {
+  std::reverse(words.begin(), words.end()); // as CLI11 wants them
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError &error) {
+    return Error{ErrorCode::InvalidArgument, error.what()};
+  }
+  return {};
+}
+
 std::string withoutFlag(std::string_view commandLine, std::string_view flag) {
   const std::string needle = fmt::format("{} ", flag);
   const std::size_t begin = commandLine.find(needle);
@@ -112,4 +136,4 @@ std::string withoutFlag(std::string_view commandLine, std::string_view flag) {
       trim(std::string(commandLine.substr(0, begin)) + std::string(commandLine.substr(std::min(end + 1, commandLine.size())))));
 }
 
-} // namespace attnjit::conformance
+} // namespace attnjit::tools
