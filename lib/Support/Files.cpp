@@ -1,15 +1,17 @@
-#include "Engine/Files.h"
+#include "Support/Files.h"
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace attnjit::engine {
+namespace attnjit {
 
 namespace {
 
@@ -73,21 +75,68 @@ std::string stagingName() {
   return fmt::format(".staging-{}-{}-{}", ::getpid(), now.tv_nsec, counter.fetch_add(1));
 }
 
-Result<void> writeFileAtomically(const std::string &path, std::span<const std::byte> bytes) {
-  const std::size_t slash = path.rfind('/');
-  const std::string staging = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + stagingName();
-  const int file = ::open(staging.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (file < 0)
-    return ioError(fmt::format("{}: cannot be created", path), errno);
-  int reason = writeDescriptor(file, bytes);
-  if (::close(file) != 0 && reason == 0)
-    reason = errno;
-  if (reason == 0 && ::rename(staging.c_str(), path.c_str()) != 0)
-    reason = errno;
-  if (reason == 0)
-    return {};
-  ::unlink(staging.c_str());
-  return ioError(fmt::format("{}: cannot be written", path), reason);
+namespace {
+
+/// Where a path leads over symbolic links, also to a file that is yet to be made.
+std::string behindLinks(std::string path) {
+  constexpr int kMaxLinks = 40; // as the system's own limit
+  std::error_code noLink;
+  for (int link = 0; link < kMaxLinks; ++link) {
+    const std::filesystem::path target = std::filesystem::read_symlink(path, noLink);
+    if (noLink)
+      break;
+    path = (std::filesystem::path(path).parent_path() / target).string();
+  }
+  return path;
 }
 
-} // namespace attnjit::engine
+/// An errno value, 0 on success. A full disk may show at the end only.
+int writeAndClose(int file, std::span<const std::byte> bytes) {
+  const int reason = writeDescriptor(file, bytes);
+  return ::close(file) != 0 && reason == 0 ? errno : reason;
+}
+
+/// An errno value, 0 on success.
+int writeInPlace(const std::string &path, std::span<const std::byte> bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  return file < 0 ? errno : writeAndClose(file, bytes);
+}
+
+/// An errno value, 0 on success. `mode` is that of the file to be replaced, if there is one.
+int replaceFile(const std::string &path, std::optional<mode_t> mode, std::span<const std::byte> bytes) {
+  const std::string staging = path.substr(0, path.rfind('/') + 1) + stagingName();
+  const int file = ::open(staging.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (file < 0)
+    return errno;
+  if (mode)
+    (void)::fchmod(file, *mode & 0777);
+  int reason = writeAndClose(file, bytes);
+  if (reason == 0 && ::rename(staging.c_str(), path.c_str()) != 0)
+    reason = errno;
+  if (reason != 0)
+    ::unlink(staging.c_str());
+  return reason;
+}
+
+} // namespace
+
+Result<void> writeWholeFile(const std::string &path, std::span<const std::byte> bytes) {
+  const std::string target = behindLinks(path);
+  struct stat given, named;
+  const bool isThere = ::stat(path.c_str(), &given) == 0;
+  // A device or a FIFO keeps its place. So does what has no name that a rename could take, as behind /dev/stdout.
+  const bool isReplaceable = !isThere || (S_ISREG(given.st_mode) && ::lstat(target.c_str(), &named) == 0 && named.st_dev == given.st_dev &&
+                                          named.st_ino == given.st_ino);
+  int reason = 0;
+  if (isThere && ::access(path.c_str(), W_OK) != 0) // a rename would not ask
+    reason = errno;
+  else if (!isReplaceable)
+    reason = writeInPlace(path, bytes);
+  else
+    reason = replaceFile(target, isThere ? std::optional(given.st_mode) : std::nullopt, bytes);
+  if (reason != 0)
+    return ioError(fmt::format("cannot write {}", path), reason);
+  return {};
+}
+
+} // namespace attnjit
