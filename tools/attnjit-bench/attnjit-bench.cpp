@@ -278,11 +278,8 @@ int main(int argc, char **argv) {
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   addProblemOptions(app, options.problem);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
+  if (const std::optional<int> ended = parseFlags(app, argc, argv))
+    return *ended;
   EngineOptions engineOptions;
   engineOptions.cacheDirectory = "";
   engineOptions.target = options.target;
@@ -290,5 +287,5 @@ int main(int argc, char **argv) {
   const Result<Engine> engine = Engine::create(engineOptions);
   if (!engine)
     return fail("attnjit-bench", engine.error());
-  return isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options);
+  return finish("attnjit-bench", isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options));
 }

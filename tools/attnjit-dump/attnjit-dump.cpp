@@ -227,17 +227,10 @@ Result<void> dumpProblem(const DumpOptions &options) {
   if (Result<void> opened = sink.open(); !opened)
     return opened;
   if (options.wants("ast")) {
-    const Result<std::string> score = textOrFile(options.problem.scoreMod, "--score-mod"),
-                              mask = textOrFile(options.problem.maskMod, "--mask-mod"),
-                              prob = textOrFile(options.problem.probMod, "--prob-mod");
-    for (const Result<std::string> *text : {&score, &mask, &prob})
-      if (!*text)
-        return text->error();
-    const std::string &file = options.problem.modsFile;
-    const Result<std::string> module = file.empty() ? Result<std::string>(std::string()) : readFile(file);
-    if (!module)
-      return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
-    const Result<std::string> text = expr::dumpAst({*score, *mask, *module, file, *prob});
+    const Result<FormulaTexts> texts = readFormulas(options.problem);
+    if (!texts)
+      return texts.error();
+    const Result<std::string> text = expr::dumpAst({texts->score, texts->mask, texts->module, options.problem.modsFile, texts->prob});
     if (!text)
       return text.error();
     if (Result<void> put = sink.put(rowOf("ast"), *text); !put)
@@ -300,11 +293,8 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   DumpOptions options;
   declare(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
+  if (const std::optional<int> ended = parseFlags(app, argc, argv))
+    return *ended;
   if (const Result<void> checked = checkEmits(options); !checked)
     return report(checked);
   if (options.from.empty())
