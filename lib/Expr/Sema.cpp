@@ -482,7 +482,8 @@ std::string Sema::suggestName(std::string_view unknown) const {
     text = mod == ModKind::Mask ? "a mask_mod sees no score; " : "a prob_mod sees no score, its argument is p; ";
   else if (const auto nearest = nearestName(unknown, all))
     text = fmt::format("did you mean '{}'? ", *nearest);
-  return text + fmt::format("the names known here are {}, and the functions of torch and math; any other has to be captured", listNames(visible));
+  return text +
+         fmt::format("the names known here are {}, and the functions of torch and math; any other has to be captured", listNames(visible));
 }
 
 std::string Sema::listCaptures() const {

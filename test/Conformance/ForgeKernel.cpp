@@ -1,5 +1,5 @@
-// forge-kernel IN OUT FROM TO: a saved kernel that says of itself TO instead of FROM, with a checksum that fits. It computes one formula and
-// claims another: what --check has to notice.
+// forge-kernel IN OUT FROM TO: a saved kernel that says of itself TO instead of FROM, with a checksum that fits. It computes one formula
+// and claims another: what --check has to notice.
 #include "Support/Files.h"
 #include "Support/KernelImage.h"
 

@@ -551,7 +551,8 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
   problem.call.threads = options.threads;
   problem.call.tiles = {options.tileRows, options.tileCols};
   if (options.setPriority && options.backend.empty())
-    return invalid("--set-priority: it needs --backend, whose order it makes the order of asking; e.g. --backend math,flash --set-priority");
+    return invalid(
+        "--set-priority: it needs --backend, whose order it makes the order of asking; e.g. --backend math,flash --set-priority");
   if (!options.backend.empty()) {
     const Result<BackendSet> backends = parseBackends(options.backend, options.setPriority);
     if (!backends)
