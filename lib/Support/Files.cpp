@@ -75,9 +75,6 @@ std::string stagingName() {
   return fmt::format(".staging-{}-{}-{}", ::getpid(), now.tv_nsec, counter.fetch_add(1));
 }
 
-namespace {
-
-/// Where a path leads over symbolic links, also to a file that is yet to be made.
 std::string behindLinks(std::string path) {
   constexpr int kMaxLinks = 40; // as the system's own limit
   std::error_code noLink;
@@ -89,6 +86,8 @@ std::string behindLinks(std::string path) {
   }
   return path;
 }
+
+namespace {
 
 /// An errno value, 0 on success. A full disk may show at the end only.
 int writeAndClose(int file, std::span<const std::byte> bytes) {
@@ -123,11 +122,13 @@ int replaceFile(const std::string &path, std::optional<mode_t> mode, std::span<c
 Result<void> writeWholeFile(const std::string &path, std::span<const std::byte> bytes) {
   const std::string target = behindLinks(path);
   struct stat given, named;
-  const bool isThere = ::stat(path.c_str(), &given) == 0;
+  int reason = ::stat(path.c_str(), &given) == 0 ? 0 : errno;
+  const bool isThere = reason == 0;
   // A device or a FIFO keeps its place. So does what has no name that a rename could take, as behind /dev/stdout.
   const bool isReplaceable = !isThere || (S_ISREG(given.st_mode) && ::lstat(target.c_str(), &named) == 0 && named.st_dev == given.st_dev &&
                                           named.st_ino == given.st_ino);
-  int reason = 0;
+  if (!isThere && reason != ENOENT) // links in a circle, say
+    return ioError(fmt::format("cannot write {}", path), reason);
   if (isThere && ::access(path.c_str(), W_OK) != 0) // a rename would not ask
     reason = errno;
   else if (!isReplaceable)

@@ -18,6 +18,9 @@ Result<std::vector<std::byte>> readDescriptor(int file, std::size_t maxBytes);
 /// Writes all bytes; an errno value, 0 on success.
 int writeDescriptor(int file, std::span<const std::byte> bytes);
 
+/// Where a path leads over symbolic links, also to a file that is yet to be made.
+std::string behindLinks(std::string path);
+
 /// A file appears or is replaced whole, by a staging file beside it and a rename; symbolic links are followed, permissions kept. What is no
 /// regular file (a FIFO, a device) is written into. Error: Io.
 Result<void> writeWholeFile(const std::string &path, std::span<const std::byte> bytes);

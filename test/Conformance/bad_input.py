@@ -53,6 +53,8 @@ def write_files(folder):
         path = folder / (name.replace(":", "_") + ".npy" if name.startswith("npy:") else name)
         path.write_bytes(content)
         places[name] = str(path)
+    places["link"] = str(folder / "link.npy")
+    (folder / "link.npy").symlink_to("behind.npy")
     return places
 
 

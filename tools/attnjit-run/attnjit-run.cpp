@@ -6,6 +6,7 @@
 #include "common/PeakProbe.h"
 #include "common/Reports.h"
 
+#include "Support/Files.h"
 #include "Support/KernelImage.h"
 #include "attnjit/Version.h"
 
@@ -84,9 +85,10 @@ std::vector<OutputFile> outputsOf(const RunOptions &options) {
 /// Whether two names, links followed, are of one file, be it there or yet to be made.
 bool isSameFile(const std::string &a, const std::string &b) {
   std::error_code ignored;
-  return a == b || std::filesystem::equivalent(a, b, ignored) ||
-         std::filesystem::weakly_canonical(std::filesystem::absolute(a, ignored), ignored) ==
-             std::filesystem::weakly_canonical(std::filesystem::absolute(b, ignored), ignored);
+  const auto whole = [&](const std::string &path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(behindLinks(path), ignored), ignored);
+  };
+  return std::filesystem::equivalent(a, b, ignored) || whole(a) == whole(b);
 }
 
 /// Contradictions between flags, found before anything is computed.
