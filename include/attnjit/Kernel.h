@@ -69,7 +69,7 @@ public:
 
   /// The image as bytes, with a checksum. Error: Unsupported for a host callable.
   Result<std::vector<std::byte>> bytes() const;
-  /// Writes the image to a file (staged beside it, then renamed: never half a file). Error: Io.
+  /// Writes the image to a file (staged beside it, then renamed: never half a file; symbolic links are followed). Error: Io.
   Result<void> save(const std::string &path) const;
 
   /// Reads what save() wrote. The image is machine code: load only files that you trust as you would a shared library. Errors: Io for what

@@ -1,6 +1,6 @@
 #include "Engine/DiskCache.h"
 
-#include "Engine/Files.h"
+#include "Support/Files.h"
 
 #include <cerrno>
 #include <cstdlib>

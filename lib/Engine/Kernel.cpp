@@ -2,12 +2,12 @@
 
 #include "Engine/CallCheck.h"
 #include "Engine/CallOptions.h"
-#include "Engine/Files.h"
 #include "Engine/Guard.h"
 #include "Engine/KernelImpl.h"
 #include "Engine/Launch.h"
 #include "Engine/MaskedCall.h"
 #include "Runtime/ThreadPool.h"
+#include "Support/Files.h"
 #include "Support/TargetDesc.h"
 
 #include <array>
@@ -192,7 +192,7 @@ Result<void> Kernel::save(const std::string &path) const {
   Result<std::vector<std::byte>> image = bytes();
   if (!image)
     return image.error();
-  return engine::writeFileAtomically(path, *image);
+  return writeWholeFile(path, *image);
 }
 
 Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) {
@@ -217,7 +217,7 @@ Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) 
 }
 
 Result<Kernel> Kernel::load(const std::string &path, Hooks hooks) {
-  Result<std::vector<std::byte>> file = engine::readFile(path, engine::kMaxImageBytes);
+  Result<std::vector<std::byte>> file = readFile(path, engine::kMaxImageBytes);
   if (!file)
     return file.error();
   Result<Kernel> kernel = fromBytes(*file, std::move(hooks));

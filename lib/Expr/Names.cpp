@@ -31,12 +31,12 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::optional<std::string_view> nearestName(std::string_view name, std::span<const std::string_view> candidates) {
   std::optional<std::string_view> nearest;
   constexpr std::size_t kLongest = 64; // keeps the work bounded on absurd names
-  if (name.size() > kLongest)
+  if (name.size() > kLongest || name.size() < 2) // everything short is near to one letter
     return nearest;
   // Between equally near names, one of the same length is the likelier slip.
   std::size_t best = 2 * (std::max<std::size_t>(1, name.size() / 3) + 1);
   for (std::string_view candidate : candidates)
-    if (candidate.size() <= kLongest && candidate.size() + name.size() > 2)
+    if (candidate.size() <= kLongest)
       if (const std::size_t edits = 2 * distance(name, candidate) + (candidate.size() != name.size()); edits < best) {
         best = edits;
         nearest = candidate;

@@ -9,7 +9,8 @@
 
 namespace attnjit::expr {
 
-/// The candidate within a third of the name's length of edits (at least 1), the closest one; empty if none is near.
+/// The candidate within a third of the name's length of edits (at least 1), the closest one; empty if none is near, and for names of one
+/// letter.
 std::optional<std::string_view> nearestName(std::string_view name, std::span<const std::string_view> candidates);
 
 /// "a, b, c", shortened after 24 names.

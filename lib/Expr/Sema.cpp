@@ -128,12 +128,13 @@ bool Sema::spend(std::size_t work, TextRange range) {
 
 bool Sema::enter(TextRange range) {
   if (depth >= kMaxRecursion) {
-    const AstFunction *callee = calls.empty() ? nullptr : calls.back().callee;
-    const auto times = std::count_if(calls.begin(), calls.end(), [&](const Call &call) { return call.callee == callee; });
-    if (times > 1)
-      fail(range, fmt::format("'{}' calls itself without an end in sight", callee->name),
+    const auto isLast = [&](const Call &call) { return call.callee == calls.back().callee; };
+    if (std::count_if(calls.begin(), calls.end(), isLast) > 1) {
+      const Unit *here = std::exchange(unit, calls.back().unit); // the call, not whatever stood deepest in it
+      fail(calls.back().range, fmt::format("'{}' calls itself without an end in sight", calls.back().callee->name),
            "recursion must end by a condition that is known when the formula is read; else write the steps out");
-    else
+      unit = here;
+    } else
       fail(range, "calls of helper functions are nested too deeply", "call fewer helpers from within helpers");
   }
   return !failed() && spend(1, range);
@@ -481,7 +482,8 @@ std::string Sema::suggestName(std::string_view unknown) const {
     text = mod == ModKind::Mask ? "a mask_mod sees no score; " : "a prob_mod sees no score, its argument is p; ";
   else if (const auto nearest = nearestName(unknown, all))
     text = fmt::format("did you mean '{}'? ", *nearest);
-  return text + fmt::format("the names known here are {}, and the functions of torch and math", listNames(visible));
+  return text +
+         fmt::format("the names known here are {}, and the functions of torch and math; any other has to be captured", listNames(visible));
 }
 
 std::string Sema::listCaptures() const {

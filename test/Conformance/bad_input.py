@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Runs a table of command lines and checks exit status and message of each: kind errors are a feature, so they are tested.
 
-Usage: bad_input.py TABLE BIN_DIR. Exit status 0, 1 (a row failed) or 77 (this build has no compiler).
+Usage: bad_input.py TABLE BIN_DIR FORGE_KERNEL. Exit status 0, 1 (a row failed) or 77 (this build has no compiler).
 """
 import os
 import pathlib
+import re
+import resource
 import shlex
 import struct
 import subprocess
@@ -43,6 +45,7 @@ def write_files(folder):
         "npy:ints": tensor([2, 4, 5, 8], "<i4"),
         "npy:bigendian": tensor([2, 4, 5, 8], ">f4"),
         "npy:lying": npy("<f4", [2, 4, 5, 8], 100),
+        "npy:negative": npy("<f4", [2, 4, -5, 8], 0),
         "npy:text": b"this is just text\n",
         "grid_good": b"--name full --shape M={4|5},D=8\n--name causal --relative-to full --shape M=4,D=8 --mask-mod 'q_idx >= kv_idx'\n",
         "grid_braces": b"# one\n--shape M={4|5,D=8\n",
@@ -62,24 +65,54 @@ def write_files(folder):
         path = folder / (name.replace(":", "_") + ".npy" if name.startswith("npy:") else name)
         path.write_bytes(content)
         places[name] = str(path)
+    places["link"] = str(folder / "link.npy")
+    (folder / "link.npy").symlink_to("behind.npy")
     return places
+
+
+def write_kernels(folder, bin_dir, forge):
+    """A saved causal kernel of FLASH_ATTENTION, and one that computes the same and says that its mask is strict."""
+    kernel, forged = folder / "causal.kernel", folder / "forged.kernel"
+    save = [bin_dir / "attnjit-run", "--shape", "S=100,D=16", "--mask-mod", "q_idx >= kv_idx", "--no-cache", "--save-kernel", kernel]
+    result = subprocess.run(save, capture_output=True, check=False)
+    if b"no compiler to make it" in result.stderr:
+        sys.exit(77)
+    subprocess.run([forge, kernel, forged, "le %kv, %q", "lt %kv, %q"], check=True)
+    return {"kernel": str(kernel), "forged": str(forged)}
+
+
+def fill_disk():
+    """Files that this process writes cannot grow; the signal of that is ignored, as Python leaves it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def run(command, environment):
+    with open("/dev/full", "wb") as full:
+        places = {"stdout": full if command[0] == "FULL-OUTPUT" else subprocess.PIPE}
+        if command[0] == "FULL-DISK":
+            places |= {"preexec_fn": fill_disk, "restore_signals": False}
+        command = command[command[0].startswith("FULL-") :]
+        return subprocess.run(command, stderr=subprocess.PIPE, timeout=60, env=environment, check=False, **places)
 
 
 def check(command, status, words, folder):
     environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"), LC_ALL="C.UTF-8")
     try:
-        result = subprocess.run(command, capture_output=True, timeout=60, env=environment, check=False)
+        result = run(command, environment)
     except subprocess.TimeoutExpired:
         return "does not end"
-    message = (result.stdout + result.stderr).decode(errors="replace")
+    errors = result.stderr.decode(errors="replace")
+    message = (result.stdout or b"").decode(errors="replace") + errors
     if "no compiler to make it" in message:
         sys.exit(77)
     if result.returncode != status:
         return f"exit status {result.returncode}, expected {status}: {message[:600]}"
     if status and len(message) > 4000:
         return f"a message of {len(message)} characters"
-    if status and not message.strip():
-        return "no message"
+    if len(re.findall(r"^attnjit-\w+: error \([a-z-]+\): .", errors, re.MULTILINE)) != (1 if status else 0):
+        return f"expected {'one error line' if status else 'no error line'}: {message[:600]}"
+    if re.search(r"\(invalid-formula\): \S+:\d+:\d+: ", errors) and not re.search(r"^\s*\^~*$", errors, re.MULTILINE):
+        return f"no caret: {message[:600]}"
     missing = [word for word in words if word.lower() not in message.lower()]
     return f"{missing} not in: {message[:600]}" if missing else None
 
@@ -89,7 +122,7 @@ def main():
     failures = rows = 0
     with tempfile.TemporaryDirectory(prefix="attnjit-bad-input-") as name:
         folder = pathlib.Path(name)
-        places = write_files(folder)
+        places = write_files(folder) | write_kernels(folder, bin_dir, sys.argv[3])
         for number, line in enumerate(table.read_text().splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
@@ -97,7 +130,8 @@ def main():
             for place, path in places.items():
                 command_line = command_line.replace("{%s}" % place, path)
             command = shlex.split(command_line)
-            command[0] = str(bin_dir / command[0])
+            at = command[0].startswith("FULL-")
+            command[at] = str(bin_dir / command[at])
             rows += 1
             problem = check(command, int(status), [word.strip() for word in words.split(";") if word.strip()], folder)
             if problem:

@@ -25,14 +25,15 @@ def main():
             write_npy(folder / f"{operand}.npy", [1, 2, 100, 32], "<f4", struct.pack("<6400f", *(i % 7 / 7 for i in range(6400))))
         write_npy(folder / "doc.npy", [100], "<i4", struct.pack("<100i", *(i // 30 for i in range(100))))
         environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
-        for tool in sys.argv[1:]:
-            title = pathlib.Path(tool).name
+        tools = {pathlib.Path(tool).name: tool for tool in sys.argv[1:]}
+        for tool in tools.values():
             text = subprocess.run([tool, "--help"], capture_output=True, text=True, check=True).stdout
             for line in text[text.index("Examples:"):].splitlines():
-                if not line.strip().startswith(title + " "):
+                title = line.strip().split(" ")[0]
+                if title not in tools:
                     continue
                 examples += 1
-                command = [tool, *shlex.split(line.strip())[1:]]
+                command = [tools[title], *shlex.split(line.strip())[1:]]
                 result = subprocess.run(command, capture_output=True, cwd=folder, env=environment, timeout=120, check=False)
                 message = (result.stdout + result.stderr).decode(errors="replace")
                 if "no compiler to make it" in message:

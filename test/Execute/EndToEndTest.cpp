@@ -178,37 +178,83 @@ TEST_CASE("the disk cache serves an engine that has no compiler") {
   CHECK(again.out == mine.out);
 }
 
-TEST_CASE("FLASH allocates nothing that grows with M * N") {
+namespace {
+
+/// An engine whose scratch memory is watched.
+struct WatchedEngine {
   std::atomic<std::size_t> live{0}, most{0};
-  EngineOptions options;
-  options.threads = 2;
-  options.hooks.memory.allocate = [&](std::size_t bytes, std::size_t alignment) {
-    most = std::max<std::size_t>(most, live += bytes);
-    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  };
-  options.hooks.memory.free = [&](void *memory, std::size_t bytes, std::size_t) {
-    live -= bytes;
-    std::free(memory);
-  };
-  const Engine engine = realEngine(options);
-  std::size_t scratch[2], news[2];
+  Engine engine;
+
+  explicit WatchedEngine(int threads) : engine(realEngine(watched(threads))) {}
+
+private:
+  EngineOptions watched(int threads) {
+    EngineOptions options;
+    options.threads = threads;
+    options.hooks.memory.allocate = [this](std::size_t bytes, std::size_t alignment) {
+      const std::size_t now = live += bytes;
+      for (std::size_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+      }
+      return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    };
+    options.hooks.memory.free = [this](void *memory, std::size_t bytes, std::size_t) {
+      live -= bytes;
+      std::free(memory);
+    };
+    return options;
+  }
+};
+
+} // namespace
+
+TEST_CASE("FLASH allocates nothing that grows with M * N") {
+  WatchedEngine watched(2);
+  std::size_t scratch[2], most[2], news[2];
   int round = 0;
   for (std::int64_t S : {512, 2048}) {
     Large operands(S);
     operands.call.mod = parseMod("", "q_idx >= kv_idx");
-    REQUIRE(engine.forward(operands.call)); // compiles the first time
-    most = 0;
+    watched.most = watched.live.load();
+    REQUIRE(watched.engine.forward(operands.call)); // compiles the first time
     largestNew = 0;
-    Result<ForwardReport> report = engine.forward(operands.call);
+    Result<ForwardReport> report = watched.engine.forward(operands.call);
     REQUIRE(report);
     CHECK(report->backend == SDPBackend::FlashAttention);
-    scratch[round] = live;
+    scratch[round] = watched.live;
+    most[round] = watched.most;
     news[round++] = largestNew;
   }
   CHECK(scratch[0] > 0);
   CHECK(scratch[0] == scratch[1]);
+  CHECK(most[0] == scratch[0]); // what is kept is all there ever was
+  CHECK(most[1] == scratch[1]);
   CHECK(news[0] < 4096);
   CHECK(news[1] < 4096);
+}
+
+TEST_CASE("the host's plan of a document mask grows with the rows, not with M * N") {
+  WatchedEngine watched(2);
+  std::size_t most[2];
+  int round = 0;
+  for (std::int64_t S : {2048, 16384}) {
+    Large operands(S, 1);
+    std::vector<std::int32_t> document(static_cast<std::size_t>(S));
+    for (std::size_t i = 0; i < document.size(); ++i)
+      document[i] = static_cast<std::int32_t>(i / 100);
+    operands.call.mod = parseMod("", "doc[q_idx] == doc[kv_idx]", {{"doc", DType::I32, 1}});
+    operands.call.captures = {{"doc", TensorRef::dense(document.data(), DType::I32, {S})}};
+    watched.most = watched.live.load();
+    REQUIRE(watched.engine.forward(operands.call));
+    largestNew = 0;
+    Result<ForwardReport> report = watched.engine.forward(operands.call);
+    REQUIRE(report);
+    CHECK(report->plan.hostPlan);
+    // A run is 24 bytes, and a tile of this mask has about three of them.
+    const std::int64_t tiles = (S + report->tileRows - 1) / report->tileRows;
+    CHECK(largestNew < 4096 + 64 * static_cast<std::size_t>(tiles));
+    most[round++] = watched.most;
+  }
+  CHECK(most[0] == most[1]);
 }
 
 TEST_CASE("A11: EFFICIENT gives the same bits for any number of threads, and to a sequence in any batch") {
@@ -247,24 +293,13 @@ TEST_CASE("A11: EFFICIENT gives the same bits for any number of threads, and to 
 }
 
 TEST_CASE("EFFICIENT's states stay small beside K and V") {
-  std::atomic<std::size_t> live{0}, most{0};
-  EngineOptions options;
-  options.hooks.memory.allocate = [&](std::size_t bytes, std::size_t alignment) {
-    most = std::max<std::size_t>(most, live += bytes);
-    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  };
-  options.hooks.memory.free = [&](void *memory, std::size_t bytes, std::size_t) {
-    live -= bytes;
-    std::free(memory);
-  };
-  options.threads = 1;
-  const Engine engine = realEngine(options);
+  WatchedEngine watched(1);
   for (auto [M, N] : {std::pair<std::int64_t, std::int64_t>{1, 40000}, {64, 8000}}) {
     Operands mine(1, 2, 1, M, N, 64);
     mine.call.backends = BackendSet{SDPBackend::EfficientAttention};
-    most = 0;
-    REQUIRE(engine.forward(mine.call));
-    CHECK(most < (mine.k.size() + mine.v.size()) * sizeof(float) / 4);
+    watched.most = 0;
+    REQUIRE(watched.engine.forward(mine.call));
+    CHECK(watched.most < (mine.k.size() + mine.v.size()) * sizeof(float) / 4);
   }
 }
 

@@ -193,6 +193,11 @@ TEST_CASE("a kernel is saved, loaded and run without an engine") {
   REQUIRE(!unfit);
   CHECK(contains(unfit.error().message, "last stride"));
 
+  std::filesystem::create_symlink("k.attnjit", temp.file("link"));
+  REQUIRE(kernel->save(temp.file("link")));
+  CHECK(std::filesystem::is_symlink(temp.file("link")));
+  CHECK(Kernel::load(temp.file("link")));
+
   Result<void> unwritable = kernel->save(temp.file("no/such/place"));
   REQUIRE(!unwritable);
   CHECK(unwritable.error().code == ErrorCode::Io);

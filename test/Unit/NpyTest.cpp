@@ -9,7 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace attnjit;
@@ -73,7 +76,7 @@ TEST_CASE("what is no file, is cut off or lies is refused with what is wrong") {
   CHECK(contains(errorOf(file(good, "", 9)), "version 9.0"));
   CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", "")), "more than 2^63"));
   CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904, 4)}", "")), "more than 2^63"));
-  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}", "")), "damaged"));
+  CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}", "")), "has a size of -2; sizes start at 0"));
   CHECK(contains(errorOf(file("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "")), "damaged"));
   CHECK(contains(errorOf(file("{'descr': '>f4', 'fortran_order': False, 'shape': ()}", "abcd")), "little endian"));
   CHECK(contains(errorOf(file("{'descr': '<c8', 'fortran_order': False, 'shape': ()}", "abcdefgh")), "known are"));
@@ -114,6 +117,65 @@ TEST_CASE("write and read back, strides included") {
     }
   std::filesystem::remove(path);
   CHECK(writeNpy("/nonexistent/x.npy", TensorRef::dense(nullptr, DType::F32, {0})).error().code == ErrorCode::Io);
+}
+
+TEST_CASE("writing goes through links, into what is no file, and past neighbours") {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("attnjit-npy-places-" + std::to_string(getpid()));
+  fs::create_directories(folder / "real");
+  const auto write = [&](const char *name, float value) {
+    return writeNpy((folder / name).string(), TensorRef::dense(&value, DType::F32, {1}));
+  };
+  const auto read = [&](const char *name) {
+    const Result<Tensor> tensor = readNpy((folder / name).string());
+    return tensor ? reference::loadFloat(tensor->ref().data, DType::F32, 0) : -1;
+  };
+
+  // A link stays one, also when nothing is behind it yet, and over several steps.
+  fs::create_symlink("real/x.npy", folder / "link");
+  fs::create_symlink(folder / "link", folder / "link2");
+  for (const char *link : {"link", "link2", "link"}) {
+    REQUIRE(write(link, 3));
+    CHECK(fs::is_symlink(folder / link));
+    CHECK(read("real/x.npy") == 3);
+  }
+  fs::create_symlink("circle", folder / "circle");
+  CHECK_FALSE(write("circle", 3));
+  CHECK(fs::is_symlink(folder / "circle"));
+  // Permissions stay as they were.
+  fs::permissions(folder / "real/x.npy", fs::perms::owner_read | fs::perms::owner_write);
+  REQUIRE(write("link", 4));
+  CHECK(fs::status(folder / "real/x.npy").permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+  CHECK(read("real/x.npy") == 4);
+
+  // A FIFO stays one, and its reader gets the bytes.
+  REQUIRE(mkfifo((folder / "fifo").c_str(), 0600) == 0);
+  const int reader = open((folder / "fifo").c_str(), O_RDONLY | O_NONBLOCK);
+  REQUIRE(write("fifo", 5));
+  std::byte bytes[4096];
+  const ssize_t got = ::read(reader, bytes, sizeof bytes);
+  close(reader);
+  REQUIRE(got > 0);
+  CHECK(parseNpy({bytes, static_cast<std::size_t>(got)}, "fifo"));
+  REQUIRE(fs::is_fifo(folder / "fifo")); // or the device below would be lost
+
+  // Nothing beside the file is touched or left behind.
+  std::ofstream(folder / "real/x.npy.partial") << "mine";
+  REQUIRE(write("real/x.npy", 6));
+  CHECK(fs::file_size(folder / "real/x.npy.partial") == 4);
+  CHECK_FALSE(write("real", 7));
+  CHECK_FALSE(write("nowhere/x.npy", 7));
+  CHECK(std::distance(fs::directory_iterator(folder), {}) == 5);
+  CHECK(std::distance(fs::directory_iterator(folder / "real"), {}) == 2);
+
+  // A device says what it cannot take, and stays one.
+  if (fs::is_character_file("/dev/full")) {
+    const Result<void> full = writeNpy("/dev/full", TensorRef::dense(bytes, DType::I8, {4096}));
+    REQUIRE_FALSE(full);
+    CHECK(full.error().message == "cannot write /dev/full: No space left on device");
+    CHECK(fs::is_character_file("/dev/full"));
+  }
+  fs::remove_all(folder);
 }
 
 TEST_CASE("8-bit floats are written as bytes, and bytes of any name are read") {

@@ -306,13 +306,10 @@ int main(int argc, char **argv) {
   app.add_flag("--serve", isServer, "time calls for another program, which asks by lines on standard input (docs/cli.md)")->group(what);
   addGridOptions(app, options.grid);
   addProblemOptions(app, options.problem);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
+  if (const std::optional<int> ended = parseFlags(app, argc, argv))
+    return *ended;
   if (options.grid.list)
-    return listGrid(options.grid, options.problem, options.json);
+    return finish("attnjit-bench", listGrid(options.grid, options.problem, options.json));
   EngineOptions engineOptions;
   engineOptions.cacheDirectory = "";
   engineOptions.target = options.target;
@@ -322,5 +319,5 @@ int main(int argc, char **argv) {
     return fail("attnjit-bench", engine.error());
   if (isServer)
     return serve(*engine, options.problem);
-  return isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options);
+  return finish("attnjit-bench", isMemoryChild ? memoryHere(*engine, options) : run(argv[0], *engine, options));
 }

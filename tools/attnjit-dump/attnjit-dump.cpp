@@ -10,6 +10,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -82,11 +84,14 @@ void declare(CLI::App &app, DumpOptions &options) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->group(dump);
-  app.add_option("-o,--output", options.output,
-                 "a file; a folder for several things or 'all'; a mask becomes a picture by the name's ending, .png or .svg (default: "
-                 "standard output)")
+  app.add_option(
+         "-o,--output", options.output,
+         "a file; a folder for several things or 'all'; a mask becomes a picture by the name's ending, .png or .svg, else text (default: "
+         "standard output)")
       ->group(dump);
-  app.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, sm_80, sm_90 ... (default: native)")->group(dump);
+  app.add_option("--target", options.target,
+                 "native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, sm_80, sm_90 ... (default: native)")
+      ->group(dump);
   app.add_option("--from", options.from, "STAGE FILE: go on from the text of a stage instead of from a problem")->expected(2)->group(dump);
   app.add_flag("--time", options.time, "print how long each step took, to standard error")->group(dump);
   app.add_option("--batch", options.batch, "batch of which to draw the mask")->group(dump);
@@ -95,6 +100,15 @@ void declare(CLI::App &app, DumpOptions &options) {
 }
 
 Error invalid(std::string message) { return {ErrorCode::InvalidArgument, std::move(message)}; }
+
+/// A stage's text says its problem and its target: flags that would say them again can only contradict.
+Result<void> checkFrom(const CLI::App &app) {
+  static constexpr std::string_view kFree[] = {"--emit", "--output", "--from", "--time"};
+  for (const CLI::Option *option : app.get_options())
+    if (option->count() > 0 && std::find(std::begin(kFree), std::end(kFree), option->get_name()) == std::end(kFree))
+      return invalid(fmt::format("--from goes on from a text that carries its problem and its target; leave {} out", option->get_name()));
+  return {};
+}
 
 /// Where the things asked for go: one to a file or standard output, several to a folder or one after the other to standard output.
 class Sink {
@@ -125,8 +139,18 @@ public:
   }
 
   bool has(std::string_view emit) const { return seen.contains(std::string(emit)); }
-  /// The name that decides how a mask is drawn.
-  std::string pictureName() const { return isFolder ? "mask.svg" : options.output; }
+  /// How a mask is drawn, by the name's ending in lower case: "png", "svg", or "" for text.
+  Result<std::string> pictureKind() const {
+    if (isFolder)
+      return std::string("svg");
+    std::string ending = std::filesystem::path(options.output).extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (ending == ".png" || ending == ".svg")
+      return ending.substr(1);
+    if (ending.empty() || ending == ".txt")
+      return std::string();
+    return invalid(fmt::format("-o {}: a mask is drawn as .png or .svg, or as text (.txt, or a name without an ending)", options.output));
+  }
 
 private:
   const DumpOptions &options;
@@ -184,7 +208,9 @@ template <typename Compile> Result<void> emitStages(const DumpOptions &options, 
     return written;
   for (const std::string &emit : options.emits)
     if (emit != "all" && rowOf(emit).isStage && !sink.has(emit))
-      return invalid(fmt::format("--emit {}: a kernel for {} does not pass that stage; it passes {}", emit, options.target, passed));
+      return invalid(fmt::format(
+          "--emit {}: {} does not pass that stage; it passes {}", emit,
+          options.from.empty() ? fmt::format("a kernel for {}", options.target) : fmt::format("the way from {}", options.from[0]), passed));
   if (!options.wants("image"))
     return {};
   const Result<std::vector<std::byte>> bytes = kernel->bytes();
@@ -198,8 +224,10 @@ Result<void> emitMask(const DumpOptions &options, const LoadedProblem &problem, 
   if (options.batch < 0 || options.batch >= dims.B || options.head < 0 || options.head >= dims.Hq)
     return invalid(fmt::format("--batch {} --head {}: outside the problem's {} batches and {} query heads", options.batch, options.head,
                                dims.B, dims.Hq));
-  const std::string name = sink.pictureName();
-  const bool isPng = name.ends_with(".png"), isSvg = name.ends_with(".svg");
+  const Result<std::string> kind = sink.pictureKind();
+  if (!kind)
+    return kind.error();
+  const bool isPng = *kind == "png", isSvg = *kind == "svg";
   const int side = isPng ? 512 : isSvg ? 128 : 64;
   const MaskGrid grid = problem.call.blockMask
                             ? gridOf(*problem.call.blockMask, options.batch, options.head, side, side)
@@ -227,17 +255,10 @@ Result<void> dumpProblem(const DumpOptions &options) {
   if (Result<void> opened = sink.open(); !opened)
     return opened;
   if (options.wants("ast")) {
-    const Result<std::string> score = textOrFile(options.problem.scoreMod, "--score-mod"),
-                              mask = textOrFile(options.problem.maskMod, "--mask-mod"),
-                              prob = textOrFile(options.problem.probMod, "--prob-mod");
-    for (const Result<std::string> *text : {&score, &mask, &prob})
-      if (!*text)
-        return text->error();
-    const std::string &file = options.problem.modsFile;
-    const Result<std::string> module = file.empty() ? Result<std::string>(std::string()) : readFile(file);
-    if (!module)
-      return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
-    const Result<std::string> text = expr::dumpAst({*score, *mask, *module, file, *prob});
+    const Result<FormulaTexts> texts = readFormulas(options.problem);
+    if (!texts)
+      return texts.error();
+    const Result<std::string> text = expr::dumpAst({texts->score, texts->mask, texts->module, options.problem.modsFile, texts->prob});
     if (!text)
       return text.error();
     if (Result<void> put = sink.put(rowOf("ast"), *text); !put)
@@ -300,14 +321,13 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   DumpOptions options;
   declare(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
+  if (const std::optional<int> ended = parseFlags(app, argc, argv))
+    return *ended;
   if (const Result<void> checked = checkEmits(options); !checked)
     return report(checked);
   if (options.from.empty())
     return report(dumpProblem(options));
+  if (const Result<void> checked = checkFrom(app); !checked)
+    return report(checked);
   return runInChild(fmt::format("stage '{}' of {}", options.from[0], options.from[1]), [&] { return report(dumpFrom(options)); });
 }

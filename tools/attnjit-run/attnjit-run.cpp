@@ -6,6 +6,7 @@
 #include "common/PeakProbe.h"
 #include "common/Reports.h"
 
+#include "Support/Files.h"
 #include "Support/KernelImage.h"
 #include "attnjit/Version.h"
 
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <thread>
 
 using namespace attnjit;
@@ -65,13 +67,77 @@ void declare(CLI::App &app, RunOptions &options) {
   const std::string cache = "Kernels";
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
-  app.add_option("--target", options.target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")->group(cache);
+  app.add_option("--target", options.target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
+      ->group(cache);
   app.add_option("--autotune", options.autotuneSeconds,
                  "first measure for about so many seconds which tile sizes are fastest; they stay in the cache for calls like this one")
       ->check(CLI::PositiveNumber)
       ->group(cache);
   app.add_option("--save-kernel", options.saveFile, "write the compiled kernel to a file")->group(cache);
   app.add_option("--kernel", options.kernelFile, "run a kernel that --save-kernel wrote; needs no compiler")->group(cache);
+}
+
+/// A file to write, and the flag that asks for it.
+struct OutputFile {
+  std::string_view flag;
+  std::string path;
+};
+
+std::vector<OutputFile> outputsOf(const RunOptions &options) {
+  std::vector<OutputFile> files{
+      {"--out", options.outFile}, {"--lse", options.lseFile}, {"--max", options.maxFile}, {"--save-kernel", options.saveFile}};
+  std::erase_if(files, [](const OutputFile &file) { return file.path.empty(); });
+  return files;
+}
+
+/// Whether two names, links followed, are of one file, be it there or yet to be made.
+bool isSameFile(const std::string &a, const std::string &b) {
+  std::error_code ignored;
+  const auto whole = [&](const std::string &path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(behindLinks(path), ignored), ignored);
+  };
+  return std::filesystem::equivalent(a, b, ignored) || whole(a) == whole(b);
+}
+
+/// Contradictions between flags, found before anything is computed.
+Result<void> checkFlags(const RunOptions &options) {
+  const auto invalid = [](std::string message) { return Error{ErrorCode::InvalidArgument, std::move(message)}; };
+  const std::vector<OutputFile> outputs = outputsOf(options);
+  for (std::size_t second = 1; second < outputs.size(); ++second)
+    for (std::size_t first = 0; first < second; ++first)
+      if (isSameFile(outputs[first].path, outputs[second].path))
+        return invalid(fmt::format("{} and {} name the same file, {}", outputs[first].flag, outputs[second].flag, outputs[second].path));
+  if (options.kernelFile.empty())
+    return {};
+  if (options.demo)
+    return invalid("--demo compiles its own kernels; leave --kernel out");
+  if (options.explain)
+    return invalid("--explain asks the engine; leave --kernel out");
+  if (options.autotuneSeconds > 0)
+    return invalid("--autotune compiles kernels; leave --kernel out");
+  if (options.target != "native")
+    return invalid("--target says what to compile for, and the kernel of --kernel is compiled already; leave one of them out");
+  return {};
+}
+
+/// A saved kernel is what it is: flags that ask for another one have to agree with it.
+Result<void> checkChoice(const Kernel &kernel, const RunOptions &options) {
+  const auto invalid = [&](std::string_view flag, std::string_view is) {
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("{}: the kernel of --kernel {} is {}; leave the flag out, or compile anew", flag, options.kernelFile, is)};
+  };
+  if (!options.problem.backend.empty()) {
+    const Result<BackendSet> backends = parseBackends(options.problem.backend, options.problem.setPriority);
+    if (!backends)
+      return backends.error();
+    if (!backends->contains(kernel.backend()))
+      return invalid(fmt::format("--backend {}", options.problem.backend), fmt::format("of {}", kernel.pipeline()));
+  }
+  for (const auto &[flag, wanted, has] : {std::tuple{"--tile-rows", options.problem.tileRows, kernel.tileRows()},
+                                          std::tuple{"--tile-cols", options.problem.tileCols, kernel.tileCols()}})
+    if (wanted != 0 && wanted != has)
+      return invalid(fmt::format("{} {}", flag, wanted), fmt::format("compiled for {}", has));
+  return {};
 }
 
 /// The calls of one invocation, over an engine or over a saved kernel.
@@ -94,7 +160,8 @@ Result<Runner> makeRunner(const RunOptions &options) {
   EngineOptions engineOptions;
   engineOptions.threads = options.problem.threads;
   engineOptions.target = options.target;
-  engineOptions.cacheDirectory = options.noCache ? std::string() : options.cacheDirectory;
+  // The demo shows compiling, every time.
+  engineOptions.cacheDirectory = options.noCache || options.demo ? std::string() : options.cacheDirectory;
   engineOptions.hooks.log = [](LogLevel level, std::string_view message) {
     if (level == LogLevel::Warning)
       std::fputs(fmt::format("attnjit-run: warning: {}\n", message).c_str(), stderr);
@@ -129,8 +196,6 @@ Result<void> takeKernelFormula(const Kernel &kernel, RunOptions &options) {
 }
 
 int explain(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
-  if (!runner.engine)
-    return fail("attnjit-run", {ErrorCode::InvalidArgument, "--explain asks the engine; leave --kernel out"});
   const Result<ExplainReport> report = runner.engine->explain(problem.call);
   if (!report)
     return fail("attnjit-run", report.error());
@@ -139,26 +204,37 @@ int explain(const Runner &runner, const RunOptions &options, const LoadedProblem
   return report->chosen == SDPBackend::Error ? 1 : 0;
 }
 
-Result<void> writeOutputs(const RunOptions &options, const LoadedProblem &problem) {
-  for (const auto &[path, tensor] :
-       {std::pair{&options.outFile, &problem.out}, std::pair{&options.lseFile, problem.lse ? &*problem.lse : nullptr},
-        std::pair{&options.maxFile, problem.max ? &*problem.max : nullptr}})
-    if (!path->empty() && tensor)
-      if (Result<void> written = writeNpy(*path, tensor->ref()); !written)
-        return written;
-  return {};
+/// Writes every file that was asked for, whether or not another one can be written; answers an exit status.
+int writeOutputs(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+  const auto saveKernel = [&]() -> Result<void> {
+    const Result<Kernel> kernel = runner.kernel ? Result<Kernel>(*runner.kernel) : runner.engine->prepare(problem.call);
+    return kernel ? kernel->save(options.saveFile) : Result<void>(kernel.error());
+  };
+  int status = 0;
+  for (const OutputFile &file : outputsOf(options)) {
+    const Tensor *tensor = file.flag == "--out"   ? &problem.out
+                           : file.flag == "--lse" ? &*problem.lse
+                           : file.flag == "--max" ? &*problem.max
+                                                  : nullptr;
+    const Result<void> written = tensor ? writeNpy(file.path, tensor->ref()) : saveKernel();
+    if (!written)
+      status = std::max(status, fail("attnjit-run", {written.error().code, fmt::format("{}: {}", file.flag, written.error().message)}));
+  }
+  return status;
 }
 
 void printReport(const LoadedProblem &problem, const ForwardReport &first, double runMs, double gflops, double visibleShare, double peak) {
   const auto ms = [](std::int64_t ns) { return static_cast<double>(ns) * 1e-6; };
   std::string text = fmt::format("problem   {}; {:.1f} % of all pairs visible\n", describe(problem), 100 * visibleShare);
-  text += fmt::format("kernel    {}, tiles of {} rows x {} keys, ", first.pipeline, first.tileRows, first.tileCols);
-  if (first.source == KernelSource::Compiled)
-    text += fmt::format("compiled in {:.1f} ms\n", ms(first.compileNs));
+  const std::string kernel = fmt::format("kernel    {}, tiles of {} rows x {} keys, ", first.pipeline, first.tileRows, first.tileCols);
+  if (first.source == KernelSource::None)
+    text += "kernel    none is needed: the output has no elements\n";
+  else if (first.source == KernelSource::Compiled)
+    text += fmt::format("{}compiled in {:.1f} ms\n", kernel, ms(first.compileNs));
   else if (first.source == KernelSource::Disk)
-    text += fmt::format("from the disk cache in {:.2f} ms\n", ms(first.loadNs));
+    text += fmt::format("{}from the disk cache in {:.2f} ms\n", kernel, ms(first.loadNs));
   else
-    text += fmt::format("{}\n", name(first.source));
+    text += fmt::format("{}{}\n", kernel, name(first.source));
   if (problem.call.blockMask)
     text += fmt::format("blocks    {}\n", describe(*problem.call.blockMask));
   if (first.plan.hostPlan)
@@ -173,8 +249,6 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
 Result<std::optional<AutotuneReport>> autotune(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
   if (options.autotuneSeconds == 0)
     return std::optional<AutotuneReport>();
-  if (!runner.engine)
-    return Error{ErrorCode::InvalidArgument, "--autotune compiles kernels; leave --kernel out"};
   Result<AutotuneReport> report = runner.engine->autotune(problem.call, options.autotuneSeconds);
   if (!report)
     return report.error();
@@ -189,7 +263,7 @@ Result<std::optional<AutotuneReport>> autotune(const Runner &runner, const RunOp
   return std::optional(std::move(*report));
 }
 
-int run(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+int compute(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
   const Result<std::optional<AutotuneReport>> tuned = autotune(runner, options, problem);
   if (!tuned)
     return fail("attnjit-run", tuned.error());
@@ -203,14 +277,7 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
       return fail("attnjit-run", again.error());
     times.push_back(static_cast<double>(again->runNs));
   }
-  if (Result<void> written = writeOutputs(options, problem); !written)
-    return fail("attnjit-run", written.error());
-  if (!options.saveFile.empty()) {
-    const Result<Kernel> kernel = runner.kernel ? Result<Kernel>(*runner.kernel) : runner.engine->prepare(problem.call);
-    const Result<void> saved = kernel ? kernel->save(options.saveFile) : Result<void>(kernel.error());
-    if (!saved)
-      return fail("attnjit-run", saved.error());
-  }
+  int status = writeOutputs(runner, options, problem);
 
   const std::int64_t pairs = visiblePairs(problem);
   const double medianNs = std::max(quantile(times, 0.5), 1.0), gflops = usefulFlops(problem, pairs) / medianNs;
@@ -236,12 +303,31 @@ int run(const Runner &runner, const RunOptions &options, const LoadedProblem &pr
   } else {
     printReport(problem, *first, medianNs * 1e-6, gflops, allPairs > 0 ? static_cast<double>(pairs) / allPairs : 0, peak);
     if (check)
-      std::fputs(fmt::format("check     {}: {}\n", check->passed() ? "ok" : "WRONG",
-                             check->passed() ? describe(*check, problem.dtype) : check->failure())
-                     .c_str(),
-                 stdout);
+      std::fputs(fmt::format("check     {}: {}\n", check->passed() ? "ok" : "WRONG", describe(*check, problem.dtype)).c_str(), stdout);
   }
-  return check && !check->passed() ? 2 : 0;
+  if (check && !check->passed())
+    status = fail("attnjit-run", {ErrorCode::Internal, fmt::format("--check: the result is wrong: {}", check->failure())});
+  return status;
+}
+
+int run(RunOptions &options) {
+  if (Result<void> checked = checkFlags(options); !checked)
+    return fail("attnjit-run", checked.error());
+  const Result<Runner> runner = makeRunner(options);
+  if (!runner)
+    return fail("attnjit-run", runner.error());
+  if (options.demo)
+    return runDemo(*runner->engine, runner->engine->threads());
+  options.problem.wantsLse = options.check || !options.lseFile.empty();
+  options.problem.wantsMax = options.check || !options.maxFile.empty();
+  if (runner->kernel)
+    for (const Result<void> &step : {checkChoice(*runner->kernel, options), takeKernelFormula(*runner->kernel, options)})
+      if (!step)
+        return fail("attnjit-run", step.error());
+  const Result<LoadedProblem> problem = loadProblem(options.problem);
+  if (!problem)
+    return fail("attnjit-run", problem.error());
+  return options.explain ? explain(*runner, options, *problem) : compute(*runner, options, *problem);
 }
 
 } // namespace
@@ -252,26 +338,7 @@ int main(int argc, char **argv) {
   app.footer(kExamples);
   RunOptions options;
   declare(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
-  const Result<Runner> runner = makeRunner(options);
-  if (!runner)
-    return fail("attnjit-run", runner.error());
-  if (options.demo) {
-    if (!runner->engine)
-      return fail("attnjit-run", {ErrorCode::InvalidArgument, "--demo compiles its own kernels; leave --kernel out"});
-    return runDemo(*runner->engine, runner->engine->threads());
-  }
-  options.problem.wantsLse = options.check || !options.lseFile.empty();
-  options.problem.wantsMax = options.check || !options.maxFile.empty();
-  if (runner->kernel)
-    if (Result<void> taken = takeKernelFormula(*runner->kernel, options); !taken)
-      return fail("attnjit-run", taken.error());
-  const Result<LoadedProblem> problem = loadProblem(options.problem);
-  if (!problem)
-    return fail("attnjit-run", problem.error());
-  return options.explain ? explain(*runner, options, *problem) : run(*runner, options, *problem);
+  if (const std::optional<int> ended = parseFlags(app, argc, argv))
+    return *ended;
+  return finish("attnjit-run", run(options));
 }

@@ -1,6 +1,8 @@
 // Texts and bytes between the command line, files and standard output.
 #include "common/ProblemFlags.h"
 
+#include "Support/Files.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -35,13 +37,16 @@ Result<std::string> textOrFile(const std::string &text, std::string_view flag) {
 }
 
 Result<void> writeFile(const std::string &path, std::string_view bytes) {
-  const bool toStdout = path.empty() || path == "-";
-  std::FILE *file = toStdout ? stdout : std::fopen(path.c_str(), "wb");
-  bool isWritten = file && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  isWritten = file && (toStdout ? std::fflush(file) : std::fclose(file)) == 0 && isWritten;
-  if (!isWritten)
-    return Error{ErrorCode::Io, fmt::format("cannot write {}: {}", toStdout ? "standard output" : path, std::strerror(errno))};
-  return {};
+  if (!path.empty() && path != "-")
+    return writeWholeFile(path, std::as_bytes(std::span(bytes)));
+  std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+  return finishOutput();
+}
+
+Result<void> finishOutput() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout))
+    return {};
+  return Error{ErrorCode::Io, fmt::format("cannot write standard output: {}", std::strerror(errno))};
 }
 
 } // namespace attnjit::tools

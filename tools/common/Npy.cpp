@@ -1,5 +1,7 @@
 #include "common/Npy.h"
 
+#include "Support/Files.h"
+
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -101,6 +103,7 @@ private:
     while (!accept(')')) {
       skipSpace();
       const std::size_t begin = at;
+      at += at < text.size() && text[at] == '-';
       while (at < text.size() && text[at] >= '0' && text[at] <= '9')
         ++at;
       const Result<std::int64_t> size = parseInt(text.substr(begin, at - begin), "shape");
@@ -159,6 +162,9 @@ Result<Tensor> parseNpy(std::span<const std::byte> bytes, std::string_view file,
     return dtype.error();
   if (header.shape.size() > kMaxRank)
     return bad(fmt::format("has {} dimensions; at most {} are supported", header.shape.size(), kMaxRank));
+  for (const std::int64_t size : header.shape)
+    if (size < 0)
+      return bad(fmt::format("has a size of {}; sizes start at 0", size));
   const std::optional<std::int64_t> dataBytes = checkedProduct(header.shape, static_cast<std::int64_t>(sizeInBytes(*dtype)));
   const std::size_t have = text.size() - headerBegin - headerBytes;
   if (!dataBytes || static_cast<std::size_t>(*dataBytes) != have)
@@ -232,16 +238,7 @@ Result<void> writeNpy(const std::string &path, const TensorRef &tensor) {
       index[dim] = 0;
   }
 
-  const std::string staging = path + ".partial";
-  std::FILE *file = std::fopen(staging.c_str(), "wb");
-  bool isWritten = file && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  isWritten = file && std::fclose(file) == 0 && isWritten;
-  if (isWritten && std::rename(staging.c_str(), path.c_str()) == 0)
-    return {};
-  const int problem = errno;
-  if (file)
-    std::remove(staging.c_str());
-  return Error{ErrorCode::Io, fmt::format("cannot write {}: {}", path, std::strerror(problem))};
+  return writeWholeFile(path, std::as_bytes(std::span(bytes)));
 }
 
 } // namespace attnjit::tools

@@ -14,7 +14,7 @@ Result<Tensor> parseNpy(std::span<const std::byte> bytes, std::string_view name,
 /// Errors: Io for what cannot be read, InvalidArgument for what is no such file or lies about itself.
 Result<Tensor> readNpy(const std::string &path, Placement placement = Placement::Heap);
 
-/// Writes row-major whatever the strides; the file appears whole or not at all.
+/// Writes row-major whatever the strides, as writeWholeFile() does: whole or not at all.
 Result<void> writeNpy(const std::string &path, const TensorRef &tensor);
 
 } // namespace attnjit::tools

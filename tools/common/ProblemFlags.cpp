@@ -108,6 +108,10 @@ Result<FlagDTypes> parseDTypes(const ProblemOptions &options) {
 
 /// Reads --q, --k, --v and lets them say the sizes that --shape left open. With no --shape all three are needed.
 Result<void> readOperands(const ProblemOptions &options, const FlagDTypes &dtypes, Placement placement, LoadedProblem &problem) {
+  const Result<ShapeLetters> given = parseShape(options.shape);
+  if (!given)
+    return given.error();
+  ShapeLetters shape;
   const OperandFile files[] = {{'q', options.qFile, problem.q}, {'k', options.kFile, problem.k}, {'v', options.vFile, problem.v}};
   for (const OperandFile &file : files) {
     if (file.path.empty()) {
@@ -131,19 +135,19 @@ Result<void> readOperands(const ProblemOptions &options, const FlagDTypes &dtype
                       name(tensor->dtype()), file.letter == 'q' ? 'M' : 'N', file.letter == 'v' ? "Dv" : "D",
                       file.letter == 'q' ? "--dtype" : "--kv-dtype"));
     file.tensor = std::move(*tensor);
+    if (Result<void> added = addFileSizes(file.letter, file.path, file.tensor.sizes(), *given, shape); !added)
+      return added;
   }
+  shape.insert(given->begin(), given->end());
+  const Result<Dims> dims = dimsOf(shape);
+  if (!dims)
+    return dims.error();
+  problem.dims = *dims;
   return {};
 }
 
 Result<void> makeOperands(const ProblemOptions &options, const FlagDTypes &dtypes, LoadedProblem &problem, Placement placement,
                           Layout layout, bool withData) {
-  Dims &dims = problem.dims;
-  if (!options.shape.empty()) {
-    Result<Dims> parsed = parseShape(options.shape);
-    if (!parsed)
-      return parsed.error();
-    dims = *parsed;
-  }
   if (Result<void> read = readOperands(options, dtypes, placement, problem); !read)
     return read;
   problem.dtype = options.qFile.empty() ? dtypes.q : problem.q.dtype();
@@ -151,15 +155,7 @@ Result<void> makeOperands(const ProblemOptions &options, const FlagDTypes &dtype
                     : !options.vFile.empty() ? problem.v.dtype()
                                              : dtypes.kv.value_or(problem.dtype);
   problem.outDtype = dtypes.out.value_or(problem.dtype);
-  if (!options.qFile.empty())
-    dims.B = problem.q.sizes()[0], dims.Hq = problem.q.sizes()[1], dims.M = problem.q.sizes()[2], dims.D = problem.q.sizes()[3];
-  if (!options.kFile.empty())
-    dims.Bkv = problem.k.sizes()[0], dims.Hkv = problem.k.sizes()[1], dims.N = problem.k.sizes()[2];
-  if (!options.vFile.empty()) {
-    dims.Dv = problem.v.sizes()[3];
-    if (options.kFile.empty())
-      dims.Bkv = problem.v.sizes()[0], dims.Hkv = problem.v.sizes()[1], dims.N = problem.v.sizes()[2];
-  }
+  const Dims &dims = problem.dims;
   struct Wanted {
     Tensor &tensor;
     bool isGiven;
@@ -266,23 +262,29 @@ Result<void> takeKernelFormula(const Mod &mod, LoadedProblem &problem) {
   return {};
 }
 
+/// The library says that an unknown name may be captured; here there is a flag for it.
+Error withCaptureFlag(Error error) {
+  constexpr std::string_view kMark = "unknown name '";
+  const std::size_t at = error.message.find(kMark);
+  if (at == std::string::npos || error.message.find("sees no score") != std::string::npos)
+    return error;
+  const std::size_t begin = at + kMark.size(), end = error.message.find('\'', begin);
+  error.message += fmt::format("\n  to capture it: --capture {}=VALUE", error.message.substr(begin, end - begin));
+  return error;
+}
+
 Result<void> parseFormulas(const ProblemOptions &options, LoadedProblem &problem) {
-  if (options.kernelMod && options.scoreMod.empty() && options.maskMod.empty() && options.probMod.empty())
+  if (options.kernelMod && !options.statesFormula() && options.modsFile.empty())
     return takeKernelFormula(*options.kernelMod, problem);
-  const Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod"),
-                            prob = textOrFile(options.probMod, "--prob-mod");
-  for (const Result<std::string> *text : {&score, &mask, &prob})
-    if (!*text)
-      return text->error();
-  const Result<std::string> module = options.modsFile.empty() ? Result<std::string>(std::string()) : readFile(options.modsFile);
-  if (!module)
-    return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
+  const Result<FormulaTexts> texts = readFormulas(options);
+  if (!texts)
+    return texts.error();
   std::vector<CaptureInfo> infos;
   for (const NamedCapture &capture : problem.captures)
     infos.push_back(infoOf(capture));
-  Result<Mod> mod = Mod::parse(ModText{*score, *mask, *module, options.modsFile, *prob}, infos);
+  Result<Mod> mod = Mod::parse(ModText{texts->score, texts->mask, texts->module, options.modsFile, texts->prob}, infos);
   if (!mod)
-    return mod.error();
+    return withCaptureFlag(mod.error());
   problem.mod = std::move(*mod);
   Result<expr::Formula> formula = expr::parseCanonical(problem.mod.canonicalText());
   if (!formula)
@@ -440,7 +442,7 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
       ->check(CLI::Range(0, 4096))
       ->group(choice);
   app.add_option("--tile-rows", options.tileRows, "query rows per tile (default: the schedule's choice)")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(CLI::Range(0, 4096))
       ->group(choice);
   app.add_option("--tile-cols", options.tileCols, "keys per block (default: the schedule's choice)")
       ->check(CLI::Range(0, 1 << 20))
@@ -458,44 +460,20 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
       ->group(values);
 }
 
-Result<Dims> parseShape(std::string_view text) {
-  Dims dims;
-  std::map<std::string_view, std::int64_t> given;
-  static constexpr std::string_view kKeys[] = {"B", "Bkv", "H", "Hq", "Hkv", "S", "M", "N", "D", "Dv"};
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::size_t end = std::min(rest.find(','), rest.size());
-    const std::string_view item = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    const std::size_t equals = item.find('=');
-    const std::string_view key = item.substr(0, equals);
-    if (equals == std::string_view::npos || std::find(std::begin(kKeys), std::end(kKeys), key) == std::end(kKeys))
-      return invalid(fmt::format("--shape: '{}' is not one of {}=NUMBER", item, fmt::join(kKeys, "=, ")));
-    const Result<std::int64_t> value = parseInt(item.substr(equals + 1), fmt::format("--shape {}", key));
-    if (!value)
-      return value.error();
-    if (*value < 0)
-      return invalid(fmt::format("--shape {}: {} is negative", key, *value));
-    if (!given.emplace(key, *value).second)
-      return invalid(fmt::format("--shape: {} is given twice", key));
-  }
-  const auto pick = [&](std::initializer_list<std::string_view> keys, std::int64_t otherwise) {
-    for (const std::string_view key : keys)
-      if (const auto found = given.find(key); found != given.end())
-        return found->second;
-    return otherwise;
-  };
-  for (const auto &[key, meaning] : {std::pair{"M", "query rows"}, std::pair{"D", "the head dimension"}})
-    if (!given.contains(key) && !(std::string_view(key) == "M" && given.contains("S")))
-      return invalid(fmt::format("--shape: {} ({}) is missing; e.g. --shape B=2,Hq=8,M=1000,D=64", key, meaning));
-  dims.B = pick({"B"}, 1);
-  dims.Bkv = pick({"Bkv"}, dims.B);
-  dims.Hq = pick({"Hq", "H"}, 1);
-  dims.Hkv = pick({"Hkv", "H"}, dims.Hq);
-  dims.M = pick({"M", "S"}, 0);
-  dims.N = pick({"N", "S"}, dims.M);
-  dims.D = pick({"D"}, 0);
-  dims.Dv = pick({"Dv"}, dims.D);
-  return dims;
+Result<FormulaTexts> readFormulas(const ProblemOptions &options) {
+  if (!options.modsFile.empty() && !options.statesFormula())
+    return invalid(fmt::format("--mods {}: nothing uses it; name one of its functions in --score-mod, --mask-mod or --prob-mod, e.g. "
+                               "--mask-mod causal",
+                               options.modsFile));
+  Result<std::string> score = textOrFile(options.scoreMod, "--score-mod"), mask = textOrFile(options.maskMod, "--mask-mod"),
+                      prob = textOrFile(options.probMod, "--prob-mod");
+  for (const Result<std::string> *text : {&score, &mask, &prob})
+    if (!*text)
+      return text->error();
+  Result<std::string> module = options.modsFile.empty() ? Result<std::string>(std::string()) : readFile(options.modsFile);
+  if (!module)
+    return Error{module.error().code, fmt::format("--mods: {}", module.error().message)};
+  return FormulaTexts{std::move(*score), std::move(*mask), std::move(*prob), std::move(*module)};
 }
 
 Result<BackendSet> parseBackends(std::string_view text, bool setPriority) {
@@ -572,7 +550,10 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
     return added.error();
   problem.call.threads = options.threads;
   problem.call.tiles = {options.tileRows, options.tileCols};
-  if (!options.backend.empty() || options.setPriority) {
+  if (options.setPriority && options.backend.empty())
+    return invalid(
+        "--set-priority: it needs --backend, whose order it makes the order of asking; e.g. --backend math,flash --set-priority");
+  if (!options.backend.empty()) {
     const Result<BackendSet> backends = parseBackends(options.backend, options.setPriority);
     if (!backends)
       return backends.error();

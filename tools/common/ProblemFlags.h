@@ -37,6 +37,8 @@ struct ProblemOptions {
   std::string blockMask; ///< "128" or "128x64": blocks of queries x keys
   int threads = 0;
   bool wantsLse = false, wantsMax = false;
+
+  bool statesFormula() const { return !scoreMod.empty() || !maskMod.empty() || !probMod.empty(); }
 };
 
 /// Declares them, in groups, with help that shows the accepted forms.
@@ -46,8 +48,15 @@ struct Dims {
   std::int64_t B = 1, Bkv = 1, Hq = 1, Hkv = 1, M = 0, N = 0, D = 0, Dv = 0;
 };
 
-/// "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..]". Left out: B = Hq = 1, Hkv = Hq, N = M, Dv = D, Bkv = B. S sets M and N, H sets Hq and Hkv.
-Result<Dims> parseShape(std::string_view text);
+/// Sizes by their letters: B, Bkv, H (Hq and Hkv), Hq, Hkv, S (M and N), M, N, D, Dv.
+using ShapeLetters = std::map<std::string, std::int64_t, std::less<>>;
+/// "B=2,Hq=8,Hkv=2,M=1000,N=1000,D=64[,Dv=..]": what is given, and nothing else.
+Result<ShapeLetters> parseShape(std::string_view text);
+/// Adds the sizes of the file of --q, --k or --v to `shape` where they are not known yet; an error if --shape (`stated`) says otherwise.
+Result<void> addFileSizes(char operand, std::string_view path, std::span<const std::int64_t> sizes, const ShapeLetters &stated,
+                          ShapeLetters &shape);
+/// Left out: B = Hq = 1, Hkv = Hq, N = M, Dv = D, Bkv = B.
+Result<Dims> dimsOf(const ShapeLetters &shape);
 
 /// One value of --capture, as CaptureInfo and value.
 struct NamedCapture {
@@ -56,6 +65,12 @@ struct NamedCapture {
 };
 /// "NAME=0.5", "NAME=3", "NAME=true", "NAME=FILE.npy" or "NAME=GENERATOR" (random:16x4:f32 and the like).
 Result<NamedCapture> parseCapture(std::string_view text, std::uint64_t seed, Placement placement);
+
+/// What --score-mod, --mask-mod, --prob-mod and --mods say, files read.
+struct FormulaTexts {
+  std::string score, mask, prob, module;
+};
+Result<FormulaTexts> readFormulas(const ProblemOptions &options);
 
 /// "flash,math": names of SDPBackend.
 Result<BackendSet> parseBackends(std::string_view text, bool setPriority);
@@ -100,5 +115,7 @@ Result<std::string> textOrFile(const std::string &text, std::string_view flag);
 Result<std::string> readFile(const std::string &path);
 /// "-" or "" is standard output.
 Result<void> writeFile(const std::string &path, std::string_view bytes);
+/// Flushes standard output. Error: Io, if anything written to it so far got lost.
+Result<void> finishOutput();
 
 } // namespace attnjit::tools

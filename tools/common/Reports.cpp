@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdio>
 
 namespace attnjit::tools {
 
@@ -21,11 +20,6 @@ json toJson(const Deviation &deviation) {
 }
 
 } // namespace
-
-int fail(std::string_view tool, const Error &error) {
-  std::fputs(fmt::format("{}: error ({}): {}\n", tool, name(error.code), error.message).c_str(), stderr);
-  return exitStatus(error);
-}
 
 json toJson(const LoadedProblem &problem) {
   const Dims &dims = problem.dims;

@@ -1,19 +1,14 @@
-// Reports of the engine as JSON and as lines for people, and the exit status of an error.
+// Reports of the engine as JSON and as lines for people.
 #pragma once
 
 #include "common/Check.h"
+#include "common/CommandLine.h"
 
 #include "attnjit/Engine.h"
 
 #include <nlohmann/json.hpp>
 
 namespace attnjit::tools {
-
-/// 1 for a user's error, 2 for ours.
-inline int exitStatus(const Error &error) { return error.isUserError() ? 1 : 2; }
-
-/// "attnjit-run: error (no-backend): ..." on standard error; answers exitStatus().
-int fail(std::string_view tool, const Error &error);
 
 nlohmann::json toJson(const LoadedProblem &problem);
 /// One line: size, share that is skipped, how it was decided.

@@ -1,4 +1,4 @@
-// The tile dialect: the attention algorithm on tiles. Definitions and documentation: Tile.td; the view for schedules: TileProgram.h.
+// The tile dialect: the attention algorithm on tiles. Definitions and documentation: the .td files; the view for schedules: TileProgram.h.
 #pragma once
 
 #include "attnjit-mlir/Dialect/Attn/Attn.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace attnjit::engine {
+namespace attnjit {
 
 /// Errors: Io, also for a file above `maxBytes` or one that is no regular file.
 Result<std::vector<std::byte>> readFile(const std::string &path, std::size_t maxBytes);
@@ -18,10 +18,14 @@ Result<std::vector<std::byte>> readDescriptor(int file, std::size_t maxBytes);
 /// Writes all bytes; an errno value, 0 on success.
 int writeDescriptor(int file, std::span<const std::byte> bytes);
 
-/// Through a staging file in the same directory and a rename: readers see the old file or the new one, whole.
-Result<void> writeFileAtomically(const std::string &path, std::span<const std::byte> bytes);
+/// Where a path leads over symbolic links, also to a file that is yet to be made.
+std::string behindLinks(std::string path);
+
+/// A file appears or is replaced whole, by a staging file beside it and a rename; symbolic links are followed, permissions kept. What is no
+/// regular file (a FIFO, a device) is written into. Error: Io.
+Result<void> writeWholeFile(const std::string &path, std::span<const std::byte> bytes);
 
 /// A name for a staging file that no other process or thread uses.
 std::string stagingName();
 
-} // namespace attnjit::engine
+} // namespace attnjit
