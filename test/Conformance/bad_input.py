@@ -25,6 +25,10 @@ def tensor(sizes, descr="<f4", bytes_per_element=4):
     return npy(descr, sizes, count * bytes_per_element)
 
 
+def ints(sizes, values):
+    return npy("<i4", sizes, struct.pack(f"<{len(values)}i", *values))
+
+
 def write_files(folder):
     files = {
         "10MB": b"score + " * 1250000 + b"score",
@@ -44,6 +48,13 @@ def write_files(folder):
         "npy:bigendian": tensor([2, 4, 5, 8], ">f4"),
         "npy:lying": npy("<f4", [2, 4, 5, 8], 100),
         "npy:text": b"this is just text\n",
+        # Lists for 40 x 100 pairs in blocks of 16 x 32: row 0 asks about blocks 0 and 3, row 1 about none, row 2 about block 1; row 1 sees all of 2.
+        "npy:counts": ints([3], [2, 0, 1]),
+        "npy:indices": ints([3, 4], [3, 0, 1, 2, 0, 1, 2, 3, 1, 0, 2, 3]),
+        "npy:full_counts": ints([3], [0, 1, 0]),
+        "npy:full_indices": ints([3, 4], [0, 1, 2, 3, 2, 0, 1, 3, 0, 1, 2, 3]),
+        "npy:clashing": ints([3], [1, 1, 0]),
+        "npy:outside": ints([3, 4], [4, 0, 1, 2, 0, 1, 2, 3, 1, 0, 2, 3]),
     }
     places = {"tmp": str(folder)}
     for name, content in files.items():
