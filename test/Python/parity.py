@@ -24,7 +24,7 @@ try:
     import torch
     from torch.nn.attention.flex_attention import and_masks, create_mask, flex_attention, noop_mask, or_masks
 except ImportError as error:
-    print(f"skipped: {error}")
+    print(f"skipped: {error}; tools/setup.sh --full installs PyTorch, or name a Python that has it: -DATTNJIT_TORCH_PYTHON=PATH")
     sys.exit(77)
 
 RNG = np.random.default_rng(7)
