@@ -136,8 +136,10 @@ struct Destination {
 };
 
 /// Applies `op` (no leaf, no reduction) to up to three operands, lane by lane; `b` and `c` may be anything where `op` has fewer.
-/// `operandKind`: kind of the first operand, of the second for Select. `Count`: int, or the constant of a single lane.
-template <typename Count> void evalLanes(Op op, Kind operandKind, Operand a, Operand b, Operand c, Destination out, Count count) {
+/// `operandKind`: kind of the first operand, of the second for Select. `Count`: int, or the constant of a single lane, whose value stays in
+/// a register only if this is part of its caller.
+template <typename Count>
+[[gnu::always_inline]] inline void evalLanes(Op op, Kind operandKind, Operand a, Operand b, Operand c, Destination out, Count count) {
   using namespace eval;
   const bool isFloat = operandKind == Kind::Float;
   switch (op) {
