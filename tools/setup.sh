@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what a build of attnjit needs on Debian 12 and does nothing where it is all there.
-# Usage: tools/setup.sh [--full]     --full: also clang, clang-tidy and the sanitizer runtimes of `tools/test.sh --full` and CI
+# Usage: tools/setup.sh [--full]     --full: also clang, clang-tidy and the sanitizer runtimes of `tools/test.sh --full` and CI, and PyTorch in
+#                                    build/torch for the tests that compare with it
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 packages=(g++ cmake ninja-build ccache xz-utils
   llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22
   python3 libfmt-dev libtbb-dev libxxhash-dev libcli11-dev nlohmann-json3-dev doctest-dev zlib1g-dev)
 if [ "${1:-}" = --full ]; then
-  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev git)
+  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev git python3-venv)
 fi
 
 missing=()
@@ -16,20 +18,32 @@ for package in "${packages[@]}"; do
   case $package in
     g++ | cmake | ccache | git) command -v "$package" >/dev/null && continue ;;
     ninja-build) command -v ninja >/dev/null && continue ;;
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && continue ;;
   esac
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+if [ ${#missing[@]} -ne 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "attnjit: this system has no apt-get; please install the equivalents of: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "attnjit: please install as root: apt-get install ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+  fi
+  echo "attnjit: installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
 
-if ! command -v apt-get >/dev/null; then
-  echo "attnjit: this system has no apt-get; please install the equivalents of: ${missing[*]}" >&2
-  exit 1
+# A release of its own for the tests that hold attnjit against it. Without a way to the package index they are skipped, and say so.
+torch=2.13.0
+if [ "${1:-}" = --full ] && ! build/torch/bin/python -c "import numpy, torch; assert torch.__version__.split('+')[0] == '$torch'" 2>/dev/null; then
+  echo "attnjit: installing torch $torch into build/torch"
+  if ! { python3 -m venv --clear build/torch &&
+    build/torch/bin/pip install -q --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu "torch==$torch" numpy; }; then
+    rm -rf build/torch
+    echo "attnjit: torch $torch could not be installed; the parity tests will be skipped" >&2
+  fi
 fi
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "attnjit: please install as root: apt-get install ${missing[*]}" >&2; exit 1; }
-  as_root=(sudo)
-fi
-echo "attnjit: installing ${missing[*]}"
-"${as_root[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"

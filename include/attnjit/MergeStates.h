@@ -19,7 +19,7 @@ namespace attnjit::inline v0 {
 
 /// What a forward call over some of the keys gave.
 struct PartialState {
-  TensorRef out; ///< [B, Hq, M, Dv]; f32, bf16, f16 or f64
+  TensorRef out; ///< [B, Hq, M, Dv], any float dtype; parts of 8 bits have few digits left to merge, so ask the calls for more
   TensorRef lse; ///< [B, Hq, M], natural log; f32, or f64 where out is f64
 };
 

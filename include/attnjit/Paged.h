@@ -105,9 +105,10 @@ struct PagedCall {
   TensorRef kvLen = {};               ///< [B], i32 or i64: tokens in use
   VarlenWindow window = {};           ///< as in varlenAttention: {-1, 0} lets the last query see the last token
   std::optional<double> scale = {};
-  std::optional<TensorRef> lse = {}, max = {}; ///< [B, Hq, M]
-  std::optional<TensorRef> sinks = {};         ///< [Hq]: as ForwardCall's
-  double softcap = 0;                          ///< as ForwardCall's
+  std::optional<TensorRef> lse = {}, max = {};                          ///< [B, Hq, M]
+  std::optional<TensorRef> qDescale = {}, kDescale = {}, vDescale = {}; ///< f32 [B or 1, Hkv or 1]: as ForwardCall's
+  std::optional<TensorRef> sinks = {};                                  ///< [Hq]: as ForwardCall's
+  double softcap = 0;                                                   ///< as ForwardCall's
   std::optional<BackendSet> backends = {};
   int threads = 0;
   TileOptions tiles = {};

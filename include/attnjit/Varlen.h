@@ -42,6 +42,8 @@ struct VarlenCall {
   std::optional<double> scale = {};
   /// [Hq, Tq] (head first, as PyTorch's operator has it and its documentation does not), f32, or f64 for f64 operands; any strides.
   std::optional<TensorRef> lse = {}, max = {};
+  /// f32 [S or 1, Hkv or 1]: factors of quantized operands, as ForwardCall's, one row for each sequence.
+  std::optional<TensorRef> qDescale = {}, kDescale = {}, vDescale = {};
   std::optional<TensorRef> sinks = {}; ///< [Hq]: as ForwardCall's, the same for every sequence
   double softcap = 0;                  ///< as ForwardCall's
   std::optional<BackendSet> backends = {};

@@ -2,8 +2,8 @@
 #include "attnjit/Paged.h"
 
 #include "Attention/HiddenCaptures.h"
-#include "Attention/IndexTensor.h"
 #include "Engine/Guard.h"
+#include "Engine/IndexTensor.h"
 #include "Engine/TensorCheck.h"
 
 #include <algorithm>
@@ -15,6 +15,8 @@
 namespace attnjit::inline v0 {
 
 using namespace attention;
+using engine::checkIndexTensor;
+using engine::indexAt;
 using engine::invalidTensor;
 using engine::sizesText;
 using expr::Kind;

@@ -1,8 +1,8 @@
 // A block mask over the keys of sequences, as one over the cache that holds them in pages.
 #include "attnjit/Paged.h"
 
-#include "Attention/IndexTensor.h"
 #include "Engine/Guard.h"
+#include "Engine/IndexTensor.h"
 
 #include <fmt/format.h>
 
@@ -42,12 +42,12 @@ Result<BlockMask> PagedAttention::convertLogicalBlockMask(const BlockMask &mask,
     if (mask.batches() != batches && mask.batches() != 1)
       return refuse(fmt::format("it is for {} batches, not {}; it must be for as many, or for 1 to be shared", mask.batches(), batches));
     if (kvLen) {
-      if (Result<void> lengths = attention::checkIndexTensor("kv_len", *kvLen, 1); !lengths)
+      if (Result<void> lengths = engine::checkIndexTensor("kv_len", *kvLen, 1); !lengths)
         return lengths.error();
       if (kvLen->dtype != DType::I64 || kvLen->sizes[0] != batches)
         return refuse(fmt::format("kv_len has {} elements of {}; expected {} of i64", kvLen->sizes[0], name(kvLen->dtype), batches));
       for (std::int64_t batch = 0; batch < batches; ++batch) {
-        const std::int64_t length = attention::indexAt(*kvLen, 0, batch);
+        const std::int64_t length = engine::indexAt(*kvLen, 0, batch);
         if (length > mask.kvLength() || length > capacity(first + batch))
           return refuse(fmt::format("kv_len of batch {} is {}, but the mask ends at {} and sequence {} holds {}", batch, length,
                                     mask.kvLength(), first + batch, capacity(first + batch)));
@@ -68,7 +68,7 @@ Result<BlockMask> PagedAttention::convertLogicalBlockMask(const BlockMask &mask,
       const std::int64_t sequence = first + batch;
       for (std::int32_t j = 0; j < counts.data[static_cast<std::size_t>(from)]; ++j) {
         const std::int64_t page = indices.data[static_cast<std::size_t>(from * columns + j)];
-        const std::int64_t length = kvLen ? attention::indexAt(*kvLen, 0, batch) : mask.kvLength();
+        const std::int64_t length = kvLen ? engine::indexAt(*kvLen, 0, batch) : mask.kvLength();
         if (page * tokensPerPage >= length)
           continue; // no token there yet
         if (page >= pagesOf(sequence))

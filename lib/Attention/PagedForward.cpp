@@ -1,10 +1,11 @@
 #include "attnjit/Paged.h"
 
 #include "Attention/HiddenCaptures.h"
-#include "Attention/IndexTensor.h"
 #include "Attention/PagedKeys.h"
 #include "Attention/SequenceMod.h"
+#include "Attention/SequenceParts.h"
 #include "Engine/Guard.h"
+#include "Engine/IndexTensor.h"
 #include "Engine/TensorCheck.h"
 
 #include <fmt/format.h>
@@ -16,15 +17,6 @@ using engine::invalidTensor;
 using engine::sizesText;
 
 namespace {
-
-/// Batch i of [B, ...] as [1, ...].
-TensorRef batchOf(const TensorRef &tensor, std::int64_t i) {
-  TensorRef view = tensor;
-  view.sizes[0] = 1;
-  if (view.data)
-    view.data = static_cast<char *>(tensor.data) + i * tensor.strides[0] * static_cast<std::int64_t>(sizeInBytes(tensor.dtype));
-  return view;
-}
 
 /// [1, H, pages * page size, D] as [pages, page size, H, D].
 Result<TensorRef> poolOf(std::string_view name, const TensorRef &cache, const PagedAttention &pages) {
@@ -48,7 +40,7 @@ Result<void> checkShapes(const PagedCall &call) {
     if (*tensor)
       if (Result<void> view = engine::checkView(name, **tensor, 3, true); !view)
         return view;
-  if (Result<void> view = checkIndexTensor("kv_len", call.kvLen, 1); !view)
+  if (Result<void> view = engine::checkIndexTensor("kv_len", call.kvLen, 1); !view)
     return view;
   const auto batches = static_cast<std::int64_t>(call.batches.size());
   for (auto [name, tensor] : {std::pair{"q", &call.q},
@@ -73,20 +65,19 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
   if (!mod)
     return mod.error();
 
+  const SequenceDescales descales{call.qDescale, call.kDescale, call.vDescale};
+  if (Result<void> factors = descales.check(static_cast<std::int64_t>(call.batches.size()), "batch"); !factors)
+    return factors.error();
   const TensorRef table = pages.pageTable();
   std::vector<ForwardCall> calls(call.batches.size());
-  std::vector<PagedSequence> sequences(calls.size());
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    const std::int64_t batch = call.batches[i], place = static_cast<std::int64_t>(i), length = indexAt(call.kvLen, 0, place);
+    const std::int64_t batch = call.batches[i], place = static_cast<std::int64_t>(i), length = engine::indexAt(call.kvLen, 0, place);
     if (batch < 0 || batch >= pages.maxBatch())
       return invalidTensor("batches", fmt::format("entry {} is sequence {}; there are sequences 0 to {}", i, batch, pages.maxBatch() - 1));
     if (length < 0 || length > pages.capacity(batch))
       return invalidTensor("kv_len", fmt::format("entry {} is {}; sequence {} holds {} tokens", i, length, batch, pages.capacity(batch)));
-    sequences[i].keys = length;
-    for (std::int64_t page = 0; page * pages.pageSize() < length; ++page)
-      sequences[i].pages.push_back(indexAt(table, batch, page));
-
     ForwardCall &one = calls[i];
+    one.pages = {batchOf(table, batch), length};
     one.mod = mod->mod;
     one.q = batchOf(call.q, place);
     one.out = batchOf(call.out, place);
@@ -99,14 +90,10 @@ Result<ForwardReport> compute(const Engine &engine, const PagedCall &call) {
     if (!captures)
       return captures.error();
     one.captures = std::move(*captures);
-    one.scale = call.scale;
-    one.sinks = call.sinks;
-    one.softcap = call.softcap;
-    one.backends = call.backends;
-    one.threads = call.threads;
-    one.tiles = call.tiles;
+    descales.give(place, one);
+    giveOptions(call, one);
   }
-  return forwardPaged(engine, calls, *keyPool, *valuePool, sequences, "batch");
+  return forwardPaged(engine, calls, *keyPool, *valuePool, "batch");
 }
 
 } // namespace

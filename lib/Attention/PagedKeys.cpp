@@ -18,12 +18,10 @@ TensorRef headsFirst(TensorRef pool) {
 } // namespace
 
 Result<ForwardReport> forwardPaged(const Engine &engine, std::span<ForwardCall> calls, const TensorRef &keyPool, const TensorRef &valuePool,
-                                   std::span<PagedSequence> sequences, std::string_view noun) {
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    calls[i].k = headsFirst(keyPool);
-    calls[i].v = headsFirst(valuePool);
-    std::vector<std::int64_t> &pages = sequences[i].pages;
-    calls[i].pages = {TensorRef::dense(pages.data(), DType::I64, {1, static_cast<std::int64_t>(pages.size())}), sequences[i].keys};
+                                   std::string_view noun) {
+  for (ForwardCall &call : calls) {
+    call.k = headsFirst(keyPool);
+    call.v = headsFirst(valuePool);
   }
   return engine.impl().forwardGrouped(calls, {noun, 0});
 }

@@ -1,11 +1,12 @@
 #include "attnjit/Varlen.h"
 
 #include "Attention/HiddenCaptures.h"
-#include "Attention/IndexTensor.h"
 #include "Attention/PagedKeys.h"
 #include "Attention/SequenceMod.h"
+#include "Attention/SequenceParts.h"
 #include "Engine/EngineImpl.h"
 #include "Engine/Guard.h"
+#include "Engine/IndexTensor.h"
 #include "Engine/TensorCheck.h"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace attnjit::inline v0 {
 
 using namespace attention;
 using engine::invalidTensor;
+using engine::readIndices;
 using engine::sizesText;
 
 namespace {
@@ -145,29 +147,21 @@ TensorRef columnsOf(const TensorRef &rows, std::int64_t begin, std::int64_t leng
   return view;
 }
 
-/// The pages of each sequence, read and checked.
-Result<std::vector<PagedSequence>> pagesOf(const VarlenCall &call, const std::vector<Sequence> &sequences) {
-  const std::int64_t pages = call.k.sizes[0], pageSize = call.k.sizes[1];
-  if (Result<void> view = checkIndexTensor("block_table", *call.blockTable, 2); !view)
-    return view.error();
-  if (call.blockTable->sizes[0] != static_cast<std::int64_t>(sequences.size()))
-    return invalidTensor("block_table",
-                         fmt::format("it has {} rows, cu_seq_q says {} sequences", call.blockTable->sizes[0], sequences.size()));
-  std::vector<PagedSequence> paged(sequences.size());
+/// That the table has the pages of each sequence; whether they are of the pool shows in the sequence's own call.
+Result<void> checkTable(const VarlenCall &call, const std::vector<Sequence> &sequences) {
+  const TensorRef &table = *call.blockTable;
+  const std::int64_t pageSize = call.k.sizes[1];
+  if (Result<void> view = engine::checkIndexTensor("block_table", table, 2); !view)
+    return view;
+  if (table.sizes[0] != static_cast<std::int64_t>(sequences.size()))
+    return invalidTensor("block_table", fmt::format("it has {} rows, cu_seq_q says {} sequences", table.sizes[0], sequences.size()));
   for (std::size_t s = 0; s < sequences.size(); ++s) {
-    paged[s].keys = sequences[s].kLength;
-    const std::int64_t needed = (paged[s].keys + pageSize - 1) / pageSize;
-    if (needed > call.blockTable->sizes[1])
-      return invalidTensor("block_table", fmt::format("sequence {} uses {} keys, {} pages of {}, but rows have {} entries", s,
-                                                      paged[s].keys, needed, pageSize, call.blockTable->sizes[1]));
-    for (std::int64_t i = 0; i < needed; ++i) {
-      const std::int64_t page = indexAt(*call.blockTable, static_cast<std::int64_t>(s), i);
-      if (page < 0 || page >= pages)
-        return invalidTensor("block_table", fmt::format("entry [{}, {}] is page {}; the pool has pages 0 to {}", s, i, page, pages - 1));
-      paged[s].pages.push_back(page);
-    }
+    const std::int64_t keys = sequences[s].kLength, needed = (keys + pageSize - 1) / pageSize;
+    if (needed > table.sizes[1])
+      return invalidTensor("block_table", fmt::format("sequence {} uses {} keys, {} pages of {}, but rows have {} entries", s, keys, needed,
+                                                      pageSize, table.sizes[1]));
   }
-  return paged;
+  return {};
 }
 
 Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
@@ -176,6 +170,12 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
   Result<std::vector<Sequence>> sequences = sequencesOf(call);
   if (!sequences)
     return sequences.error();
+  if (call.blockTable)
+    if (Result<void> table = checkTable(call, *sequences); !table)
+      return table.error();
+  const SequenceDescales descales{call.qDescale, call.kDescale, call.vDescale};
+  if (Result<void> factors = descales.check(static_cast<std::int64_t>(sequences->size()), "sequence"); !factors)
+    return factors.error();
   Result<SequenceMod> mod = sequenceMod(call.mod, call.window);
   if (!mod)
     return mod.error();
@@ -186,7 +186,9 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
     ForwardCall &one = calls[s];
     one.mod = mod->mod;
     one.q = rowsOf(call.q, sequence.qBegin, sequence.qLength);
-    if (!call.blockTable) {
+    if (call.blockTable) {
+      one.pages = {batchOf(*call.blockTable, static_cast<std::int64_t>(s)), sequence.kLength};
+    } else {
       one.k = rowsOf(call.k, sequence.kBegin, sequence.kLength);
       one.v = rowsOf(call.v, sequence.kBegin, sequence.kLength);
     }
@@ -200,20 +202,11 @@ Result<ForwardReport> compute(const Engine &engine, const VarlenCall &call) {
     if (!captures)
       return captures.error();
     one.captures = std::move(*captures);
-    one.scale = call.scale;
-    one.sinks = call.sinks;
-    one.softcap = call.softcap;
-    one.backends = call.backends;
-    one.threads = call.threads;
-    one.tiles = call.tiles;
+    descales.give(static_cast<std::int64_t>(s), one);
+    giveOptions(call, one);
   }
 
-  if (!call.blockTable)
-    return engine.impl().forwardGrouped(calls, {"sequence", 0});
-  Result<std::vector<PagedSequence>> paged = pagesOf(call, *sequences);
-  if (!paged)
-    return paged.error();
-  return forwardPaged(engine, calls, call.k, call.v, *paged, "sequence");
+  return call.blockTable ? forwardPaged(engine, calls, call.k, call.v, "sequence") : engine.impl().forwardGrouped(calls, {"sequence", 0});
 }
 
 } // namespace

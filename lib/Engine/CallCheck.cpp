@@ -92,7 +92,7 @@ Result<void> checkDescales(const ForwardCall &call, bool needsData) {
     for (auto [dim, expected, what] : {std::tuple{0, B, "batch"}, {1, Hkv, "kv head"}})
       if (tensor->sizes[dim] != expected && tensor->sizes[dim] != 1)
         return invalidTensor(
-            name, fmt::format("its size {} (dimension {}) is {}; expected {}, one factor for each {}, or 1 to share it (sizes {})", what,
+            name, fmt::format("its {} size (dimension {}) is {}; expected {}, one factor for each {}, or 1 to share it (sizes {})", what,
                               dim, tensor->sizes[dim], expected, what, sizesText(*tensor)));
   }
   return {};
@@ -228,10 +228,8 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   args.q = operandArg(q, false);
   args.k = operandArg(k, !call.pages && k.sizes[0] != problem.B);
   args.v = operandArg(v, !call.pages && v.sizes[0] != problem.B);
-  if (call.pages) {
-    checked.pages = denseTable(call);
+  if (call.pages)
     args.pages = {checked.pages.data(), problem.Bkv == 1 ? 0 : pagesPerBatch(call), k.sizes[2]};
-  }
   args.out = operandArg(call.out, false);
   if (problem.hasDescales) {
     args.qDescale = descaleArg(call.qDescale);
@@ -289,6 +287,12 @@ Result<CheckedCall> checkCall(const ForwardCall &call, const ModImpl &mod, Check
     return options.error();
 
   CheckedCall checked;
+  if (call.pages && needsData) {
+    Result<std::vector<std::int64_t>> pages = readPages(call);
+    if (!pages)
+      return pages.error();
+    checked.pages = std::move(*pages);
+  }
   describe(call, mod, checked);
   if (Result<void> positions = checkPositions(checked.problem); !positions)
     return positions.error();

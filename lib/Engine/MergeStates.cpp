@@ -3,8 +3,10 @@
 #include "Engine/Guard.h"
 #include "Engine/TensorCheck.h"
 #include "Runtime/ThreadPool.h"
+#include "Support/FloatFormat.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -25,11 +27,28 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
+template <DType kDType> struct Float8 {
+  std::uint8_t bits;
+};
+
+template <DType kDType> float widen(Float8<kDType> x) {
+  static const std::array<float, 256> kValues = [] {
+    std::array<float, 256> values{};
+    for (int pattern = 0; pattern < 256; ++pattern)
+      values[static_cast<std::size_t>(pattern)] = static_cast<float>(FloatFormat::of(kDType)->decode(pattern));
+    return values;
+  }();
+  return kValues[x.bits];
+}
 float widen(BFloat16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
 float widen(_Float16 x) { return static_cast<float>(x); }
 float widen(float x) { return x; }
 double widen(double x) { return x; }
 
+template <DType kDType> void assign(Float8<kDType> &target, float x) {
+  const FloatFormat &format = *FloatFormat::of(kDType);
+  target.bits = static_cast<std::uint8_t>(format.encode(format.round(x)));
+}
 void assign(double &target, double x) { target = x; }
 void assign(float &target, float x) { target = x; }
 void assign(_Float16 &target, float x) { target = static_cast<_Float16>(x); }
@@ -116,8 +135,8 @@ Result<void> check(std::span<const PartialState> parts, const TensorRef &out, co
     return Error{ErrorCode::InvalidArgument, "mergeStates: there are no parts; give one at least"};
   if (Result<void> view = checkView("out", out, 4, true); !view)
     return view;
-  if (!isFloat(out.dtype) || isFloat8(out.dtype))
-    return invalidTensor("out", fmt::format("its dtype is {}; expected f32, bf16, f16 or f64, of the parts too", attnjit::name(out.dtype)));
+  if (!isFloat(out.dtype))
+    return invalidTensor("out", fmt::format("its dtype is {}; expected a float dtype, of the parts too", attnjit::name(out.dtype)));
   if (Result<void> disjoint = checkDisjointElements("out", out); !disjoint)
     return disjoint;
   const DType lseType = out.dtype == DType::F64 ? DType::F64 : DType::F32;
@@ -164,6 +183,10 @@ Result<void> mergeStates(std::span<const PartialState> parts, const TensorRef &o
       return engine::mergeAll<engine::BFloat16, float>(parts, out, wanted, workers);
     case DType::F16:
       return engine::mergeAll<_Float16, float>(parts, out, wanted, workers);
+    case DType::F8E4M3:
+      return engine::mergeAll<engine::Float8<DType::F8E4M3>, float>(parts, out, wanted, workers);
+    case DType::F8E5M2:
+      return engine::mergeAll<engine::Float8<DType::F8E5M2>, float>(parts, out, wanted, workers);
     default:
       return engine::mergeAll<float, float>(parts, out, wanted, workers);
     }

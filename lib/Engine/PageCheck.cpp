@@ -1,32 +1,11 @@
 #include "Engine/PageCheck.h"
 
+#include "Engine/IndexTensor.h"
 #include "Engine/TensorCheck.h"
 
 #include <fmt/format.h>
 
 namespace attnjit::engine {
-
-namespace {
-
-std::int64_t entryAt(const TensorRef &table, std::int64_t b, std::int64_t page) {
-  const std::int64_t offset = b * table.strides[0] + page * table.strides[1];
-  if (table.dtype == DType::I32)
-    return static_cast<const std::int32_t *>(table.data)[offset];
-  return static_cast<const std::int64_t *>(table.data)[offset];
-}
-
-Result<void> checkEntries(const ForwardCall &call) {
-  const TensorRef &table = call.pages->table;
-  const std::int64_t pool = call.k.sizes[0], used = pagesPerBatch(call);
-  for (std::int64_t b = 0; b < table.sizes[0]; ++b)
-    for (std::int64_t i = 0; i < used; ++i)
-      if (const std::int64_t page = entryAt(table, b, i); page < 0 || page >= pool)
-        return invalidTensor("pages.table", fmt::format("entry [{}, {}] is page {}; the pool has {}", b, i, page,
-                                                        pool == 0 ? "none" : fmt::format("pages 0 to {}", pool - 1)));
-  return {};
-}
-
-} // namespace
 
 std::int64_t pagesPerBatch(const ForwardCall &call) {
   const std::int64_t pageSize = call.k.sizes[2];
@@ -53,21 +32,22 @@ Result<void> checkPages(const ForwardCall &call, bool needsData) {
   if (table.sizes[1] < pagesPerBatch(call))
     return invalidTensor("pages.table", fmt::format("it has {} pages of {} rows for each batch, too few for {} keys: {} are needed",
                                                     table.sizes[1], k.sizes[2], pages.keys, pagesPerBatch(call)));
-  if (needsData)
-    return checkEntries(call);
   return {};
 }
 
-std::vector<std::int64_t> denseTable(const ForwardCall &call) {
+Result<std::vector<std::int64_t>> readPages(const ForwardCall &call) {
   const TensorRef &table = call.pages->table;
+  const std::int64_t pool = call.k.sizes[0], used = pagesPerBatch(call);
   std::vector<std::int64_t> dense;
-  if (!table.data)
-    return dense;
-  const std::int64_t used = pagesPerBatch(call);
   dense.reserve(static_cast<std::size_t>(table.sizes[0] * used));
   for (std::int64_t b = 0; b < table.sizes[0]; ++b)
-    for (std::int64_t i = 0; i < used; ++i)
-      dense.push_back(entryAt(table, b, i));
+    for (std::int64_t i = 0; i < used; ++i) {
+      const std::int64_t page = indexAt(table, b, i);
+      if (page < 0 || page >= pool)
+        return invalidTensor("pages.table", fmt::format("entry [{}, {}] is page {}; the pool has {}", b, i, page,
+                                                        pool == 0 ? "none" : fmt::format("pages 0 to {}", pool - 1)));
+      dense.push_back(page);
+    }
   return dense;
 }
 

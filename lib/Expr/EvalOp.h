@@ -1,14 +1,15 @@
-// The executable meaning of every op on numbers, generated from the op table. Shared by Interp and by constant folding, so that a folded
-// formula cannot differ from an evaluated one.
+// The executable meaning of every op on numbers, generated from the op table: of one value, or of many at once. Shared by the evaluators
+// and by constant folding, so that a folded formula cannot differ from an evaluated one.
 #pragma once
 
-#include "Expr/Interp.h"
 #include "Expr/Ops.h"
+#include "Expr/Steps.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace attnjit::expr {
 
@@ -124,10 +125,22 @@ inline void accumulate(Op op, Kind kind, Value &total, const Value &step) {
 
 } // namespace eval
 
-/// Applies `op` (no leaf, no reduction) to up to three operands. `operandKind`: kind of the first operand, of the second for Select.
-inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, const Value &c) {
+/// The values of a node, one for each lane: Bool and Int at i, Float at f.
+struct Operand {
+  const std::int64_t *i;
+  const double *f;
+};
+struct Destination {
+  std::int64_t *i;
+  double *f;
+};
+
+/// Applies `op` (no leaf, no reduction) to up to three operands, lane by lane; `b` and `c` may be anything where `op` has fewer.
+/// `operandKind`: kind of the first operand, of the second for Select. `Count`: int, or the constant of a single lane, whose value stays in
+/// a register only if this is part of its caller.
+template <typename Count>
+[[gnu::always_inline]] inline void evalLanes(Op op, Kind operandKind, Operand a, Operand b, Operand c, Destination out, Count count) {
   using namespace eval;
-  Value result;
   const bool isFloat = operandKind == Kind::Float;
   switch (op) {
   case Op::Param:
@@ -139,35 +152,46 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
   case Op::ReduceMax:
   case Op::ReduceMin:
     break;
-#define EVAL_INT(assign, expression)                                                                                                       \
-  {                                                                                                                                        \
-    [[maybe_unused]] const I x = a.i, y = b.i;                                                                                             \
-    result.assign = expression;                                                                                                            \
+#define EVAL_INT(result, expression)                                                                                                       \
+  for (int lane = 0; lane < count; ++lane) {                                                                                               \
+    [[maybe_unused]] const I x = a.i[lane], y = b.i[lane];                                                                                 \
+    out.result[lane] = expression;                                                                                                         \
   }
-#define EVAL_FLOAT(assign, expression)                                                                                                     \
-  {                                                                                                                                        \
-    [[maybe_unused]] const double x = a.f, y = b.f;                                                                                        \
-    result.assign = expression;                                                                                                            \
+#define EVAL_FLOAT(result, expression)                                                                                                     \
+  for (int lane = 0; lane < count; ++lane) {                                                                                               \
+    [[maybe_unused]] const double x = a.f[lane], y = b.f[lane];                                                                            \
+    out.result[lane] = expression;                                                                                                         \
   }
 #define EVAL_NNN(name, intEval, floatEval)                                                                                                 \
   if (isFloat)                                                                                                                             \
-  EVAL_FLOAT(f, floatEval) else EVAL_INT(i, intEval)
+    EVAL_FLOAT(f, floatEval)                                                                                                               \
+  else                                                                                                                                     \
+    EVAL_INT(i, intEval)
 #define EVAL_FFF(name, intEval, floatEval) EVAL_FLOAT(f, floatEval)
 #define EVAL_III(name, intEval, floatEval) EVAL_INT(i, intEval)
 #define EVAL_BBB(name, intEval, floatEval) EVAL_INT(i, intEval)
 #define EVAL_CMP(name, intEval, floatEval)                                                                                                 \
   if (isFloat)                                                                                                                             \
-  EVAL_FLOAT(i, floatEval) else EVAL_INT(i, intEval)
+    EVAL_FLOAT(i, floatEval)                                                                                                               \
+  else                                                                                                                                     \
+    EVAL_INT(i, intEval)
 #define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
 #define EVAL_IIF(name, intEval, floatEval) EVAL_INT(f, intEval)
-#define EVAL_SEL(name, intEval, floatEval) result = a.i ? b : c;
-#define EVAL_CAST(name, intEval, floatEval)                                                                                                \
-  if (Op::name == Op::ToFloat)                                                                                                             \
-    result.f = static_cast<double>(a.i);                                                                                                   \
-  else if (Op::name == Op::ToInt)                                                                                                          \
-    result.i = isFloat ? truncSaturate(a.f) : a.i;                                                                                         \
+#define EVAL_SEL(name, intEval, floatEval)                                                                                                 \
+  if (isFloat)                                                                                                                             \
+    for (int lane = 0; lane < count; ++lane)                                                                                               \
+      out.f[lane] = a.i[lane] ? b.f[lane] : c.f[lane];                                                                                     \
   else                                                                                                                                     \
-    result.i = isFloat ? a.f != 0 : a.i != 0;
+    for (int lane = 0; lane < count; ++lane)                                                                                               \
+      out.i[lane] = a.i[lane] ? b.i[lane] : c.i[lane];
+#define EVAL_CAST(name, intEval, floatEval)                                                                                                \
+  for (int lane = 0; lane < count; ++lane)                                                                                                 \
+    if (Op::name == Op::ToFloat)                                                                                                           \
+      out.f[lane] = static_cast<double>(a.i[lane]);                                                                                        \
+    else if (Op::name == Op::ToInt)                                                                                                        \
+      out.i[lane] = isFloat ? truncSaturate(a.f[lane]) : a.i[lane];                                                                        \
+    else                                                                                                                                   \
+      out.i[lane] = isFloat ? a.f[lane] != 0 : a.i[lane] != 0;
 #define EXPR_ROW(Name, spelling, arity, Types, lowering, interval, intEval, floatEval)                                                     \
   case Op::Name:                                                                                                                           \
     EVAL_##Types(Name, intEval, floatEval) break;
@@ -184,6 +208,13 @@ inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, con
 #undef EVAL_SEL
 #undef EVAL_CAST
   }
+}
+
+/// The same of one value each.
+inline Value evalOp(Op op, Kind operandKind, const Value &a, const Value &b, const Value &c) {
+  Value result;
+  const auto of = [](const Value &x) { return Operand{&x.i, &x.f}; };
+  evalLanes(op, operandKind, of(a), of(b), of(c), {&result.i, &result.f}, std::integral_constant<int, 1>());
   return result;
 }
 

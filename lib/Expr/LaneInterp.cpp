@@ -11,7 +11,7 @@ namespace attnjit::expr {
 
 LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::span<const ValueId> roots, Param axis)
     : function(function), bindings(bindings), axis(axis), isLane(function.nodes.size()), isSpread(function.nodes.size()),
-      scalars(function.nodes.size()), slots(function.nodes.size(), -1) {
+      scalars(function, bindings, Floats::F64), slots(function.nodes.size(), -1) {
   std::vector<bool> needed(function.nodes.size());
   for (const ValueId root : roots)
     needed[root] = true;
@@ -41,19 +41,10 @@ LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::
     if (open[id])
       continue; // a step of some loop
     const Stage stage = isLane[id] ? PerLane : depends[id] & ofOther ? PerOther : depends[id] & (DependsB | DependsH) ? PerHead : Uniform;
-    steps[stage].push_back(stepOf(id, bodies));
+    steps[stage].push_back(stepOf(function, id, bodies));
   }
   lanes = std::make_unique_for_overwrite<Lanes[]>(static_cast<std::size_t>(count));
   runScalars(Uniform, {});
-}
-
-LaneInterp::Step LaneInterp::stepOf(ValueId id, std::span<const std::vector<ValueId>> bodies) const {
-  const Node &node = function[id];
-  const std::size_t typed = node.op == Op::Select ? 1 : 0;
-  Step step{&node, id, node.operands.empty() ? node.kind : function[node.operands[typed]].kind, isSpread[id], {}};
-  for (const ValueId inner : bodies[id])
-    step.body.push_back(stepOf(inner, bodies));
-  return step;
 }
 
 bool LaneInterp::run(const Position &first, std::int64_t step, int count) {
@@ -101,68 +92,18 @@ void LaneInterp::runScalars(Stage stage, const Position &at) {
 }
 
 bool LaneInterp::runScalar(const Step &step, const Position &at) {
-  const Node &node = *step.node;
-  bool outOfRange = false;
-  Value result = scalars[step.id];
-  switch (node.op) {
-  case Op::Param: {
-    const std::int64_t positions[] = {0, at.b, at.h, at.q, at.kv};
-    result = {positions[node.imm.i], 0};
-    break;
-  }
-  case Op::Scalar:
-    (node.kind == Kind::Float ? result.f = bindings.scalars[node.imm.i].f : result.i = bindings.scalars[node.imm.i].i);
-    break;
-  case Op::Const:
-    (node.kind == Kind::Float ? result.f = node.imm.f : result.i = node.imm.i);
-    break;
-  case Op::Load: {
-    std::int64_t indices[kMaxRank];
-    for (std::size_t dim = 0; dim < node.operands.size(); ++dim)
-      indices[dim] = scalars[node.operands[dim]].i;
-    result = loadAt(bindings.captures[node.imm.i], {indices, node.operands.size()}, outOfRange);
-    break;
-  }
-  case Op::ReduceSum:
-  case Op::ReduceMax:
-  case Op::ReduceMin:
-    return reduceScalar(step, at);
-  default: {
-    Value operands[3];
-    for (std::size_t i = 0; i < node.operands.size(); ++i)
-      operands[i] = scalars[node.operands[i]];
-    result = evalOp(node.op, step.operandKind, operands[0], operands[1], operands[2]);
-  }
-  }
-  setScalar(step.id, result, step.spread);
+  const bool outOfRange = scalars.run(step, 0, at);
+  if (isSpread[step.id])
+    spread(step.id);
   return outOfRange;
 }
 
-void LaneInterp::setScalar(ValueId id, const Value &value, bool spread) {
-  scalars[id] = value;
-  if (!spread)
-    return;
+void LaneInterp::spread(ValueId id) {
   Lanes &out = lanes[slots[id]];
   if (function[id].kind == Kind::Float)
-    std::fill_n(out.f, kLanes, value.f);
+    std::fill_n(out.f, kLanes, scalars[id].f);
   else
-    std::fill_n(out.i, kLanes, value.i);
-}
-
-bool LaneInterp::reduceScalar(const Step &step, const Position &at) {
-  const Node &node = *step.node;
-  const ValueId iter = node.operands[0];
-  const std::int64_t length = scalars[function[iter].operands[0]].i;
-  bool outOfRange = false;
-  Value total = eval::identity(node.op, node.kind);
-  for (std::int64_t i = 0; i < length; ++i) {
-    scalars[iter].i = i;
-    for (const Step &inner : step.body)
-      outOfRange |= runScalar(inner, at);
-    eval::accumulate(node.op, node.kind, total, scalars[node.operands[1]]);
-  }
-  setScalar(step.id, total, step.spread);
-  return outOfRange;
+    std::fill_n(out.i, kLanes, scalars[id].i);
 }
 
 /// The loop is outside, the lanes inside: what a step of the loop computes without the lanes is computed once for all of them.
@@ -176,7 +117,9 @@ bool LaneInterp::reduceLanes(const Step &step, const Position &first, std::int64
     node.kind == Kind::Float ? void(total.f[lane] = none.f) : void(total.i[lane] = none.i);
   bool outOfRange = false;
   for (std::int64_t i = 0; i < length; ++i) {
-    setScalar(iter, {i, 0}, isSpread[iter]);
+    scalars[iter].i = i;
+    if (isSpread[iter])
+      spread(iter);
     for (const Step &inner : step.body)
       outOfRange |= isLane[inner.id] ? runLanes(inner, first, by, count) : runScalar(inner, first);
     const Lanes &one = lanesOf(body);
@@ -295,80 +238,14 @@ bool LaneInterp::loadLanes(const Step &step, int count) {
   return outside != 0;
 }
 
-// The evaluation columns of the op table, one loop each.
 void LaneInterp::applyLanes(const Step &step, int count) {
-  using namespace eval;
   const Node &node = *step.node;
-  const Lanes &a = lanesOf(node.operands[0]), &b = node.operands.size() > 1 ? lanesOf(node.operands[1]) : a,
-              &c = node.operands.size() > 2 ? lanesOf(node.operands[2]) : a;
+  const auto operand = [&](std::size_t i) -> Operand {
+    const Lanes &x = lanesOf(node.operands[std::min(i, node.operands.size() - 1)]);
+    return {x.i, x.f};
+  };
   Lanes &out = lanes[slots[step.id]];
-  const bool isFloat = step.operandKind == Kind::Float;
-  switch (node.op) {
-  case Op::Param:
-  case Op::Scalar:
-  case Op::Const:
-  case Op::Load:
-  case Op::Iter:
-  case Op::ReduceSum:
-  case Op::ReduceMax:
-  case Op::ReduceMin:
-    break;
-#define EVAL_INT(result, expression)                                                                                                       \
-  for (int lane = 0; lane < count; ++lane) {                                                                                               \
-    [[maybe_unused]] const I x = a.i[lane], y = b.i[lane];                                                                                 \
-    out.result[lane] = expression;                                                                                                         \
-  }
-#define EVAL_FLOAT(result, expression)                                                                                                     \
-  for (int lane = 0; lane < count; ++lane) {                                                                                               \
-    [[maybe_unused]] const double x = a.f[lane], y = b.f[lane];                                                                            \
-    out.result[lane] = expression;                                                                                                         \
-  }
-#define EVAL_NNN(name, intEval, floatEval)                                                                                                 \
-  if (isFloat)                                                                                                                             \
-    EVAL_FLOAT(f, floatEval)                                                                                                               \
-  else                                                                                                                                     \
-    EVAL_INT(i, intEval)
-#define EVAL_FFF(name, intEval, floatEval) EVAL_FLOAT(f, floatEval)
-#define EVAL_III(name, intEval, floatEval) EVAL_INT(i, intEval)
-#define EVAL_BBB(name, intEval, floatEval) EVAL_INT(i, intEval)
-#define EVAL_CMP(name, intEval, floatEval)                                                                                                 \
-  if (isFloat)                                                                                                                             \
-    EVAL_FLOAT(i, floatEval)                                                                                                               \
-  else                                                                                                                                     \
-    EVAL_INT(i, intEval)
-#define EVAL_FB(name, intEval, floatEval) EVAL_FLOAT(i, floatEval)
-#define EVAL_IIF(name, intEval, floatEval) EVAL_INT(f, intEval)
-#define EVAL_SEL(name, intEval, floatEval)                                                                                                 \
-  if (isFloat)                                                                                                                             \
-    for (int lane = 0; lane < count; ++lane)                                                                                               \
-      out.f[lane] = a.i[lane] ? b.f[lane] : c.f[lane];                                                                                     \
-  else                                                                                                                                     \
-    for (int lane = 0; lane < count; ++lane)                                                                                               \
-      out.i[lane] = a.i[lane] ? b.i[lane] : c.i[lane];
-#define EVAL_CAST(name, intEval, floatEval)                                                                                                \
-  for (int lane = 0; lane < count; ++lane)                                                                                                 \
-    if (Op::name == Op::ToFloat)                                                                                                           \
-      out.f[lane] = static_cast<double>(a.i[lane]);                                                                                        \
-    else if (Op::name == Op::ToInt)                                                                                                        \
-      out.i[lane] = isFloat ? truncSaturate(a.f[lane]) : a.i[lane];                                                                        \
-    else                                                                                                                                   \
-      out.i[lane] = isFloat ? a.f[lane] != 0 : a.i[lane] != 0;
-#define EXPR_ROW(Name, spelling, arity, Types, lowering, interval, intEval, floatEval)                                                     \
-  case Op::Name:                                                                                                                           \
-    EVAL_##Types(Name, intEval, floatEval) break;
-#include "Expr/ExprOps.def"
-#undef EVAL_INT
-#undef EVAL_FLOAT
-#undef EVAL_NNN
-#undef EVAL_FFF
-#undef EVAL_III
-#undef EVAL_BBB
-#undef EVAL_CMP
-#undef EVAL_FB
-#undef EVAL_IIF
-#undef EVAL_SEL
-#undef EVAL_CAST
-  }
+  evalLanes(node.op, step.operandKind, operand(0), operand(1), operand(2), {out.i, out.f}, count);
 }
 
 } // namespace attnjit::expr

@@ -37,23 +37,14 @@ private:
   };
   /// When a node has to be computed anew: never, for a new (b, h), for a new place on the other axis, for every run.
   enum Stage { Uniform, PerHead, PerOther, PerLane, StageCount };
-  struct Step {
-    const Node *node;
-    ValueId id;
-    Kind operandKind;
-    bool spread;            ///< not of the lanes, but read by one that is
-    std::vector<Step> body; ///< of a reduction: what each step of its loop computes
-  };
 
   const Lanes &lanesOf(ValueId id) const { return lanes[slots[id]]; }
-  Step stepOf(ValueId id, std::span<const std::vector<ValueId>> bodies) const;
   void runScalars(Stage stage, const Position &at);
   /// Each computes one step and says whether a captured index left its tensor.
   bool runScalar(const Step &step, const Position &at);
   bool runLanes(const Step &step, const Position &first, std::int64_t by, int count);
-  bool reduceScalar(const Step &step, const Position &at);
   bool reduceLanes(const Step &step, const Position &first, std::int64_t by, int count);
-  void setScalar(ValueId id, const Value &value, bool spread);
+  void spread(ValueId id); ///< from the scalar to its lanes
   bool loadLanes(const Step &step, int count);
   void applyLanes(const Step &step, int count);
 
@@ -61,9 +52,9 @@ private:
   Bindings bindings;
   Param axis;
   std::vector<Step> steps[StageCount];
-  std::vector<bool> isLane, isSpread;
-  std::vector<Value> scalars; ///< of nodes that are not of the lanes
-  std::vector<int> slots;     ///< place in `lanes`, -1 for none
+  std::vector<bool> isLane, isSpread; ///< isSpread: not of the lanes, but read by one that is
+  ScalarSteps scalars;                ///< of nodes that are not of the lanes
+  std::vector<int> slots;             ///< place in `lanes`, -1 for none
   std::unique_ptr<Lanes[]> lanes;
   bool stageOutOfRange[StageCount] = {};
   Position last;

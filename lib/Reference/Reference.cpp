@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <type_traits>
 
 namespace attnjit::reference {
 
@@ -50,8 +51,9 @@ template <typename T> class RowWorker {
 public:
   RowWorker(const Call &call, bool plain, Output &output)
       : call(call), dims(call), plain(plain), outType(call.outType.value_or(call.q.dtype)), roundsP(plain && !isFloat8(call.q.dtype)),
-        output(output), score(*call.formula, call.formula->score, call.bindings), mask(*call.formula, call.formula->mask, call.bindings),
-        prob(*call.formula, call.formula->prob, call.bindings), scores(dims.N), visible(dims.N), sum(dims.Dv) {}
+        output(output), score(*call.formula, call.formula->score, call.bindings, kFloats),
+        mask(*call.formula, call.formula->mask, call.bindings), prob(*call.formula, call.formula->prob, call.bindings, kFloats),
+        scores(dims.N), visible(dims.N), sum(dims.Dv) {}
 
   std::int64_t status = kStatusOk;
 
@@ -65,6 +67,10 @@ public:
   }
 
 private:
+  /// Of score_mod and prob_mod. mask_mod is always computed in f64: a key that f32 shows and f64 hides would make a yardstick of any
+  /// length.
+  static constexpr expr::Floats kFloats = std::is_same_v<T, float> ? expr::Floats::F32 : expr::Floats::F64;
+
   void selectHead(std::int64_t b, std::int64_t kvHead) {
     if (b == currentB && kvHead == currentHead)
       return;

@@ -38,10 +38,10 @@ struct Output {
 /// By the definition, every step in f64 (A1..A9, A13, A15).
 Output forwardF64(const Call &call);
 
-/// The plain implementation at q's dtype, to which k and v are widened (exactly): scores accumulated in f32 (f64 for q of f64), softmax in
-/// f32 over the whole row, P, after prob_mod, rounded to q's dtype, whatever the output's is, as tensor cores and dot units want it; output
-/// rounded to outType. A q of 8 bits leaves P as it is: such a P would let anything pass. The yardstick of "mean error at most k times that
-/// of a plain implementation".
+/// The plain implementation at q's dtype, to which k and v are widened (exactly): scores accumulated in f32 (f64 for q of f64),
+/// every operation of score_mod and prob_mod rounded to that, softmax in f32 over the whole row, P, after prob_mod, rounded to q's dtype,
+/// whatever the output's is, as tensor cores and dot units want it; output rounded to outType. A q of 8 bits leaves P as it is: such a P
+/// would let anything pass. The yardstick of "mean error at most k times that of a plain implementation".
 Output forwardPlain(const Call &call);
 
 } // namespace attnjit::reference

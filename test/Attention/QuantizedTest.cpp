@@ -1,4 +1,4 @@
-// Descales through scaled_dot_product_attention: the same as operands that were multiplied beforehand.
+// Descales through scaled_dot_product_attention, packed and paged calls: operands stand for themselves times their factors.
 #include "Attention/Oracle.h"
 
 #include "Support/FloatFormat.h"
@@ -86,4 +86,150 @@ TEST_CASE("descales that do not fit are named as PyTorch names them") {
   CHECK(message().find("k_descale: its dtype is f16; expected f32") == 0);
   call.kDescale = TensorRef::dense(nullptr, DType::F32, {1});
   CHECK(message().empty());
+}
+
+namespace {
+
+/// Any shape in e4m3, with values of up to 4.
+struct Bytes {
+  Bytes(std::initializer_list<std::int64_t> sizes, double seed) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : sizes)
+      count *= size;
+    const FloatFormat &format = *FloatFormat::of(DType::F8E4M3);
+    for (std::int64_t i = 0; i < count; ++i)
+      memory.push_back(static_cast<std::uint8_t>(format.encode(format.round(4 * std::sin(seed * static_cast<double>(i + 1))))));
+    ref = TensorRef::dense(memory.data(), DType::F8E4M3, sizes);
+  }
+  double at(const std::vector<std::int64_t> &index) const {
+    return FloatFormat::of(DType::F8E4M3)->decode(memory[static_cast<std::size_t>(offsetOf(ref, index))]);
+  }
+  std::vector<std::uint8_t> memory;
+  TensorRef ref;
+};
+
+/// f32 [rows, columns] of factors in [0.5, 1.5].
+struct Factors {
+  Factors(std::int64_t rows, std::int64_t columns, double seed) {
+    for (std::int64_t i = 0; i < rows * columns; ++i)
+      memory.push_back(static_cast<float>(1 + 0.5 * std::sin(seed * static_cast<double>(i + 1))));
+    ref = TensorRef::dense(memory.data(), DType::F32, {rows, columns});
+  }
+  double at(std::int64_t s, std::int64_t head) const { return element(ref, {s, head}); }
+  std::vector<float> memory;
+  TensorRef ref;
+};
+
+constexpr std::int64_t kHq = 4, kHkv = 2, kD = 16;
+
+/// The factors of a call of three sequences: for each of their kv heads, for each kv head, for all.
+struct Descales {
+  Factors q{3, kHkv, 0.9}, k{1, kHkv, 1.7}, v{3, 1, 2.3};
+  template <typename Call> void give(Call &call) const { call.qDescale = q.ref, call.kDescale = k.ref, call.vDescale = v.ref; }
+
+  /// One causal row of query head h, aligned to the last key, by the definition; `query(d)`, `key(j, d)` and `value(j, d)` are the bytes.
+  template <typename Q, typename K, typename V>
+  Row row(std::int64_t s, std::int64_t h, std::int64_t visible, const Q &query, const K &key, const V &value) const {
+    const std::int64_t kv = h / (kHq / kHkv);
+    return softmaxRow(
+        visible, kD,
+        [&](std::int64_t j) {
+          double dot = 0;
+          for (std::int64_t d = 0; d < kD; ++d)
+            dot += query(d) * key(j, d);
+          return dot / 4 * q.at(s, kv) * k.at(s, kv);
+        },
+        [&](std::int64_t j, std::int64_t d) { return value(j, d) * v.at(s, kv); });
+  }
+};
+
+} // namespace
+
+TEST_CASE("descales of packed sequences are those of each sequence, in one piece and in pages") {
+  const Descales descales;
+  std::vector<std::int32_t> cuQ = {0, 5, 6, 46}, cuK = {0, 7, 137, 197}, used = {7, 130, 60};
+  const Bytes q({46, kHq, kD}, 0.37), k({197, kHkv, kD}, 0.73), v({197, kHkv, kD}, 1.1);
+  Tensor out({46, kHq, kD}, 0), lse({kHq, 46}, 0), fromPages({46, kHq, kD}, 0);
+  VarlenCall call;
+  call.q = q.ref, call.k = k.ref, call.v = v.ref, call.out = out.ref, call.lse = lse.ref;
+  call.cuSeqQ = TensorRef::dense(cuQ.data(), DType::I32, {4});
+  call.cuSeqK = TensorRef::dense(cuK.data(), DType::I32, {4});
+  call.window = {-1, 0};
+  call.enableGqa = true;
+  descales.give(call);
+  const Result<ForwardReport> report = varlenAttention(realEngine(), call);
+  REQUIRE_MESSAGE(report, report.error().message);
+  double worst = 0, worstLse = 0;
+  for (std::int64_t s = 0; s < 3; ++s)
+    for (std::int64_t h = 0; h < kHq; ++h)
+      for (std::int64_t row = cuQ[s]; row < cuQ[s + 1]; ++row) {
+        const std::int64_t first = cuK[s];
+        const Row expected = descales.row(
+            s, h, used[s] - (cuQ[s + 1] - 1 - row), [&](std::int64_t d) { return q.at({row, h, d}); },
+            [&](std::int64_t j, std::int64_t d) { return k.at({first + j, h / 2, d}); },
+            [&](std::int64_t j, std::int64_t d) { return v.at({first + j, h / 2, d}); });
+        for (std::int64_t d = 0; d < kD; ++d)
+          worst = std::max(worst, std::abs(expected.out[static_cast<std::size_t>(d)] - element(out.ref, {row, h, d})));
+        worstLse = std::max(worstLse, std::abs(expected.lse - element(lse.ref, {h, row})));
+      }
+  CHECK(worst < 2e-5);
+  CHECK(worstLse < 2e-5);
+
+  // Token i of all lies in row i % 16 of a page of its sequence; pages are handed out backwards.
+  constexpr std::int64_t kPage = 16, kPerSequence = 9, kPages = 3 * kPerSequence;
+  Bytes keyPool({kPages, kPage, kHkv, kD}, 0.1), valuePool({kPages, kPage, kHkv, kD}, 0.2);
+  std::vector<std::int64_t> table;
+  for (std::int64_t i = 0; i < kPages; ++i)
+    table.push_back(kPages - 1 - i);
+  for (std::int64_t s = 0; s < 3; ++s)
+    for (std::int64_t j = 0; j < used[s]; ++j) {
+      const std::int64_t row = kHkv * kD, to = (table[s * kPerSequence + j / kPage] * kPage + j % kPage) * row, from = (cuK[s] + j) * row;
+      std::copy_n(k.memory.begin() + from, row, keyPool.memory.begin() + to);
+      std::copy_n(v.memory.begin() + from, row, valuePool.memory.begin() + to);
+    }
+  call.k = keyPool.ref, call.v = valuePool.ref, call.out = fromPages.ref;
+  call.cuSeqK = {};
+  call.seqUsedK = TensorRef::dense(used.data(), DType::I32, {3});
+  call.blockTable = TensorRef::dense(table.data(), DType::I64, {3, kPerSequence});
+  const Result<ForwardReport> paged = varlenAttention(realEngine(), call);
+  REQUIRE_MESSAGE(paged, paged.error().message);
+  CHECK(fromPages.memory == out.memory);
+}
+
+TEST_CASE("descales of paged calls are those of each batch") {
+  const Descales descales;
+  constexpr std::int64_t kM = 3, kPage = 16, kPages = 12;
+  std::vector<std::int64_t> lengths = {70, 33, 50};
+  PagedAttention books = *PagedAttention::create(kPages, kPage, 3);
+  for (std::int64_t s : {2, 0, 1})
+    REQUIRE(books.reserve(s, lengths[static_cast<std::size_t>(s)]));
+  const Bytes q({3, kHq, kM, kD}, 0.37), keys({1, kHkv, kPages * kPage, kD}, 0.73), values({1, kHkv, kPages * kPage, kD}, 1.1);
+  Tensor out({3, kHq, kM, kD}, 0);
+  PagedCall call{.pages = &books, .batches = {0, 1, 2}};
+  call.q = q.ref, call.kCache = keys.ref, call.vCache = values.ref, call.out = out.ref;
+  call.kvLen = TensorRef::dense(lengths.data(), DType::I64, {3});
+  call.window = {-1, 0};
+  descales.give(call);
+  const Result<ForwardReport> report = pagedAttention(realEngine(), call);
+  REQUIRE_MESSAGE(report, report.error().message);
+  const auto *table = static_cast<const std::int64_t *>(books.pageTable().data);
+  double worst = 0;
+  forEachIndex({3, kHq, kM}, [&](const std::vector<std::int64_t> &at) {
+    const std::int64_t s = at[0], h = at[1], row = at[2];
+    const auto place = [&](std::int64_t j) { return table[s * kPages + j / kPage] * kPage + j % kPage; };
+    const Row expected = descales.row(
+        s, h, lengths[static_cast<std::size_t>(s)] - (kM - 1 - row), [&](std::int64_t d) { return q.at({s, h, row, d}); },
+        [&](std::int64_t j, std::int64_t d) { return keys.at({0, h / 2, place(j), d}); },
+        [&](std::int64_t j, std::int64_t d) { return values.at({0, h / 2, place(j), d}); });
+    for (std::int64_t d = 0; d < kD; ++d)
+      worst = std::max(worst, std::abs(expected.out[static_cast<std::size_t>(d)] - element(out.ref, {s, h, row, d})));
+  });
+  CHECK(worst < 2e-5);
+
+  Factors tooMany(4, 1, 1);
+  call.vDescale = tooMany.ref;
+  const Result<ForwardReport> refused = pagedAttention(realEngine(), call);
+  REQUIRE(!refused);
+  CHECK_MESSAGE(refused.error().message.find("vDescale: its first size is 4; expected 3, one row for each batch") == 0,
+                refused.error().message);
 }

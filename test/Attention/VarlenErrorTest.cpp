@@ -65,6 +65,13 @@ TEST_CASE("varlen: each bad call is refused with the sequence and the cure") {
          g.call.k.sizes[1] = g.call.v.sizes[1] = 3;
          g.call.enableGqa = true;
        }},
+      {"qDescale: its first size is 3; expected 2, one row for each sequence, or 1 to share it (sizes [3, 1])",
+       [](Good &g) { g.call.qDescale = TensorRef::dense(g.memory.data(), DType::F32, {3, 1}); }},
+      {"kDescale: expected 2 dimensions, got 1", [](Good &g) { g.call.kDescale = TensorRef::dense(g.memory.data(), DType::F32, {2}); }},
+      {"sequence 0: vDescale: its kv head size (dimension 1) is 3; expected 4",
+       [](Good &g) { g.call.vDescale = TensorRef::dense(g.memory.data(), DType::F32, {2, 3}); }},
+      {"sequence 0: vDescale: its dtype is f64; expected f32",
+       [](Good &g) { g.call.vDescale = TensorRef::dense(g.memory.data(), DType::F64, {1, 4}); }},
       {"max_q: sequence 1 has 4 queries, above 3", [](Good &g) { g.call.maxQ = 3; }},
       {"max_k: sequence 1 has 6 keys, above 5", [](Good &g) { g.call.maxK = 5; }},
       {"window.left: -2; -1 means no bound", [](Good &g) { g.call.window.left = -2; }},
@@ -90,7 +97,7 @@ TEST_CASE("varlen: each bad call is refused with the sequence and the cure") {
          g.page();
          g.used[1] = 9;
        }},
-      {"block_table: entry [1, 0] is page 4; the pool has pages 0 to 3",
+      {"sequence 1: pages.table: entry [0, 0] is page 4; the pool has pages 0 to 3",
        [](Good &g) {
          g.page();
          g.table[2] = 4;

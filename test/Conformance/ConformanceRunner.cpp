@@ -1,9 +1,10 @@
 // Runs the cases of a text grid against the f64 reference, each twice: with every operand and capture tight against an unmapped page behind
 // it, then before it. A failing case is shown as the attnjit-run command that repeats it. A .py file is a module of mods whose cases stand
-// in its lines
-// "#! ..."; each runs on every pipeline, and the blocks that the planner finds for its mask are held against the mask itself.
-#include "common/Grid.h"
+// in its lines "#! ..."; each runs at several shapes on every pipeline, and the blocks that the planner finds for its mask are held against
+// the mask itself.
+#include "Cases.h"
 
+#include "common/Check.h"
 #include "common/Reports.h"
 
 #include "BlockMask/Planner.h"
@@ -117,16 +118,11 @@ private:
     const std::string shown = fmt::format("attnjit-run --check {}", commandLine);
     std::strncpy(currentCase, shown.c_str(), sizeof currentCase - 1);
 
-    Result<std::vector<std::string>> words = splitWords(commandLine);
-    if (!words)
-      return words.error().message;
-    ProblemOptions options;
-    options.wantsLse = options.wantsMax = true;
-    CLI::App app;
-    addProblemOptions(app, options);
-    if (const Result<void> parsed = parseWords(app, std::move(*words)); !parsed)
-      return parsed.error().message;
-    const Result<LoadedProblem> problem = loadProblem(options);
+    Result<ProblemOptions> options = conformance::parseCommandLine(commandLine);
+    if (!options)
+      return options.error().message;
+    options->wantsLse = options->wantsMax = true;
+    const Result<LoadedProblem> problem = loadProblem(*options);
     const Error *error = problem ? nullptr : &problem.error();
     std::optional<Result<ForwardReport>> report;
     if (problem && onlyPrepares) {
@@ -167,28 +163,30 @@ private:
   OracleCache oracles;
 };
 
-/// The same problem for its first queries only: EFFICIENT_ATTENTION is for few.
-std::string withFewQueries(std::string commandLine) {
-  constexpr long kQueries = 48;
-  const std::size_t shape = commandLine.find("--shape "), end = commandLine.find(' ', shape + 8);
-  for (std::size_t at = commandLine.find("M=", shape); at < end; at = commandLine.find("M=", at + 1)) {
-    const std::size_t digits = commandLine.find_first_not_of("0123456789", at + 2) - (at + 2);
-    if ((commandLine[at - 1] == ',' || commandLine[at - 1] == ' ') && std::stol(commandLine.substr(at + 2, digits)) > kQueries)
-      return commandLine.replace(at + 2, digits, std::to_string(kQueries));
-  }
-  return commandLine;
-}
-
-/// The cases of a module, for every pipeline that runs on this machine.
-std::vector<GridCase> onEveryPipeline(const std::vector<GridCase> &cases, const std::string &module) {
+/// The cases of a module, for every pipeline that runs on this machine; EFFICIENT_ATTENTION is for few queries.
+Result<std::vector<GridCase>> onEveryPipeline(const std::string &module) {
+  constexpr std::int64_t kFewQueries = 48;
+  const Result<std::vector<GridCase>> cases = conformance::casesOfModule(module);
+  if (!cases)
+    return cases;
   std::vector<GridCase> all;
-  for (const GridCase &one : cases)
+  for (const GridCase &one : *cases)
     for (const std::string_view backend : {"flash", "math", "efficient"}) {
-      GridCase &added = all.emplace_back(one);
-      const std::string problem = backend == "efficient" ? withFewQueries(one.commandLine) : one.commandLine;
-      added.commandLine = fmt::format("{} --mods {} --backend {}", problem, module, backend);
+      Result<std::string> problem = conformance::withShape(one.commandLine, [&](Dims &dims) {
+        if (backend == "efficient")
+          dims.M = std::min(dims.M, kFewQueries);
+      });
+      if (!problem)
+        return problem.error();
+      all.push_back(one);
+      all.back().commandLine = fmt::format("{} --backend {}", *problem, backend);
     }
   return all;
+}
+
+Result<std::vector<GridCase>> casesOfGrid(const std::string &file) {
+  const Result<std::string> text = readFile(file);
+  return text ? parseGrid(*text) : text.error();
 }
 
 } // namespace
@@ -217,13 +215,9 @@ int main(int argc, char **argv) {
   Runner runner(*engine, target, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   runner.onlyPrepares = prepare;
   for (const std::string &file : files) {
-    const Result<std::string> text = readFile(file);
     const bool isModule = file.ends_with(".py");
     runner.checksPlans = isModule;
-    Result<std::vector<GridCase>> cases =
-        text ? parseGrid(isModule ? gridOfModule(*text) : *text) : Result<std::vector<GridCase>>(text.error());
-    if (cases && isModule)
-      *cases = onEveryPipeline(*cases, file);
+    const Result<std::vector<GridCase>> cases = isModule ? onEveryPipeline(file) : casesOfGrid(file);
     if (!cases)
       return fail("ConformanceRunner", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
     for (const GridCase &gridCase : *cases) {

@@ -27,6 +27,10 @@ def tensor(sizes, descr="<f4", bytes_per_element=4):
     return npy(descr, sizes, count * bytes_per_element)
 
 
+def ints(sizes, values):
+    return npy("<i4", sizes, struct.pack(f"<{len(values)}i", *values))
+
+
 def write_files(folder):
     files = {
         "10MB": b"score + " * 1250000 + b"score",
@@ -59,6 +63,13 @@ def write_files(folder):
         "grid_chain": b"--name a --shape M=4,D=8\n--name b --relative-to a --shape M=4,D=8\n--name c --relative-to b --shape M=4,D=8\n",
         "grid_empty": b"# nothing\n",
         "grid_backend": b"--shape M=4,D=8\n--shape M=100,D=8 --backend efficient\n",
+        # Lists for 40 x 100 pairs in blocks of 16 x 32: row 0 asks about blocks 0 and 3, row 1 about none, row 2 about block 1; row 1 sees all of 2.
+        "npy:counts": ints([3], [2, 0, 1]),
+        "npy:indices": ints([3, 4], [3, 0, 1, 2, 0, 1, 2, 3, 1, 0, 2, 3]),
+        "npy:full_counts": ints([3], [0, 1, 0]),
+        "npy:full_indices": ints([3, 4], [0, 1, 2, 3, 2, 0, 1, 3, 0, 1, 2, 3]),
+        "npy:clashing": ints([3], [1, 1, 0]),
+        "npy:outside": ints([3, 4], [4, 0, 1, 2, 0, 1, 2, 3, 1, 0, 2, 3]),
     }
     places = {"tmp": str(folder)}
     for name, content in files.items():

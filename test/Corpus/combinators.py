@@ -2,6 +2,7 @@
 #! --shape Hq=2,M=110,N=110,D=32 --mask-mod 'or_masks(and_masks(causal, window(30)), prefix(10), diagonal)'
 #! --shape Hq=2,M=110,N=110,D=32 --mask-mod 'xor_masks(causal, window(9))'
 #! --shape Hq=2,M=110,N=110,D=32 --mask-mod 'and_masks(not_mask(prefix(20)), noop_mask)'
+#% --shape S=65536,D=32 --mask-mod 'or_masks(and_masks(causal, window(3000)), prefix(1000), diagonal)'
 import functools
 
 

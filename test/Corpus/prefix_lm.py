@@ -1,5 +1,6 @@
 """Prefix LM: the prompt sees itself whole, the rest is causal."""
 #! --shape Hq=2,M=150,N=150,D=32 --mask-mod 'generate_prefix_lm_mask({1|40|150})'
+#% --shape S=65536,D=32 --mask-mod 'generate_prefix_lm_mask(5000)'
 from torch.nn.attention.flex_attention import or_masks
 
 

@@ -1,6 +1,7 @@
 """Sliding window: causal, at most `window_size` keys back."""
 #! --shape Hq=2,M=200,N=200,D=32 --mask-mod 'generate_sliding_window({1|16|77})'
 #! --shape Hq=1,M=90,N=130,D=16 --mask-mod 'generate_sliding_window(window_size=40)'
+#% --shape S=65536,D=32 --mask-mod 'generate_sliding_window(4096)'
 from torch.nn.attention.flex_attention import and_masks
 
 

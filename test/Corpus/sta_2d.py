@@ -1,5 +1,6 @@
 """Sliding tile attention: the window moves in whole tiles."""
 #! --shape Hq=2,M=144,N=144,D=32 --mask-mod 'generate_sta_mask_mod_2d((12, 12), (3, 2), (4, 3))'
+#% --shape S=65536,D=32 --mask-mod 'generate_sta_mask_mod_2d((256, 256), (3, 3), (16, 16))'
 from typing import Tuple
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draws the mask of every module in test/Corpus that has one, as attnjit-dump sees it, on one sheet.
 
-  mask_gallery.py BIN ROOT            compares with docs/generated/masks.svg, exit status 1 if it differs
+  mask_gallery.py BIN ROOT            compares with docs/generated/masks.svg, and the number of masks with what stands beside it where it is
+                                      shown; exit status 1 if one differs
   mask_gallery.py BIN ROOT --write    writes it
 
 Of a module it is the first case with a mask, of alternatives in braces the second.
@@ -92,6 +93,14 @@ def sheet(dump, root):
     )
 
 
+def wrong_counts(root, count):
+    """Documents whose words about the picture state another number of masks."""
+    for document in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        for words in re.findall(r"!\[([^\]]*)\]\([^)]*masks\.svg\)", document.read_text()):
+            if re.findall(r"\d+", words) != [str(count)]:
+                yield f"{document.relative_to(root)}: ![{words}]: the picture has {count} masks"
+
+
 def main():
     folder, root = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     picture = root / "docs/generated/masks.svg"
@@ -101,7 +110,9 @@ def main():
     elif not picture.exists() or picture.read_text() != drawn:
         print("docs/generated/masks.svg is not what attnjit-dump draws; write it anew: test/Docs/mask_gallery.py BIN ROOT --write")
         return 1
-    return 0
+    wrong = list(wrong_counts(root, drawn.count("<text ")))
+    print("\n".join(wrong))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ try:
     from torch.nn.attention.bias import causal_lower_right, causal_upper_left
     from torch.nn.attention.experimental._paged_attention import PagedAttention
 except ImportError as error:
-    print(f"skipped: {error}")
+    print(f"skipped: {error}; tools/setup.sh --full installs PyTorch, or name a Python that has it: -DATTNJIT_TORCH_PYTHON=PATH")
     sys.exit(77)
 
 DRIVER = sys.argv[1]

@@ -5,7 +5,7 @@ Usage: parity.py ATTNJIT_RUN [--backend NAME] [CORPUS.py ...]
 
 The formulas are text: attnjit gets them as they stand, PyTorch gets them by exec and eval. Without files a list of short formulas runs; a file is a module of mods
 with cases in its lines "#! ..." (see test/Corpus). Inputs are random, of odd sizes, with grouped heads. The error is relative to the f64 result, as a multiple of
-f32's machine epsilon, so that one bound serves every case. What PyTorch itself refuses (a run-time `if`) is counted and passed over. Exits with 77 (skipped)
+f32's machine epsilon, so that one bound serves most cases; where scores are large, it is held against PyTorch's own error in f32. What PyTorch itself refuses (a run-time `if`) is counted and passed over. Exits with 77 (skipped)
 without torch.
 """
 import argparse
@@ -24,7 +24,7 @@ try:
     import torch
     from torch.nn.attention.flex_attention import and_masks, create_mask, flex_attention, noop_mask, or_masks
 except ImportError as error:
-    print(f"skipped: {error}")
+    print(f"skipped: {error}; tools/setup.sh --full installs PyTorch, or name a Python that has it: -DATTNJIT_TORCH_PYTHON=PATH")
     sys.exit(77)
 
 RNG = np.random.default_rng(7)
@@ -100,14 +100,15 @@ def read_corpus(path):
             yield name, path, shape, options.score_mod, options.mask_mod, captures
 
 
-def pytorch(module, shape, score_text, mask_text, captures, q, k, v):
+def pytorch(module, shape, score_text, mask_text, captures, q, k, v, dtype=torch.float64):
     names = {"torch": torch, "math": math, "F": torch.nn.functional, "functools": functools, "partial": functools.partial, "and_masks": and_masks,
              "or_masks": or_masks, "noop_mask": noop_mask}
-    names.update({name: torch.from_numpy(array) for name, array in captures.items()})
+    widened = {name: torch.from_numpy(array) for name, array in captures.items()}
+    names.update({name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in widened.items()})
     if module:
         exec(compile(module.read_text(), module, "exec"), names)
     score_mod = eval(score_text, names) if score_text else None
-    q, k, v = (torch.from_numpy(x).double() for x in (q, k, v))
+    q, k, v = (torch.from_numpy(x).to(dtype) for x in (q, k, v))
     if mask_text:  # eager flex takes masks as block masks; as a score of -inf the meaning is the same and needs no multiple of 128
         visible = create_mask(eval(mask_text, names), shape["B"], shape["Hq"], shape["M"], shape["N"], device="cpu")
         inner = score_mod
@@ -117,6 +118,12 @@ def pytorch(module, shape, score_text, mask_text, captures, q, k, v):
             return torch.where(visible[b, h, q_idx, kv_idx], t, -math.inf)
     out, lse = flex_attention(q, k, v, score_mod=score_mod, enable_gqa=True, return_lse=True)
     return out.numpy(), lse.numpy()
+
+
+def mean_error(out, expected):
+    """In units of f32's epsilon."""
+    scale = np.abs(expected).mean() * np.finfo(np.float32).eps
+    return np.abs(out - expected).mean() / scale if scale else np.abs(out).max(initial=0)
 
 
 def attnjit(options, module, shape, score_text, mask_text, captures, q, k, v, folder):
@@ -130,6 +137,9 @@ def attnjit(options, module, shape, score_text, mask_text, captures, q, k, v, fo
         if value:
             command += [flag, value]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if "no compiler to make it" in done.stderr:
+        print("skipped: this build has no compiler")
+        sys.exit(77)
     if done.returncode != 0:
         raise RuntimeError(f"attnjit-run said ({done.returncode}): {done.stderr.strip()}")
     return np.load(folder / "out.npy").astype(np.float64), np.load(folder / "lse.npy").astype(np.float64)
@@ -158,12 +168,15 @@ def main():
             continue
         empty = ~np.isfinite(expected_lse)  # eager PyTorch calls a row without keys lse = -inf and out = 0 or NaN; attnjit says 0 (A5)
         expected = np.where(empty[..., None], 0, expected)
-        error = np.abs(out - expected).mean() / (np.abs(expected).mean() * epsilon) if expected.size and np.abs(expected).any() else np.abs(out).max()
+        error, allowed = mean_error(out, expected), 4
+        if error > allowed:
+            plain, _ = pytorch(module, shape, score_text, mask_text, captures, q, k, v, torch.float32)
+            allowed = 2 * mean_error(np.where(empty[..., None], 0, plain), expected)
         finite = ~empty
         lse_error = np.abs(lse[finite] - expected_lse[finite]).max() / (max(1, np.abs(expected_lse[finite]).max()) * epsilon) if finite.any() else 0
-        ok = error <= 4 and lse_error <= 16 and np.array_equal(np.isneginf(lse), empty)
+        ok = error <= allowed and lse_error <= 16 and np.array_equal(np.isneginf(lse), empty)
         failures += not ok
-        print(f"{'ok  ' if ok else 'FAIL'} {name:60} mean error {error:5.2f} eps, lse {lse_error:5.2f} eps, {int(empty.sum())} empty rows")
+        print(f"{'ok  ' if ok else 'FAIL'} {name:60} mean error {error:5.2f} of {allowed:.2f} eps, lse {lse_error:5.2f} eps, {int(empty.sum())} empty rows")
     print(f"{len(cases)} cases, {failures} failed, {refused} that PyTorch refuses")
     sys.exit(1 if failures else 0)
 

@@ -114,6 +114,29 @@ TEST_CASE("merge: pieces put together are attention over all keys, in every type
     }
 }
 
+TEST_CASE("merge: parts of 8 bits are read as the floats that they are, and the result is rounded once") {
+  Problem problem;
+  for (const DType dtype : {DType::F8E4M3, DType::F8E5M2}) {
+    CAPTURE(name(dtype));
+    Parts parts(problem, dtype, {0, 13, 20, kN}), wide(problem, DType::F32, {0, 13, 20, kN});
+    for (std::size_t part = 0; part < 3; ++part)
+      for (std::int64_t i = 0; i < wide.outs[part].count(); ++i)
+        wide.outs[part].set(i, parts.outs[part][i]);
+    Owned out(dtype, {kB, kH, kM, kDv}), wideOut(DType::F32, {kB, kH, kM, kDv}), lse(DType::F32, {kB, kH, kM});
+    REQUIRE(mergeStates(parts.states, out.view, lse.view));
+    REQUIRE(mergeStates(wide.states, wideOut.view));
+    bool same = true;
+    for (std::int64_t i = 0; i < out.count(); ++i)
+      same &= out[i] == reference::roundTo(dtype, wideOut[i]);
+    CHECK(same);
+    CHECK(lse[0] == -kInf); // row 0 sees nothing
+    CHECK(out[0] == 0);
+    parts.outs[1].set(kDv * (kM - 1), std::nan("")); // of a row that the part sees
+    REQUIRE(mergeStates(parts.states, out.view));
+    CHECK(std::isnan(out[kDv * (kM - 1)]));
+  }
+}
+
 TEST_CASE("merge: a part that saw nothing is not looked at; a NaN is not hidden") {
   Owned a(DType::F32, {1, 1, 1, 2}), b(DType::F32, {1, 1, 1, 2}), out(DType::F32, {1, 1, 1, 2});
   Owned lseA(DType::F32, {1, 1, 1}), lseB(DType::F32, {1, 1, 1}), lse(DType::F32, {1, 1, 1});

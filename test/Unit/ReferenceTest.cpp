@@ -221,6 +221,32 @@ TEST_CASE("the plain implementation rounds P to q's dtype, 8 bits excepted, and 
   CHECK(reference::forwardPlain(call).out[0] == reference::roundTo(DType::F8E4M3, exact));
 }
 
+TEST_CASE("the plain implementation rounds every operation of a formula to f32, and no visibility") {
+  std::vector<float> one{0}, value{5}, table{0x1p24f, 1, 1};
+  const std::vector<expr::CaptureInfo> infos{{"t", DType::F32, 1}};
+  const std::vector<TensorRef> captures{TensorRef::dense(table.data(), DType::F32, {3})};
+  const auto maxOf = [&](std::string_view scoreMod, std::string_view maskMod, Output (*forward)(const Call &)) {
+    const Result<expr::Formula> formula = expr::parseFormula({scoreMod, maskMod}, infos);
+    REQUIRE_MESSAGE(formula, (formula ? "" : formula.error().message));
+    Call call;
+    call.formula = &*formula;
+    std::vector<ScalarArg> scalars(formula->scalars.size()); // the size of t
+    expr::bindOwnScalars(*formula, captures, scalars);
+    call.bindings = {captures, scalars};
+    call.q = call.k = TensorRef::dense(one.data(), DType::F32, {1, 1, 1, 1});
+    call.v = TensorRef::dense(value.data(), DType::F32, {1, 1, 1, 1});
+    return forward(call).max[0];
+  };
+  for (const std::string_view sum :
+       {"score + t[0] + t[1] + t[2] - t[0]", "score + torch.sum(t) - t[0]", "score + torch.dot(t, t) - t[0] * t[0]"}) {
+    CAPTURE(sum);
+    CHECK(maxOf(sum, "", reference::forwardF64) == 2);
+    CHECK(maxOf(sum, "", reference::forwardPlain) == 0);
+  }
+  CHECK(maxOf("score + 0.1", "", reference::forwardPlain) == 0.1f);
+  CHECK(maxOf("", "t[0] + t[1] > t[0]", reference::forwardPlain) == 0); // f32 would hide the key
+}
+
 TEST_CASE("descales are factors of the elements, one for each batch and kv head") {
   // One key head of two, so that query heads 0, 1 and 2, 3 share factors; one key: the output is v.
   std::vector<double> q(4, 1.0), k(2, 3.0), v{5, 7};

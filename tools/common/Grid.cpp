@@ -65,12 +65,12 @@ Result<std::vector<GridCase>> parseGrid(std::string_view text) {
   return cases;
 }
 
-std::string gridOfModule(std::string_view text) {
+std::string gridOfModule(std::string_view text, std::string_view marker) {
   std::string grid;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
-    if (const std::string_view line = text.substr(begin, end - begin); line.starts_with("#! "))
-      grid += line.substr(3);
+    if (const std::string_view line = text.substr(begin, end - begin); line.starts_with(marker))
+      grid += line.substr(marker.size());
     grid += '\n';
     begin = end + 1;
   }

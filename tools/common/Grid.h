@@ -29,8 +29,8 @@ struct GridCase {
 /// All cases of a grid's text. Errors name the line.
 Result<std::vector<GridCase>> parseGrid(std::string_view text);
 
-/// The grid that a Python module carries in its lines "#! ...", with line numbers of the module.
-std::string gridOfModule(std::string_view text);
+/// The grid that a Python module carries in its lines "#! ...", or of another marker, with line numbers of the module.
+std::string gridOfModule(std::string_view text, std::string_view marker = "#! ");
 
 /// Words of a command line as a shell would see them: blanks separate, single and double quotes group.
 Result<std::vector<std::string>> splitWords(std::string_view commandLine);

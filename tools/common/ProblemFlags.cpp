@@ -337,7 +337,19 @@ Result<void> makeSinks(const ProblemOptions &options, LoadedProblem &problem, Pl
   return {};
 }
 
-void bindCaptures(LoadedProblem &problem) {
+void giveCaptures(LoadedProblem &problem) {
+  for (const NamedCapture &capture : problem.captures)
+    std::visit(
+        [&](const auto &value) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>)
+            problem.call.captures.push_back({capture.name, value.ref()});
+          else
+            problem.call.captures.push_back({capture.name, value});
+        },
+        capture.value);
+}
+
+void bindFormula(LoadedProblem &problem) {
   const auto find = [&](std::string_view wanted) {
     return std::find_if(problem.captures.begin(), problem.captures.end(),
                         [&](const NamedCapture &capture) { return capture.name == wanted; });
@@ -367,15 +379,6 @@ void bindCaptures(LoadedProblem &problem) {
     problem.boundScalars.push_back(argument);
   }
   expr::bindOwnScalars(problem.formula, problem.boundTensors, problem.boundScalars);
-  for (const NamedCapture &capture : problem.captures)
-    std::visit(
-        [&](const auto &value) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>)
-            problem.call.captures.push_back({capture.name, value.ref()});
-          else
-            problem.call.captures.push_back({capture.name, value});
-        },
-        capture.value);
 }
 
 } // namespace
@@ -420,6 +423,12 @@ void addProblemOptions(CLI::App &app, ProblemOptions &options) {
   app.add_option("--v", options.vFile, "read v [B or 1,Hkv,N,Dv]")->group(problem);
   app.add_option("--block-mask", options.blockMask,
                  "QUERIESxKEYS, e.g. 128x128: make a block mask of --mask-mod in such blocks first and hand it to the call")
+      ->group(problem);
+  app.add_option(
+         "--block-lists", options.blockLists,
+         "kv_num_blocks=FILE.npy, kv_indices=, full_kv_num_blocks= or full_kv_indices=: lists of blocks, of the size of --block-mask "
+         "(default 128x128), instead of those of --mask-mod, which partial ones still ask; may be repeated")
+      ->allow_extra_args(false)
       ->group(problem);
   app.add_option("--page-size", options.pageSize,
                  "move the keys and values into pages of so many rows, in mixed order (default: one piece)")
@@ -562,13 +571,14 @@ Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData) 
   if (!options.sinks.empty())
     if (Result<void> made = makeSinks(options, problem, *placement); !made)
       return made.error();
-  bindCaptures(problem);
+  giveCaptures(problem);
   if (options.pageSize > 0)
     if (Result<void> moved = addPages(options, *placement, *layout, withData, problem); !moved)
       return moved.error();
-  if (!options.blockMask.empty())
-    if (Result<void> added = addBlockMask(options.blockMask, problem); !added)
+  if (!options.blockMask.empty() || !options.blockLists.empty())
+    if (Result<void> added = addBlockMask(options, *placement, problem); !added)
       return added.error();
+  bindFormula(problem);
   return problem;
 }
 

@@ -33,8 +33,9 @@ struct ProblemOptions {
   std::string layout = "bhmd", placement = "heap", values = "random";
   std::vector<std::string> plants;
   std::int64_t tileRows = 0, tileCols = 0;
-  std::int64_t pageSize = 0; ///< 0: keys and values in one piece
-  std::string blockMask; ///< "128" or "128x64": blocks of queries x keys
+  std::int64_t pageSize = 0;           ///< 0: keys and values in one piece
+  std::string blockMask;               ///< "128" or "128x64": blocks of queries x keys
+  std::vector<std::string> blockLists; ///< "kv_indices=FILE.npy" and the like: the blocks, instead of those of the mask_mod
   int threads = 0;
   bool wantsLse = false, wantsMax = false;
 
@@ -85,7 +86,7 @@ struct LoadedProblem {
   Dims dims;
   DType dtype = DType::F32, kvDtype = DType::F32, outDtype = DType::F32; ///< of q, of k and v, of out
   Mod mod;
-  expr::Formula formula; ///< the same texts, for the reference and the planner
+  expr::Formula formula; ///< what the call computes, for the reference and the planner: the same texts, and --block-lists
   Tensor q, k, v, out;
   std::optional<PagedOperands> pools; ///< what the call reads in place of k and v
   std::optional<Tensor> lse, max, sinks;
@@ -104,8 +105,9 @@ struct LoadedProblem {
 /// Moves k and v into the pages that --page-size asks for, and gives those to the call.
 Result<void> addPages(const ProblemOptions &options, Placement placement, Layout layout, bool withData, LoadedProblem &problem);
 
-/// Makes the block mask that --block-mask asks for from the problem's mask_mod and captures, and gives it to the call.
-Result<void> addBlockMask(std::string_view blocks, LoadedProblem &problem);
+/// Gives the call the block mask that --block-mask asks for, made of the problem's mask_mod and captures, or that of --block-lists, of
+/// which `formula` is told then.
+Result<void> addBlockMask(const ProblemOptions &options, Placement placement, LoadedProblem &problem);
 
 /// Parses, reads, generates. With `withData` false q, k, v and out have shapes but no memory (enough to compile and to explain).
 Result<LoadedProblem> loadProblem(const ProblemOptions &options, bool withData = true);

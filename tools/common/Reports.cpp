@@ -39,9 +39,12 @@ json toJson(const LoadedProblem &problem) {
 
 std::string describe(const BlockMask &mask) {
   const BlockMaskReport &report = mask.report();
+  const std::string head =
+      fmt::format("{} x {} of {} x {}, {:.1f} % skipped", mask.rows(), mask.cols(), mask.blockQ(), mask.blockKv(), mask.sparsity());
+  if (!mask.isDerived())
+    return head + "; from lists";
   const double share = report.blocks > 0 ? 100.0 * static_cast<double>(report.byAnalysis) / static_cast<double>(report.blocks) : 100;
-  return fmt::format("{} x {} of {} x {}, {:.1f} % skipped; {:.2f} % decided by analysis, {} pairs evaluated, in {:.2f} ms", mask.rows(),
-                     mask.cols(), mask.blockQ(), mask.blockKv(), mask.sparsity(), share, report.pairsEvaluated,
+  return fmt::format("{}; {:.2f} % decided by analysis, {} pairs evaluated, in {:.2f} ms", head, share, report.pairsEvaluated,
                      milliseconds(report.timeNs));
 }
 

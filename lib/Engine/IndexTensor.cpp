@@ -1,16 +1,16 @@
-#include "Attention/IndexTensor.h"
+#include "Engine/IndexTensor.h"
 
 #include "Engine/TensorCheck.h"
 
 #include <fmt/format.h>
 
-namespace attnjit::attention {
+namespace attnjit::engine {
 
 Result<void> checkIndexTensor(std::string_view name, const TensorRef &tensor, int rank) {
-  if (Result<void> view = engine::checkView(name, tensor, rank, true); !view)
+  if (Result<void> view = checkView(name, tensor, rank, true); !view)
     return view;
   if (tensor.dtype != DType::I32 && tensor.dtype != DType::I64)
-    return engine::invalidTensor(name, fmt::format("its dtype is {}; expected i32 or i64", attnjit::name(tensor.dtype)));
+    return invalidTensor(name, fmt::format("its dtype is {}; expected i32 or i64", attnjit::name(tensor.dtype)));
   return {};
 }
 
@@ -29,4 +29,4 @@ Result<std::vector<std::int64_t>> readIndices(std::string_view name, const Tenso
   return values;
 }
 
-} // namespace attnjit::attention
+} // namespace attnjit::engine

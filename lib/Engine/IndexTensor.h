@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnjit::attention {
+namespace attnjit::engine {
 
 /// A readable i32 or i64 tensor of that rank.
 Result<void> checkIndexTensor(std::string_view name, const TensorRef &tensor, int rank);
@@ -19,4 +19,4 @@ std::int64_t indexAt(const TensorRef &tensor, std::int64_t row, std::int64_t col
 /// The elements of a tensor of rank 1.
 Result<std::vector<std::int64_t>> readIndices(std::string_view name, const TensorRef &tensor);
 
-} // namespace attnjit::attention
+} // namespace attnjit::engine
