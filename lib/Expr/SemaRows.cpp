@@ -35,6 +35,12 @@ bool isTensorReduction(std::string_view name) { return contains(kReductions, nam
 bool isTensorProduct(std::string_view name) { return contains(kProducts, name); }
 bool isRefusedReduction(std::string_view name) { return contains(kRefused, name); }
 
+Object Sema::failReduction(std::string_view name, TextRange range) {
+  return fail(range, fmt::format("'{}' of a whole tensor is not accepted", name),
+              "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
+              "the result");
+}
+
 // --- elementwise ---
 
 /// The size of a dimension of two tensors together. Sizes known at run time only are compared there (mappedElement).
@@ -190,7 +196,7 @@ Object Sema::viewNamed(View::Step step, const View &view, int dim) {
 
 bool Sema::readDims(const Object &dims, int rank, TextRange range, std::vector<int> &chosen) {
   std::vector<Object> items{dims};
-  if (dims.tag == Tag::Tuple)
+  if (dims.isSequence())
     items = *dims.items;
   for (const Object &item : items) {
     int dim = 0;
@@ -293,7 +299,7 @@ Object Sema::callReduction(std::string_view name, const View &view, const Argume
         continue;
       if (!toArgument(value, range, argument) || argument.tag != Argument::Tag::Dtype)
         return failed() ? Object() : fail(range, "expected a dtype", "e.g. torch.float32");
-      kind = argument.dtype;
+      kind = kindOf(argument.dtype);
     } else if (isNorm && (place == "p" || place == "ord")) {
       const bool isTwo = value.tag == Tag::None || (value.isKnown() && numberOf(value).asDouble() == 2) ||
                          (value.tag == Tag::String && value.text == "fro");
