@@ -374,12 +374,23 @@ Object Sema::lookUp(const AstNode &node) {
   return lookUpBuiltin(node.text, node.token);
 }
 
+const Object *Sema::lookUpQuietly(std::string_view name) const {
+  for (const Scope *here = scope; here; here = here->parent)
+    if (const Object *bound = here->find(name))
+      return bound;
+  return nullptr;
+}
+
 Object Sema::denoteCapture(std::size_t index, const AstNode &node) {
   const CaptureInfo &capture = captures.infos[index];
   if (capture.rank >= 0)
     return captureView(index);
   const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
   return runtime(lower.builder.scalar(captures.slots[index], kind, node.range));
+}
+
+bool isInPlace(std::string_view name) {
+  return name.size() > 2 && name.ends_with('_') && !name.ends_with("__") && findBuiltin(name.substr(0, name.size() - 1), true);
 }
 
 bool Sema::findBuiltinObject(std::string_view name, Namespace space, Object &object) {

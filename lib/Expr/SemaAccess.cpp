@@ -157,6 +157,11 @@ Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
   object.value = receiver.value;
   object.known = receiver.known;
   object.space = Namespace::Method;
+  if (isInPlace(node.text)) {
+    object.tag = Tag::Builtin;
+    object.builtin = inPlace(node);
+    return failed() ? Object() : object;
+  }
   if (const PythonFunction *python = findPython(node.text, true)) {
     object.tag = Tag::Python;
     object.python = python;
@@ -165,6 +170,23 @@ Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
   object.tag = Tag::Builtin;
   object.builtin = findBuiltin(node.text, true);
   return object.builtin ? object : unknownMember(node, "method", true);
+}
+
+/// x.clamp_(...): only the name of a value tells who else would see the change; of a value that was just computed nobody does.
+const Builtin *Sema::inPlace(const AstNode &node) {
+  const std::string_view name = node.text.substr(0, node.text.size() - 1);
+  const AstNode *receiver = node.children.empty() ? nullptr : &ast()[node.children[0]];
+  bool isFresh = receiver && (receiver->kind == AstKind::Binary || receiver->kind == AstKind::Unary || receiver->kind == AstKind::Compare);
+  if (receiver && receiver->kind == AstKind::Call) { // functions that may give back what they got
+    static constexpr std::string_view kSame[] = {"detach",  "contiguous", "cuda",   "cpu", "to",   "type",
+                                                 "type_as", "float",      "double", "int", "long", "bool"};
+    const std::string_view called = ast()[receiver->children[0]].text;
+    isFresh = findBuiltin(called, true) && std::find(std::begin(kSame), std::end(kSame), called) == std::end(kSame) &&
+              lookUpQuietly(called) == nullptr;
+  }
+  if (!isFresh)
+    fail(node.token, fmt::format("'.{}' changes a value in place", node.text), fmt::format("write x = x.{}(...)", name));
+  return findBuiltin(name, true);
 }
 
 Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMethod) {

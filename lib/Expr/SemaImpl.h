@@ -43,6 +43,8 @@ std::span<const ObjectMethod> objectMethods();
 
 /// The names of dtypes under torch.; the first one of a dtype is how it is shown.
 std::span<const std::pair<std::string_view, DType>> torchDtypes();
+/// clamp_, masked_fill_ ...
+bool isInPlace(std::string_view name);
 /// torch, math ...: known without an import.
 bool isModuleName(std::string_view name);
 /// Tensor, Callable ...: they occur in isinstance().
@@ -197,6 +199,9 @@ private:
   Object evaluateAttribute(const AstNode &node);
   Object attributeOf(const Object &base, const AstNode &node, TextRange baseRange);
   Object numberAttribute(const Object &receiver, const AstNode &node);
+  const Builtin *inPlace(const AstNode &node);
+  /// What the text binds to a name; null if nothing.
+  const Object *lookUpQuietly(std::string_view name) const;
   Object unknownMember(const AstNode &node, std::string_view what, bool asMethod);
   Object moduleMember(const AstNode &node, const Object &base);
 

@@ -208,10 +208,8 @@ bool Sema::isForeign(AstId id) const {
       member = node->text;
   if (node->kind != AstKind::Name)
     return false;
-  for (const Scope *here = scope; here; here = here->parent)
-    if (const Object *bound = here->find(node->text))
-      if (bound->tag != Tag::Module)
-        return false;
+  if (const Object *bound = lookUpQuietly(node->text); bound && bound->tag != Tag::Module)
+    return false;
   const auto import = imports.find(node->text);
   std::string_view library = isModuleName(node->text) ? "torch" : "";
   if (import != imports.end()) {

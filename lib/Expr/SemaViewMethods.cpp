@@ -61,6 +61,13 @@ Object Sema::viewAttribute(const View &view, const AstNode &node) {
     std::swap(order[order.size() - 1], order[order.size() - 2]);
     return permute(view, std::move(order), node.range);
   }
+  if (isInPlace(node.text)) {
+    Object object;
+    object.tag = Tag::ViewMethod;
+    object.view = &view;
+    object.text = inPlace(node) ? node.text.substr(0, node.text.size() - 1) : node.text;
+    return failed() ? Object() : object;
+  }
   // Functions of one number work on every element: x.exp(), x.clamp(min=0).
   if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text) || findBuiltin(node.text, true)) {
     Object object;
