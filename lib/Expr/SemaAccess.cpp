@@ -180,7 +180,8 @@ const Builtin *Sema::inPlace(const AstNode &node) {
   if (receiver && receiver->kind == AstKind::Call) { // functions that may give back what they got
     static constexpr std::string_view kSame[] = {"detach",  "contiguous", "cuda",   "cpu", "to",   "type",
                                                  "type_as", "float",      "double", "int", "long", "bool"};
-    const std::string_view called = ast()[receiver->children[0]].text;
+    std::string_view called = ast()[receiver->children[0]].text;
+    called.remove_suffix(isInPlace(called) ? 1 : 0);
     isFresh = findBuiltin(called, true) && std::find(std::begin(kSame), std::end(kSame), called) == std::end(kSame) &&
               lookUpQuietly(called) == nullptr;
   }

@@ -37,7 +37,9 @@ Object Sema::evaluateCall(const AstNode &node) {
   if (!readArguments(node, arguments))
     return {};
   lower.range = node.range;
-  return call(callee, arguments);
+  const Object result = call(callee, arguments);
+  lastCallee = callee.tag;
+  return result;
 }
 
 bool Sema::readArguments(const AstNode &node, Arguments &arguments) {

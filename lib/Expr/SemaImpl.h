@@ -369,7 +369,8 @@ private:
   int depth = 0;
   std::size_t steps = 0, stepLimit = kMaxSteps;
   Effects effects;
-  TextRange resultRange; ///< of the last return, in resultUnit
+  Object::Tag lastCallee = Object::Tag::None; ///< of the call evaluated last
+  TextRange resultRange;                      ///< of the last return, in resultUnit
   const Unit *resultUnit = &root;
   std::optional<Error> error;
   std::unordered_map<std::string_view, AstImport> imports; ///< by the name that they bind

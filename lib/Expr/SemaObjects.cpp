@@ -143,9 +143,8 @@ std::optional<bool> Sema::hasType(const Object &object, const Object &type) cons
       return isNumberOf({Kind::Bool, Kind::Int});
   }
   if (type.tag == Tag::Python) {
-    static constexpr std::pair<std::string_view, Tag> kTypes[] = {{"str repr", Tag::String}, {"tuple", Tag::Tuple},
-                                                                  {"list", Tag::List},       {"dict", Tag::Dict},
-                                                                  {"partial", Tag::Partial}, {"range", Tag::Tuple}};
+    static constexpr std::pair<std::string_view, Tag> kTypes[] = {{"str", Tag::String}, {"tuple", Tag::Tuple},     {"list", Tag::List},
+                                                                  {"dict", Tag::Dict},  {"partial", Tag::Partial}, {"range", Tag::Tuple}};
     for (const auto &[names, tag] : kTypes)
       if (type.python->names == names)
         return object.tag == tag;

@@ -199,10 +199,10 @@ Object Sema::pyAllAny(Arguments &a, const PythonFunction &self) {
   return result;
 }
 
-Object Sema::pyStr(Arguments &a, const PythonFunction &) {
+Object Sema::pyStr(Arguments &a, const PythonFunction &self) {
   if (!takes(a, 1, 1))
     return {};
-  return text(textOf(a.values[0]).value_or("?"));
+  return text(self.names == "repr" ? quoted(a.values[0]) : textOf(a.values[0]).value_or("?"));
 }
 
 Object Sema::pyCallable(Arguments &a, const PythonFunction &) { return takes(a, 1, 1) ? knownBool(a.values[0].isCallable()) : Object(); }
@@ -372,7 +372,8 @@ std::span<const PythonFunction> pythonFunctions() {
       {"sum", &Sema::pySum},
       {"all", &Sema::pyAllAny},
       {"any", &Sema::pyAllAny},
-      {"str repr", &Sema::pyStr},
+      {"str", &Sema::pyStr},
+      {"repr", &Sema::pyStr},
       {"callable", &Sema::pyCallable},
       {"partial", &Sema::pyPartial},
       {"reduce", &Sema::pyReduce},

@@ -19,7 +19,9 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
   switch (statement.kind) {
   case AstStatementKind::Expression: {
     const Object value = evaluate(statement.value);
-    if (!failed() && (value.isNumber() || value.tag == Tag::View))
+    // Functions of the text, and methods that change something, may be called for what they do.
+    const bool isCalled = ast()[statement.value].kind == AstKind::Call && lastCallee != Tag::Builtin && lastCallee != Tag::ViewMethod;
+    if (!failed() && !isCalled && (value.isNumber() || value.tag == Tag::View))
       fail(statement.range, "this value is not used", "assign it ('x = ...') or return it");
     break;
   }
