@@ -47,8 +47,9 @@ ValueId gelu(Lower &l, const Call &c) {
     return l.fail("gelu knows approximate=\"none\" and approximate=\"tanh\"", "");
   const ValueId cube = l.op(Op::Mul, {l.op(Op::Mul, {x, x}), x});
   const ValueId inner = l.op(Op::Add, {x, l.op(Op::Mul, {cube, l.number(0.044715)})});
-  const ValueId tanh = l.op(Op::Tanh, {l.op(Op::Mul, {inner, l.number(std::sqrt(2 / std::numbers::pi))})});
-  return l.op(Op::Mul, {half, l.op(Op::Add, {tanh, l.number(1)})});
+  // (1 + tanh u) / 2 is 1 / (1 + exp(-2u)), which loses nothing where tanh is close to -1.
+  const ValueId twice = l.op(Op::Mul, {inner, l.number(-2 * std::sqrt(2 / std::numbers::pi))});
+  return l.op(Op::Div, {x, l.op(Op::Add, {l.op(Op::Exp, {twice}), l.number(1)})});
 }
 
 /// Ints stay ints: they are whole already. math.floor and its like yield ints.
