@@ -141,6 +141,13 @@ bool Sema::spend(std::size_t work, TextRange range) {
   return !failed();
 }
 
+Sema::Descent::operator bool() const {
+  if (sema.descent > kMaxNesting)
+    sema.fail(sema.lower.range, fmt::format("tuples and lists are nested more than {} levels deep here", kMaxNesting),
+              "lists that contain themselves cannot be compared or shown");
+  return !sema.failed() && sema.spend(1, sema.lower.range);
+}
+
 bool Sema::enter(TextRange range) {
   if (depth >= kMaxRecursion) {
     const AstFunction *callee = calls.empty() ? nullptr : calls.back().callee;

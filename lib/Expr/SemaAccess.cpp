@@ -195,6 +195,9 @@ Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMe
     return fail(node.token, fmt::format("'.{}' of a single number", node.text), "it reduces a tensor: leave an index out, e.g. t[h].sum()");
   if (isRefusedReduction(node.text))
     return failReduction(node.text, node.token);
+  if (isTensorMaker(node.text))
+    return fail(node.token, fmt::format("'{}' makes a tensor; a formula reads those that are captured", node.text),
+                "make it before the call and capture it; a capture takes the place of a module's tensor of the same name");
   std::vector<std::string_view> all;
   for (const Builtin &builtin : builtins())
     forEachName(builtin.names, [&](std::string_view name, bool methodOnly) {

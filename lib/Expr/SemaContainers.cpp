@@ -126,6 +126,9 @@ Object Sema::evaluateComprehension(const AstNode &node) {
 // --- keys ---
 
 bool Sema::isKey(const Object &object, TextRange range) {
+  const Descent level(*this);
+  if (!level)
+    return false;
   if (object.tag == Tag::Tuple)
     return std::all_of(object.items->begin(), object.items->end(), [&](const Object &item) { return isKey(item, range); });
   const bool isRunTime = object.tag == Tag::View || (object.isNumber() && !object.isKnown());
@@ -136,7 +139,7 @@ bool Sema::isKey(const Object &object, TextRange range) {
   return false;
 }
 
-bool Sema::sameKey(const Object &x, const Object &y) const {
+bool Sema::sameKey(const Object &x, const Object &y) {
   return x.isKnown() && y.isKnown() ? pyCompare("==", numberOf(x), numberOf(y)) : sameObject(x, y);
 }
 

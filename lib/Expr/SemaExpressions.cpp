@@ -413,8 +413,9 @@ Object Sema::evaluateCompare(const AstNode &node) {
   return failed() ? Object() : all;
 }
 
-bool Sema::sameObject(const Object &x, const Object &y) const {
-  if (x.tag != y.tag)
+bool Sema::sameObject(const Object &x, const Object &y) {
+  const Descent level(*this);
+  if (x.tag != y.tag || !level)
     return false;
   switch (x.tag) {
   case Tag::None:

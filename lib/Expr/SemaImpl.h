@@ -56,6 +56,8 @@ bool isViewMethod(std::string_view name);
 bool isTensorReduction(std::string_view name);
 /// Products of two tensors: dot, matmul ...
 bool isTensorProduct(std::string_view name);
+/// Functions that make a tensor: arange, stack ...
+bool isTensorMaker(std::string_view name);
 /// Those that a formula cannot have.
 bool isRefusedReduction(std::string_view name);
 /// Steps in the making of one tensor: its elements are built by recursion.
@@ -83,6 +85,13 @@ private:
   /// Bounds recursion and total work, calls of functions included.
   bool enter(TextRange range);
   bool spend(std::size_t work, TextRange range);
+  /// One level into nested tuples, lists and dictionaries, which may be deep or contain themselves. Not true: an error.
+  struct Descent {
+    explicit Descent(Sema &sema) : sema(sema) { ++sema.descent; }
+    ~Descent() { --sema.descent; }
+    explicit operator bool() const;
+    Sema &sema;
+  };
 
   // --- the mod as a whole (Sema.cpp) ---
   std::string_view role() const { return roleOf(mod); }
@@ -190,7 +199,7 @@ private:
   Object evaluateCompare(const AstNode &node);
   Object compare(std::string_view spelling, const Object &x, const Object &y, TextRange xRange, TextRange yRange, TextRange range);
   Object isMember(const Object &x, const Object &list, TextRange xRange, TextRange listRange, TextRange range);
-  bool sameObject(const Object &x, const Object &y) const;
+  bool sameObject(const Object &x, const Object &y);
   Object evaluateConditional(const AstNode &node);
   Object evaluateNamed(const AstNode &node);
   Object evaluateSubscript(const AstNode &node);
@@ -212,7 +221,7 @@ private:
   Object evaluateComprehension(const AstNode &node);
   Object setOf(const std::vector<Object> &items, TextRange range);
   bool isKey(const Object &object, TextRange range);
-  bool sameKey(const Object &x, const Object &y) const;
+  bool sameKey(const Object &x, const Object &y);
   const Object *entryOf(const Dict &dict, const Object &key, TextRange range);
   bool store(Dict &dict, const Object &key, const Object &value, TextRange range);
   bool mergeInto(Dict &dict, const Object &other, TextRange range);
@@ -236,9 +245,9 @@ private:
   Object failKey(const Dict &dict, const Object &key, TextRange range);
 
   // --- texts (SemaText.cpp) ---
-  std::optional<std::string> textOf(const Object &object) const;
-  std::string quoted(const Object &object) const;
-  std::optional<std::string> formatted(const Object &object, std::string_view spec) const;
+  std::optional<std::string> textOf(const Object &object);
+  std::string quoted(const Object &object);
+  std::optional<std::string> formatted(const Object &object, std::string_view spec);
   bool append(std::string &all, const Object &object, std::string_view spec, TextRange range);
   Object evaluateFString(const AstNode &node);
   Object percentFormat(const Object &self, const Object &values, TextRange range);
@@ -297,7 +306,7 @@ private:
   std::optional<bool> hasType(const Object &object, const Object &type) const;
   Object pyIsInstance(Arguments &a, const PythonFunction &self);
   Object pyAttribute(Arguments &a, const PythonFunction &self);
-  std::optional<bool> isLess(const Object &x, const Object &y) const;
+  std::optional<int> order(const Object &x, const Object &y);
   Object pySorted(Arguments &a, const PythonFunction &self);
   Object pyDivmod(Arguments &a, const PythonFunction &self);
   Object pyIntMath(Arguments &a, const PythonFunction &self);
@@ -366,7 +375,7 @@ private:
   bool lifting = false; ///< number literals become Scalars: the mod-naming expression is being read
   Scope *scope = nullptr;
   const Scope *bareScope = nullptr; ///< of a bare expression: the standard names
-  int depth = 0;
+  int depth = 0, descent = 0;
   std::size_t steps = 0, stepLimit = kMaxSteps;
   Effects effects;
   Object::Tag lastCallee = Object::Tag::None; ///< of the call evaluated last

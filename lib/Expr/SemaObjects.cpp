@@ -189,20 +189,22 @@ Object Sema::pyAttribute(Arguments &a, const PythonFunction &self) {
 
 // --- order ---
 
-/// x < y of numbers, texts and tuples of such, as long as they are known.
-std::optional<bool> Sema::isLess(const Object &x, const Object &y) const {
+/// Below, at or above 0 as x is less than, equal to or greater than y: numbers, texts and tuples of such, as long as they are known.
+std::optional<int> Sema::order(const Object &x, const Object &y) {
+  const Descent level(*this);
+  const auto sign = [](bool isLess, bool isMore) { return static_cast<int>(isMore) - static_cast<int>(isLess); };
+  if (!level)
+    return std::nullopt;
   if (x.isKnown() && y.isKnown())
-    return pyCompare("<", numberOf(x), numberOf(y));
+    return sign(pyCompare("<", numberOf(x), numberOf(y)), pyCompare(">", numberOf(x), numberOf(y)));
   if (x.tag == Tag::String && y.tag == Tag::String)
-    return x.text < y.text;
+    return sign(x.text<y.text, x.text> y.text);
   if (!x.isSequence() || y.tag != x.tag)
     return std::nullopt;
-  for (std::size_t i = 0; i < std::min(x.items->size(), y.items->size()); ++i) {
-    const std::optional<bool> less = isLess((*x.items)[i], (*y.items)[i]), more = isLess((*y.items)[i], (*x.items)[i]);
-    if (!less || !more || *less || *more)
-      return less && more ? less : std::nullopt;
-  }
-  return x.items->size() < y.items->size();
+  for (std::size_t i = 0; i < std::min(x.items->size(), y.items->size()); ++i)
+    if (const std::optional<int> one = order((*x.items)[i], (*y.items)[i]); !one || *one != 0)
+      return one;
+  return sign(x.items->size() < y.items->size(), x.items->size() > y.items->size());
 }
 
 Object Sema::pySorted(Arguments &a, const PythonFunction &) {
@@ -233,19 +235,20 @@ Object Sema::pySorted(Arguments &a, const PythonFunction &) {
     }
   const auto isOrdered = [&](const Object &one) {
     const bool isNan = one.isKnown() && std::isnan(numberOf(one).asDouble());
-    return !isNan && isLess(one, one).has_value() && isLess(one, keys[0]).has_value();
+    return !isNan && order(one, one) && order(one, keys[0]);
   };
   if (!std::all_of(keys.begin(), keys.end(), isOrdered))
-    return fail(a.ranges[0], fmt::format("'{}' needs numbers or texts that are known when the formula is read", a.name),
-                "what is known only at run time has no order here");
-  std::vector<std::size_t> order(keys.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+    return failed() ? Object()
+                    : fail(a.ranges[0], fmt::format("'{}' needs numbers or texts that are known when the formula is read", a.name),
+                           "what is known only at run time has no order here");
+  std::vector<std::size_t> places(keys.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
   const bool descends = truth(reverse).value_or(false);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-    return (descends ? isLess(keys[j], keys[i]) : isLess(keys[i], keys[j])).value_or(false);
+  std::stable_sort(places.begin(), places.end(), [&](std::size_t i, std::size_t j) {
+    return (descends ? order(keys[j], keys[i]) : order(keys[i], keys[j])).value_or(0) < 0;
   });
   std::vector<Object> sorted;
-  for (const std::size_t place : order)
+  for (const std::size_t place : places)
     sorted.push_back((*elements)[place]);
   return list(std::move(sorted));
 }

@@ -25,6 +25,9 @@ constexpr std::string_view kProducts[] = {"dot", "vdot", "vecdot", "inner", "mat
 constexpr std::string_view kRefused[] = {"prod",   "argmax", "argmin", "std",     "var",     "cumsum", "cumprod", "einsum",    "logsumexp",
                                          "median", "sort",   "topk",   "softmax", "argsort", "nansum", "nanmean", "tensordot", "outer"};
 
+constexpr std::string_view kMakers[] = {"arange", "linspace", "logspace", "repeat_interleave", "stack",      "cat",      "concat",
+                                        "eye",    "tril",     "triu",     "meshgrid",          "from_numpy", "bincount", "randn"};
+
 template <std::size_t Count> bool contains(const std::string_view (&names)[Count], std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
@@ -34,6 +37,8 @@ template <std::size_t Count> bool contains(const std::string_view (&names)[Count
 bool isTensorReduction(std::string_view name) { return contains(kReductions, name); }
 bool isTensorProduct(std::string_view name) { return contains(kProducts, name); }
 bool isRefusedReduction(std::string_view name) { return contains(kRefused, name); }
+
+bool isTensorMaker(std::string_view name) { return contains(kMakers, name); }
 
 Object Sema::failReduction(std::string_view name, TextRange range) {
   return fail(range, fmt::format("'{}' of a whole tensor is not accepted", name),

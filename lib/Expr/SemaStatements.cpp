@@ -207,6 +207,9 @@ Sema::Flow Sema::decide(Flow flow, Frame &frame, const Frame &before) {
 }
 
 Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
+  const Descent level(*this);
+  if (!level)
+    return {};
   if (sameObject(a, b))
     return a;
   if (a.tag == Tag::Unset)

@@ -12,7 +12,6 @@ namespace {
 
 /// What is shown of a container before "...".
 constexpr std::size_t kShown = 200;
-constexpr std::size_t kMaxText = 10000;
 
 std::string_view dtypeName(DType dtype) {
   for (const auto &[name, candidate] : torchDtypes())
@@ -32,7 +31,10 @@ char uppered(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) :
 
 } // namespace
 
-std::optional<std::string> Sema::textOf(const Object &object) const {
+std::optional<std::string> Sema::textOf(const Object &object) {
+  const Descent level(*this);
+  if (!level)
+    return std::nullopt;
   switch (object.tag) {
   case Tag::String:
     return std::string(object.text);
@@ -74,12 +76,10 @@ std::optional<std::string> Sema::textOf(const Object &object) const {
 }
 
 /// repr(object)
-std::string Sema::quoted(const Object &object) const {
-  return object.tag == Tag::String ? pyQuoted(object.text) : textOf(object).value_or("?");
-}
+std::string Sema::quoted(const Object &object) { return object.tag == Tag::String ? pyQuoted(object.text) : textOf(object).value_or("?"); }
 
 /// format(object, spec), a conversion such as "!r" before the ':' of the spec.
-std::optional<std::string> Sema::formatted(const Object &object, std::string_view spec) const {
+std::optional<std::string> Sema::formatted(const Object &object, std::string_view spec) {
   std::optional<std::string> words;
   if (spec.starts_with("!")) {
     words = spec.starts_with("!r") ? quoted(object) : textOf(object).value_or("?");
@@ -102,8 +102,6 @@ bool Sema::append(std::string &all, const Object &object, std::string_view spec,
     return false;
   }
   all += *piece;
-  if (all.size() > kMaxText && piece->size() < all.size() / 4)
-    fail(range, "this text becomes too long", "use smaller widths");
   return !failed() && spend(piece->size() / 8 + 1, range);
 }
 

@@ -139,6 +139,20 @@ TEST_CASE("what a short text may ask for is bounded in work and memory") {
       refused("def f(s, b, h, q, k):\n  for i in range(100):\n    for j in range(100):\n      for l in range(1000): s = s + i\n  return s")
           .find(large) != std::string::npos);
 
+  for (const char *use : {"t == u", "str(t) == ''", "{t: 1} == {}", "sorted([t, u]) == []", "t in [u]", "t is u or f'{t}' == ''"})
+    for (const char *grow : {"t, u = (t,), (u,)", "t, u = (t, t), (u, u)", "t, u = [t], [u]"}) {
+      const std::string text = std::string("def f(s, b, h, q, k):\n  t, u = (1,), (1,)\n  for i in range(20000):\n    ") + grow +
+                               "\n  return s if " + use + " else 0.0";
+      const std::string message = refused(text);
+      CHECK_MESSAGE((message.find(large) != std::string::npos || message.find("nested more than 200 levels") != std::string::npos ||
+                     message.find("cannot be a key") != std::string::npos),
+                    text, message);
+    }
+  CHECK(refused("def f(s, b, h, q, k):\n  t = []\n  t.append(t)\n  return s if str(t) else 0.0").find("nested more than 200 levels") !=
+        std::string::npos);
+  CHECK(refused("score + len('x' * 10 ** 12)").find(large) != std::string::npos);
+  CHECK(refused("score + len('%1001d' % 3)").find("is no format") != std::string::npos);
+
   std::string unknown = "def mod(s, b, h, q, k): return s\n", branches = "def f(s, b, h, q, k):\n";
   for (int i = 0; i < 30000; ++i)
     unknown += "x" + std::to_string(i) + " = unknown.thing()\n";

@@ -169,3 +169,9 @@ TEST_CASE("a byte order mark before a text is skipped") {
   REQUIRE(!broken);
   CHECK(broken.error().message.starts_with("mask_mod:1:9: expected a value"));
 }
+
+TEST_CASE("where no name is known, none is listed") {
+  const Result<Formula> formula = parseFormula({"", "mod", "N = missing\ndef mod(b, h, q_idx, kv_idx):\n    return q_idx < N"}, {});
+  REQUIRE(!formula);
+  CHECK(formula.error().message.find("  only the functions of torch and math are known here\n") != std::string::npos);
+}
