@@ -72,7 +72,7 @@ int columnsOf(std::string_view text) {
   return count;
 }
 
-std::string padded(const Spec &spec, std::string_view sign, std::string body, char standard) {
+std::string padded(const Spec &spec, std::string_view sign, std::string_view body, char standard) {
   const char align = spec.align ? spec.align : standard;
   const int missing = std::max(0, spec.width - columnsOf(body) - static_cast<int>(sign.size()));
   const auto fill = [&](int count) {
@@ -82,9 +82,9 @@ std::string padded(const Spec &spec, std::string_view sign, std::string body, ch
     return text;
   };
   if (align == '=')
-    return std::string(sign) + fill(missing) + body;
+    return fmt::format("{}{}{}", sign, fill(missing), body);
   const int before = align == '>' ? missing : align == '^' ? missing / 2 : 0;
-  return fill(before) + std::string(sign) + body + fill(missing - before);
+  return fmt::format("{}{}{}{}", fill(before), sign, body, fill(missing - before));
 }
 
 std::string grouped(std::string digits, char separator) {
@@ -182,7 +182,7 @@ std::optional<std::string> pyFormat(const PyNumber &x, std::string_view text) {
   if (!digits)
     return std::nullopt;
   const std::string_view sign = isNegative ? "-" : spec->sign == '-' ? "" : spec->sign == '+' ? "+" : " ";
-  return padded(*spec, sign, spec->grouping ? grouped(std::move(*digits), spec->grouping) : std::move(*digits), '>');
+  return padded(*spec, sign, spec->grouping ? grouped(*digits, spec->grouping) : *digits, '>');
 }
 
 std::optional<std::string> pyFormat(std::string_view text, std::string_view format) {
@@ -192,7 +192,7 @@ std::optional<std::string> pyFormat(std::string_view text, std::string_view form
   std::size_t end = 0;
   for (int i = 0; end < text.size() && (spec->precision < 0 || i < spec->precision); ++i)
     decodeUtf8(text, end);
-  return padded(*spec, "", std::string(text.substr(0, end)), '<');
+  return padded(*spec, "", text.substr(0, end), '<');
 }
 
 } // namespace attnjit::expr

@@ -196,9 +196,13 @@ void Sema::reset() {
 
 Object Sema::denoteMod() {
   reset();
+  if (failed())
+    return {};
   if (root.ast.expression == kNoNode) {
     Scope &own = scopes.emplace_back(scope, true);
     runModule(root, own);
+    if (failed())
+      return {};
     scope = &own;
     // The last statement gives the mod: the function it defines, the name it assigns, or its value.
     Object last;

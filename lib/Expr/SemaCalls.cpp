@@ -232,7 +232,7 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
       continue;
     }
     if (parameters[i].isDictionary) {
-      own.bind(parameters[i].name, dictionary(std::move(options)));
+      own.bind(parameters[i].name, dictionary(options));
       continue;
     }
     if (!given[i] && parameters[i].defaultValue == kNoNode)

@@ -157,6 +157,12 @@ TEST_CASE("what a short text may ask for is bounded in work and memory") {
   for (int i = 0; i < 30000; ++i)
     unknown += "x" + std::to_string(i) + " = unknown.thing()\n";
   CHECK(refused("mod", unknown).find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused("def g(s, b, h, q, k): return s", unknown).find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused(unknown + "def g(s, b, h, q, k): return s").find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused("x = range(10 ** 9)\ndef g(s, b, h, q, k): return s").find(large) != std::string::npos);
+  // A call that stands alone in a module may be the program; the mods are wanted all the same.
+  CHECK(parseFormula({"mod", "", "def main():\n    for i in range(10 ** 9): pass\nmain()\ndef mod(s, b, h, q, k): return s"},
+                     Captures::infos()));
   for (int i = 0; i < 8000; ++i)
     branches += "  if q > " + std::to_string(i) + ": x" + std::to_string(i) + " = 1\n";
   CHECK(refused(branches + "  return s + x7").find(large) != std::string::npos);
