@@ -1,6 +1,7 @@
 #include "Expr/Ast.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 
@@ -9,9 +10,10 @@ namespace attnjit::expr {
 namespace {
 
 std::string_view name(AstKind kind) {
-  static constexpr std::string_view kNames[] = {
-      "Name", "Int",         "Float", "Bool",    "None",      "Ellipsis", "String",    "FString", "Unary", "Binary", "Compare",      "And",
-      "Or",   "Conditional", "Call",  "Starred", "Subscript", "Slice",    "Attribute", "Lambda",  "Tuple", "List",   "Comprehension"};
+  static constexpr std::string_view kNames[] = {"Name",    "Int",           "Float",     "Bool",    "None",      "Ellipsis", "String",
+                                                "FString", "Unary",         "Binary",    "Compare", "And",       "Or",       "Conditional",
+                                                "Call",    "Starred",       "Subscript", "Slice",   "Attribute", "Lambda",   "Tuple",
+                                                "List",    "Comprehension", "Dict",      "Set",     "Named"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -60,8 +62,11 @@ private:
   static std::string parameters(const AstFunction &function) {
     std::string text;
     for (const AstParameter &parameter : function.parameters)
-      text += fmt::format("{}{}{}{}", text.empty() ? "" : ", ", parameter.isStarred ? "*" : "", parameter.name,
-                          parameter.defaultValue != kNoNode ? "=" : "");
+      text += fmt::format("{}{}{}{}", text.empty() ? "" : ", ",
+                          parameter.isDictionary ? "**"
+                          : parameter.isStarred  ? "*"
+                                                 : "",
+                          parameter.name, parameter.defaultValue != kNoNode ? "=" : "");
     return text;
   }
 
@@ -94,16 +99,21 @@ private:
   }
 
   void dumpStatement(const AstStatement &statement, int indent) {
-    static constexpr std::string_view kNames[] = {"Expression", "Assign", "Return", "If",    "For",      "While",  "Def",
-                                                  "Assert",     "Raise",  "Pass",   "Break", "Continue", "Import", "Refused"};
+    static constexpr std::string_view kNames[] = {"Expression", "Assign", "Return", "If",     "For",      "While",
+                                                  "Def",        "Assert", "Raise",  "Pass",   "Break",    "Continue",
+                                                  "Import",     "With",   "Delete", "Global", "Nonlocal", "Refused"};
     const std::string_view kind = kNames[static_cast<std::size_t>(statement.kind)];
     if (statement.kind == AstStatementKind::Def) {
       const AstFunction &function = ast.functions[statement.function];
+      for (AstId decorator : function.decorators) {
+        line(indent, "Decorator");
+        dumpTree(decorator, indent + 1);
+      }
       line(indent, fmt::format("Def {}({})", function.name, parameters(function)));
       dumpBlock(function.body, indent + 1);
       return;
     }
-    line(indent, statement.name.empty() ? std::string(kind) : fmt::format("{} {}", kind, statement.name));
+    line(indent, statement.names.empty() ? std::string(kind) : fmt::format("{} {}", kind, fmt::join(statement.names, " ")));
     for (AstId target : statement.targets)
       dumpTree(target, indent + 1);
     for (AstId value : {statement.value, statement.message})

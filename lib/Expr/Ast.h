@@ -23,14 +23,17 @@ enum class AstKind : std::uint8_t {
   Or,            ///< two children
   Conditional,   ///< children: value if true, condition, value if false
   Call,          ///< children: callee, arguments; keywords[i] names argument i (empty = positional)
-  Starred,       ///< *x as an argument; one child
+  Starred,       ///< *x in a call, a tuple or a target; one child
   Subscript,     ///< children: base, indices
   Slice,         ///< children: start, stop, step; a part left out is a None
   Attribute,     ///< one child, text is the name
   Lambda,        ///< intValue: index into Ast::functions; one child, the value
   Tuple,         ///< children: the elements
   List,          ///< children: the elements
-  Comprehension, ///< children: element, target, iterable, conditions
+  Comprehension, ///< children: element, target, iterable, conditions; intValue 1: the element is the next 'for' of the same comprehension
+  Dict,          ///< children: keys and values in turn, a Starred dictionary followed by a None; or one Comprehension of pairs (intValue 1)
+  Set,           ///< children: the elements, the Comprehension of one Starred
+  Named,         ///< name := value; children: the Name, the value
 };
 
 using AstId = std::uint32_t;
@@ -43,7 +46,7 @@ struct AstNode {
   std::string_view text;
   std::vector<AstId> children;
   std::vector<std::string_view> operators; ///< of a Compare
-  std::vector<std::string_view> keywords;  ///< of a Call or FString
+  std::vector<std::string_view> keywords;  ///< of a Call ("**": a dictionary of such) or FString
   std::int64_t intValue = 0;
   double floatValue = 0;
   int depth = 1; ///< levels of recursion that walking this tree needs
@@ -51,7 +54,7 @@ struct AstNode {
 
 enum class AstStatementKind : std::uint8_t {
   Expression, ///< value
-  Assign,     ///< targets: names, attributes, or tuples of them; value. `target op= value` is stored as target = target op value
+  Assign,     ///< targets: names, attributes, elements, or tuples of them; value. `target op= value` is stored as target = target op value
   Return,     ///< value, or kNoNode
   If,         ///< value: the condition; body, orElse (an elif is an If in orElse)
   For,        ///< targets[0], value: what is walked; body, orElse
@@ -62,8 +65,12 @@ enum class AstStatementKind : std::uint8_t {
   Pass,
   Break,
   Continue,
-  Import,  ///< imports
-  Refused, ///< a statement of a module that formulas do not have: name is what it would have bound, detail what it is
+  Import, ///< imports
+  With,   ///< value: the context; targets[0] if it is named; body
+  Delete, ///< targets
+  Global, ///< names
+  Nonlocal,
+  Refused, ///< what formulas do not have or what cannot be read: running it is error `error`; names: what it might have bound or changed
 };
 
 using StatementId = std::uint32_t;
@@ -81,7 +88,9 @@ struct AstStatement {
   std::vector<StatementId> body, orElse;
   std::size_t function = 0;
   std::vector<AstImport> imports;
-  std::string_view name, detail;
+  std::vector<std::string_view> names;
+  std::size_t error = 0;    ///< of a Refused: index into Ast::errors
+  bool isAugmented = false; ///< an Assign of `target op= value`
 };
 
 struct AstParameter {
@@ -89,6 +98,7 @@ struct AstParameter {
   TextRange range;
   AstId defaultValue = kNoNode;
   bool isStarred = false;     ///< *args
+  bool isDictionary = false;  ///< **options
   bool isKeywordOnly = false; ///< stands after *
 };
 
@@ -97,6 +107,7 @@ struct AstFunction {
   std::string_view name;
   TextRange head; ///< what to point at when the whole is wrong
   std::vector<AstParameter> parameters;
+  std::vector<AstId> decorators;
   std::vector<StatementId> body; ///< of a lambda: one Return
 };
 
@@ -107,6 +118,7 @@ struct Ast {
   std::vector<AstFunction> functions;
   AstId expression = kNoNode;
   std::vector<StatementId> body; ///< without an expression
+  std::vector<Error> errors;     ///< of Refused statements
   const AstNode &operator[](AstId id) const { return nodes[id]; }
 };
 

@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <numbers>
 #include <unordered_map>
@@ -46,8 +47,9 @@ ValueId gelu(Lower &l, const Call &c) {
     return l.fail("gelu knows approximate=\"none\" and approximate=\"tanh\"", "");
   const ValueId cube = l.op(Op::Mul, {l.op(Op::Mul, {x, x}), x});
   const ValueId inner = l.op(Op::Add, {x, l.op(Op::Mul, {cube, l.number(0.044715)})});
-  const ValueId tanh = l.op(Op::Tanh, {l.op(Op::Mul, {inner, l.number(std::sqrt(2 / std::numbers::pi))})});
-  return l.op(Op::Mul, {half, l.op(Op::Add, {tanh, l.number(1)})});
+  // (1 + tanh u) / 2 is 1 / (1 + exp(-2u)), which loses nothing where tanh is close to -1.
+  const ValueId twice = l.op(Op::Mul, {inner, l.number(-2 * std::sqrt(2 / std::numbers::pi))});
+  return l.op(Op::Div, {x, l.op(Op::Add, {l.op(Op::Exp, {twice}), l.number(1)})});
 }
 
 /// Ints stay ints: they are whole already. math.floor and its like yield ints.
@@ -58,6 +60,43 @@ ValueId roundTo(Lower &l, Op op, const Call &c) {
   // Python's own round() of a number that is known gives an int too.
   const bool isPython = c.space == Namespace::Math || (c.space == Namespace::None && op == Op::Round && l.builder.isConst(c[0]));
   return isPython ? l.toInt(rounded) : rounded;
+}
+
+/// To `decimals` places: of a number that is known, as Python does it, of others as torch does.
+ValueId roundDecimals(Lower &l, const Call &c) {
+  if (!l.builder.isConst(c[1]) || l.kind(c[1]) == Kind::Float)
+    return l.fail("the decimals of round must be an int that is known when the formula is read", "e.g. x.round(decimals=2)");
+  const std::int64_t places = l.builder[c[1]].imm.i;
+  if (l.kind(c[0]) != Kind::Float || places < -300 || places > 300)
+    return l.kind(c[0]) != Kind::Float && places < 0 ? l.fail("an int is rounded to decimals", "write x.float()") : c[0];
+  if (c.space == Namespace::None && l.builder.isConst(c[0]) && places >= 0) {
+    const double x = l.builder[c[0]].imm.f;
+    return std::isfinite(x) ? l.number(std::strtod(fmt::format("{:.{}f}", x, places).c_str(), nullptr)) : c[0];
+  }
+  const ValueId scale = l.number(std::pow(10.0, static_cast<double>(std::abs(places))));
+  const Op there = places < 0 ? Op::Div : Op::Mul, back = places < 0 ? Op::Mul : Op::Div;
+  return l.op(back, {l.op(Op::Round, {l.op(there, {c[0], scale})}), scale});
+}
+
+/// torch's two formulas: each is exact at its own end.
+ValueId lerp(Lower &l, ValueId x, ValueId end, ValueId weight) {
+  const ValueId way = l.op(Op::Sub, {end, x});
+  const ValueId fromStart = l.op(Op::Add, {x, l.op(Op::Mul, {weight, way})});
+  const ValueId fromEnd = l.op(Op::Sub, {end, l.op(Op::Mul, {way, l.op(Op::Sub, {l.number(1), weight})})});
+  return l.select(l.op(Op::Lt, {l.op(Op::Abs, {weight}), l.number(0.5)}), fromStart, fromEnd);
+}
+
+ValueId isClose(Lower &l, const Call &c) {
+  const ValueId x = l.toFloat(c[0]), y = l.toFloat(c[1]);
+  const ValueId relative = c.has(2) ? l.toFloat(c[2]) : l.number(1e-5), absolute = c.has(3) ? l.toFloat(c[3]) : l.number(1e-8);
+  const ValueId distance = l.op(Op::Abs, {l.op(Op::Sub, {x, y})});
+  const ValueId allowed = l.op(Op::Add, {absolute, l.op(Op::Abs, {l.op(Op::Mul, {relative, y})})});
+  const ValueId near = l.op(Op::LogicalAnd, {l.op(Op::Lt, {distance, l.number(kInf)}), l.op(Op::Le, {distance, allowed})});
+  const ValueId close = l.op(Op::LogicalOr, {l.op(Op::Eq, {x, y}), near});
+  if (!c.has(4))
+    return close;
+  const ValueId bothNan = l.op(Op::LogicalAnd, {l.op(Op::IsNan, {x}), l.op(Op::IsNan, {y})});
+  return l.op(Op::LogicalOr, {close, l.op(Op::LogicalAnd, {l.toBool(c[4]), bothNan})});
 }
 
 ValueId clamp(Lower &l, ValueId x, const Call &c, std::size_t low, std::size_t high) {
@@ -163,9 +202,9 @@ ValueId castTo(Lower &l, const Call &c, std::size_t dtype) {
     if (argument.tag == Argument::Tag::Value && !l.builder.isConst(argument.value))
       x = l.convert(x, l.kind(argument.value)); // x.to(other)
     else if (argument.tag == Argument::Tag::Value)
-      return l.fail("expected a dtype", "dtypes are torch.float32, torch.float64, torch.int32, torch.int64 and torch.bool");
+      return l.fail("expected a dtype", "dtypes are torch.float32, float64, int8, uint8, int16, int32, int64 and bool");
     else if (argument.tag == Argument::Tag::Dtype)
-      x = l.convert(x, argument.dtype);
+      x = l.cast(x, argument.dtype);
   }
   return x;
 }
@@ -224,14 +263,9 @@ ValueId entropy(Lower &l, ValueId x) {
   return rest;
 }
 
-ValueId refuseHalf(Lower &l, const Call &) {
-  return l.fail("formulas compute floats in f32 (f64 for f64 problems), never in half precision",
-                "write x.float(); captured half-precision tensors are widened exactly");
-}
-
-ValueId fullLike(Lower &l, const Call &c, double fill) {
-  const Kind kind = c.arguments[1].tag == Argument::Tag::Dtype ? c.arguments[1].dtype : l.kind(c[0]);
-  return l.convert(l.number(fill), kind);
+/// `value` as the dtype in the argument `dtype`, or if there is none with the kind of `like`.
+ValueId valueLike(Lower &l, const Call &c, ValueId value, std::size_t dtype, Kind like) {
+  return c.arguments[dtype].tag == Argument::Tag::Dtype ? l.cast(value, c.arguments[dtype].dtype) : l.convert(value, like);
 }
 
 /// torch.rand draws from a state, which a formula has none of; these are Triton's, functions of a seed and a place.
@@ -257,8 +291,8 @@ ValueId randomNumber(Lower &l, const Call &c, Op op) {
 
 constexpr Builtin kBuiltins[] = {
     // arithmetic
-    BINARY("add", "+"),
-    BINARY("sub subtract", "-"),
+    ROW("add", "input other alpha=", return l.binary("+", c[0], c.has(2) ? l.binary("*", c[1], c[2]) : c[1]);),
+    ROW("sub subtract", "input other alpha=", return l.binary("-", c[0], c.has(2) ? l.binary("*", c[1], c[2]) : c[1]);),
     BINARY("mul multiply", "*"),
     BINARY("true_divide", "/"),
     ROW("div divide", "input other rounding_mode=", return division(l, c);),
@@ -275,8 +309,7 @@ constexpr Builtin kBuiltins[] = {
         return l.select(signbit(l, c[1]), l.op(Op::Neg, {magnitude}), magnitude);),
     ROW("heaviside", "input values", ValueId x = c[0], at0 = c[1]; l.promote(x, at0, Kind::Int);
         const ValueId step = l.convert(l.op(Op::Lt, {l.convert(l.integer(0), l.kind(x)), x}), l.kind(x));
-        const ValueId found = l.select(l.op(Op::Eq, {x, l.convert(l.integer(0), l.kind(x))}), at0, step);
-        return l.kind(x) == Kind::Float ? l.select(l.op(Op::IsNan, {x}), x, found) : found;),
+        return l.select(l.op(Op::Eq, {x, l.convert(l.integer(0), l.kind(x))}), at0, step);),
     ROW("rsub", "input other", return l.binary("-", c[1], c[0]);),
     ROW("addcmul", "input tensor1 tensor2 value=", return addProduct(l, c, Op::Mul);),
     ROW("addcdiv", "input tensor1 tensor2 value=", return addProduct(l, c, Op::Div);),
@@ -289,13 +322,13 @@ constexpr Builtin kBuiltins[] = {
     ROW("clamp clip", "input min= max=", return clamp(l, c[0], c, 1, 2);),
     ROW("clamp_min", "input min", return clamp(l, c[0], c, 1, 2);),
     ROW("clamp_max", "input max", return clamp(l, c[0], c, 2, 1);),
-    ROW("lerp", "input end weight", const ValueId x = l.toFloat(c[0]), end = l.toFloat(c[1]), weight = l.toFloat(c[2]);
-        return l.op(Op::Add, {x, l.op(Op::Mul, {l.op(Op::Sub, {end, x}), weight})});),
+    ROW("lerp", "input end weight", return lerp(l, l.toFloat(c[0]), l.toFloat(c[1]), l.toFloat(c[2]));),
+    ROW("ldexp", "input other", return l.op(Op::Mul, {l.toFloat(c[0]), l.op(Op::Exp2, {l.toFloat(c[1])})});),
     // rounding
     ROW("floor", "input", return roundTo(l, Op::Floor, c);),
     ROW("ceil", "input", return roundTo(l, Op::Ceil, c);),
     ROW("trunc fix", "input", return roundTo(l, Op::Trunc, c);),
-    ROW("round", "input", return roundTo(l, Op::Round, c);),
+    ROW("round", "input decimals=", return c.has(1) ? roundDecimals(l, c) : roundTo(l, Op::Round, c);),
     ROW("frac", "input", const ValueId x = l.toFloat(c[0]); return l.op(Op::Sub, {x, l.op(Op::Trunc, {x})});),
     // exponentials and logarithms
     FLOAT("exp", Exp),
@@ -391,6 +424,7 @@ constexpr Builtin kBuiltins[] = {
     ROW("bitwise_not", "input", return l.invert(c[0]);),
     BINARY("bitwise_left_shift", "<<"),
     BINARY("bitwise_right_shift", ">>"),
+    ROW("isclose", "input other rtol= atol= equal_nan=", return isClose(l, c);),
     ROW("isnan", "input", return floatTest(l, Op::IsNan, c[0]);),
     ROW("isinf", "input", return floatTest(l, Op::IsInf, c[0]);),
     ROW("isposinf", "input", return l.kind(c[0]) == Kind::Float ? l.op(Op::Eq, {c[0], l.number(kInf)}) : l.boolean(false);),
@@ -401,21 +435,24 @@ constexpr Builtin kBuiltins[] = {
     // choosing and casting
     ROW("where", "condition input other", return where(l, c[0], c[1], c[2]);),
     ROW(".where", "input condition other", return where(l, c[1], c[0], c[2]);),
-    ROW(".masked_fill", "input mask value", return where(l, c[1], c[2], c[0]);),
+    ROW("masked_fill", "input mask value", return where(l, c[1], c[2], c[0]);),
     ROW("float", "input", return floatOf(l, c);),
     ROW(".double", "input", return l.toFloat(c[0]);),
     ROW("int .long", "input", return l.toInt(c[0]);),
     ROW("bool", "input", return l.toBool(c[0]);),
-    {".half .bfloat16", "input", refuseHalf},
+    ROW(".half .bfloat16", "input", return l.cast(c[0], DType::F16);),
+    ROW(".char", "input", return l.cast(c[0], DType::I8);),
+    ROW(".byte", "input", return l.cast(c[0], DType::U8);),
+    ROW(".short", "input", return l.cast(c[0], DType::I16);),
     ROW(".to .type", "input dtype dtype=", return castTo(l, c, 1);),
     ROW(".type_as", "input other", return l.convert(c[0], l.kind(c[1]));),
     ROW("tensor as_tensor scalar_tensor", "data dtype=", return castTo(l, c, 1);),
     ROW(".new_tensor", "input data dtype=",
-        return l.convert(c[1], c.arguments[2].tag == Argument::Tag::Dtype ? c.arguments[2].dtype : l.kind(c[1]));),
-    ROW("zeros_like", "input dtype=", return fullLike(l, c, 0);),
-    ROW("ones_like", "input dtype=", return fullLike(l, c, 1);),
+        return valueLike(l, c, c[1], 2, l.kind(c[1]));),
+    ROW("zeros_like empty_like", "input dtype=", return valueLike(l, c, l.number(0), 1, l.kind(c[0]));),
+    ROW("ones_like", "input dtype=", return valueLike(l, c, l.number(1), 1, l.kind(c[0]));),
     ROW("full_like", "input fill_value dtype=",
-        return l.convert(c[1], c.arguments[2].tag == Argument::Tag::Dtype ? c.arguments[2].dtype : l.kind(c[0]));),
+        return valueLike(l, c, c[1], 2, l.kind(c[0]));),
     ROW(".clone .detach .contiguous .item .cuda .cpu", "input", return c[0];),
 };
 // clang-format on

@@ -16,12 +16,12 @@ struct Argument {
   enum class Tag : std::uint8_t { Missing, Value, None, String, Dtype } tag = Tag::Missing;
   ValueId value = 0;
   std::string_view text; ///< String
-  Kind dtype = Kind::Float;
+  DType dtype = DType::F32;
   bool isValue() const { return tag == Tag::Value; }
 };
 
 /// Where a function was found: `math.floor` yields an int, `torch.floor` a float.
-enum class Namespace : std::uint8_t { None, Torch, Math, Method };
+enum class Namespace : std::uint8_t { None, Torch, Math, Method, Operator };
 
 struct BuiltinCall {
   std::vector<Argument> arguments; ///< by position; at least as many as the signature has names

@@ -198,7 +198,8 @@ private:
     }
   }
 
-  /// An end that nothing is known of is where the companion has it, so that what follows stays in the range that the companion found settled.
+  /// An end that nothing is known of is where the companion has it, so that what follows stays in the range that the companion found
+  /// settled.
   void boundByFact(I &interval) {
     const auto isInfinite = [&](SymbolicEnd end) { return domain.builder.isConst(end.id) && std::isinf(domain.builder[end.id].imm.f); };
     if (isInfinite(interval.lo))

@@ -37,8 +37,10 @@ inline I floorMod(I x, I y) {
   return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
 }
 inline double floorDiv(double x, double y) {
-  // x / y may round up to an integer; then the remainder is of the wrong sign.
-  const double quotient = std::floor(x / y), rest = std::fma(-quotient, y, x);
+  if (std::isinf(x) && y != 0) // it leaves no remainder
+    return x - x;
+  // x / y may round up to an integer, or to zero; then the remainder is of the wrong sign.
+  const double quotient = std::floor(x / y), rest = quotient == 0 ? x : std::fma(-quotient, y, x);
   return (rest < 0 && y > 0) || (rest > 0 && y < 0) ? quotient - 1 : quotient;
 }
 inline double floorMod(double x, double y) {

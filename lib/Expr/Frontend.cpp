@@ -45,6 +45,18 @@ Result<CaptureScope> declare(std::span<const CaptureInfo> captures, Formula &for
   return scope;
 }
 
+/// Without the bytes that some editors put first to say that a text is UTF-8.
+std::string_view withoutMark(std::string_view text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  return text.starts_with(kMark) ? text.substr(kMark.size()) : text;
+}
+
+SourceTexts withoutMarks(SourceTexts texts) {
+  for (std::string_view *text : {&texts.scoreMod, &texts.maskMod, &texts.module, &texts.probMod})
+    *text = withoutMark(*text);
+  return texts;
+}
+
 bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 /// An empty text keeps the default that `function` holds.
@@ -66,7 +78,8 @@ Result<void> parseMod(std::string_view text, ModKind mod, const Unit *module, co
 
 } // namespace
 
-Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureInfo> captures) {
+Result<Formula> parseFormula(const SourceTexts &given, std::span<const CaptureInfo> captures) {
+  const SourceTexts texts = withoutMarks(given);
   Formula formula = Formula::identity();
   Result<CaptureScope> scope = declare(captures, formula);
   if (!scope)
@@ -91,7 +104,8 @@ Result<Formula> parseFormula(const SourceTexts &texts, std::span<const CaptureIn
   return formula;
 }
 
-Result<std::string> dumpAst(const SourceTexts &texts) {
+Result<std::string> dumpAst(const SourceTexts &given) {
+  const SourceTexts texts = withoutMarks(given);
   std::string out;
   for (const SourceText &source : {SourceText{texts.moduleName, texts.module}, SourceText{roleOf(ModKind::Score), texts.scoreMod},
                                    SourceText{roleOf(ModKind::Mask), texts.maskMod}, SourceText{roleOf(ModKind::Prob), texts.probMod}}) {

@@ -153,8 +153,8 @@ std::string_view spelling(Op op);
 /// Number of operands; -1 for Load.
 int arity(Op op);
 
-/// Canonical text of a formula, as shown above; equal meaning of structure = equal text. A prob that is the identity is left out. parse-able by
-/// parseCanonical.
+/// Canonical text of a formula, as shown above; equal meaning of structure = equal text. A prob that is the identity is left out.
+/// parse-able by parseCanonical.
 std::string print(const Formula &formula);
 /// Reads what print() wrote (`attnjit-dump --from expr`).
 Result<Formula> parseCanonical(std::string_view text);

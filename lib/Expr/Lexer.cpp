@@ -42,12 +42,16 @@ constexpr Lookalike kLookalikes[] = {{0x2264, "<="},
                                      {0x3000, "a plain space"},
                                      {0xFEFF, "nothing (it is a byte order mark)"}};
 
+/// A text with more Bad tokens is none.
+constexpr std::size_t kMaxBad = 200;
+
 class Lexer {
 public:
   explicit Lexer(const SourceText &source) : source(source), text(source.text) {}
-  Lexer(const SourceText &source, TextRange part) : source(source), text(source.text.substr(0, part.end)), at(part.begin), depth(1) {}
+  Lexer(const SourceText &source, TextRange part)
+      : source(source), text(source.text.substr(0, part.end)), at(part.begin), depth(1), isPart(true) {}
 
-  Result<std::vector<Token>> run() {
+  Result<Tokens> run() {
     tokens.reserve(text.size() / 3 + 4);
     if (depth == 0)
       beginLine();
@@ -60,7 +64,7 @@ public:
     for (; indents.size() > 1; indents.pop_back())
       push(TokenKind::Dedent, at, at);
     push(TokenKind::End, at, at);
-    return std::move(tokens);
+    return Tokens{std::move(tokens), std::move(errors), depth > 0 && !isPart};
   }
 
 private:
@@ -72,9 +76,23 @@ private:
     return tokens.emplace_back(token);
   }
 
+  /// Ends the reading.
   void fail(std::size_t begin, std::size_t end, std::string_view message, std::string_view help) {
     if (!error)
-      error = source.error({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)}, message, help);
+      error = errorAt(begin, end, message, help);
+  }
+
+  /// Goes on behind `at`; the statement that holds the token cannot be used.
+  void bad(std::size_t begin, std::size_t end, std::string_view message, std::string_view help) {
+    at = std::max(at, end);
+    push(TokenKind::Bad, begin, end).intValue = static_cast<std::int64_t>(errors.size());
+    errors.push_back(errorAt(begin, end, message, help));
+    if (errors.size() == kMaxBad)
+      fail(begin, end, message, help);
+  }
+
+  Error errorAt(std::size_t begin, std::size_t end, std::string_view message, std::string_view help) const {
+    return source.error({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)}, message, help);
   }
 
   char peek(std::size_t ahead = 0) const { return at + ahead < text.size() ? text[at + ahead] : '\0'; }
@@ -153,8 +171,8 @@ private:
       const char32_t c = decodeUtf8(text, at);
       for (const Lookalike &lookalike : kLookalikes)
         if (lookalike.character == c)
-          return fail(here, at, fmt::format("unexpected character '{}' (U+{:04X})", text.substr(here, at - here), static_cast<unsigned>(c)),
-                      fmt::format("write {} instead", lookalike.meant));
+          return bad(here, at, fmt::format("unexpected character '{}' (U+{:04X})", text.substr(here, at - here), static_cast<unsigned>(c)),
+                     fmt::format("write {} instead", lookalike.meant));
     }
     const std::string_view name = text.substr(begin, at - begin);
     const bool quote = peek() == '"' || peek() == '\'';
@@ -181,7 +199,11 @@ private:
         return;
       }
     }
-    fail(begin, begin + open, "this string is never closed", fmt::format("close it with {}", std::string(open, quote)));
+    const std::string help = fmt::format("close it with {}", std::string(open, quote));
+    if (triple)
+      return fail(begin, begin + open, "this string is never closed", help);
+    bad(begin, begin + open, "this string is never closed", help);
+    at = std::min(text.find('\n', content), text.size());
   }
 
   void number() {
@@ -220,9 +242,9 @@ private:
       const std::size_t tail = at;
       while (at < text.size() && isNamePart(text[at]))
         ++at;
-      return fail(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)),
-                  text.substr(tail, at - tail) == "j" ? "complex numbers have no place in a formula"
-                                                      : "write a space or an operator after the number");
+      return bad(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)),
+                 text.substr(tail, at - tail) == "j" ? "complex numbers have no place in a formula"
+                                                     : "write a space or an operator after the number");
     }
     finishNumber(begin, digits, base, isFloat);
   }
@@ -241,11 +263,10 @@ private:
     std::int64_t value = 0;
     const auto parsed = std::from_chars(first, last, value, base);
     if (parsed.ec == std::errc::result_out_of_range)
-      return fail(begin, at, "this integer does not fit into 64 bits",
-                  "integers are -9223372036854775808 to 9223372036854775807; write a float, e.g. 1e20");
+      return bad(begin, at, "this integer does not fit into 64 bits",
+                 "integers are -9223372036854775808 to 9223372036854775807; write a float, e.g. 1e20");
     if (parsed.ec != std::errc() || parsed.ptr != last)
-      return fail(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)),
-                  "numbers look like 42, 0x2A, 1.5 or 1e-3");
+      return bad(begin, at, fmt::format("'{}' is not a number", text.substr(begin, at - begin)), "numbers look like 42, 0x2A, 1.5 or 1e-3");
     push(TokenKind::Int, begin, at).intValue = value;
   }
 
@@ -274,21 +295,23 @@ private:
       help = "write 'not x' or '~x' for a negation, '!=' for unequal";
     else if (c == '?')
       help = "write 'a if condition else b'";
-    fail(at, at + 1, fmt::format("unexpected character {}", shown), help);
+    bad(at, at + 1, fmt::format("unexpected character {}", shown), help);
   }
 
   const SourceText &source;
   std::string_view text;
   std::size_t at = 0;
   int depth = 0;
+  bool isPart = false;
   std::vector<std::size_t> indents;
   std::vector<Token> tokens;
+  std::vector<Error> errors;
   std::optional<Error> error;
 };
 
 } // namespace
 
-Result<std::vector<Token>> lex(const SourceText &source) { return Lexer(source).run(); }
-Result<std::vector<Token>> lexPart(const SourceText &source, TextRange part) { return Lexer(source, part).run(); }
+Result<Tokens> lex(const SourceText &source) { return Lexer(source).run(); }
+Result<Tokens> lexPart(const SourceText &source, TextRange part) { return Lexer(source, part).run(); }
 
 } // namespace attnjit::expr

@@ -27,6 +27,20 @@ ValueId Lower::convert(ValueId x, Kind target) {
   return op(target == Kind::Float ? Op::ToFloat : target == Kind::Int ? Op::ToInt : Op::ToBool, {x});
 }
 
+ValueId Lower::cast(ValueId x, DType dtype) {
+  if (isFloat(dtype) && dtype != DType::F32 && dtype != DType::F64)
+    return fail("formulas compute floats in f32 (f64 for f64 problems), never in half precision",
+                "write torch.float32; captured half-precision tensors are widened exactly");
+  x = convert(x, kindOf(dtype));
+  if (dtype == DType::U8)
+    return op(Op::BitAnd, {x, integer(0xFF)});
+  if (dtype != DType::I8 && dtype != DType::I16)
+    return x;
+  const std::int64_t half = dtype == DType::I8 ? 0x80 : 0x8000;
+  const ValueId wrapped = op(Op::BitAnd, {op(Op::Add, {x, integer(half)}), integer(2 * half - 1)});
+  return op(Op::Sub, {wrapped, integer(half)});
+}
+
 void Lower::promote(ValueId &x, ValueId &y, Kind atLeast) {
   const Kind common = std::max({kind(x), kind(y), atLeast});
   x = convert(x, common);

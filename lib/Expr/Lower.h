@@ -7,6 +7,11 @@
 
 namespace attnjit::expr {
 
+/// The kind that an element of `dtype` has in a formula.
+inline Kind kindOf(DType dtype) { return isFloat(dtype) ? Kind::Float : dtype == DType::Bool ? Kind::Bool : Kind::Int; }
+/// What values computed by a formula are to Python: float32, int64 or bool.
+inline DType dtypeOf(Kind kind) { return kind == Kind::Float ? DType::F32 : kind == Kind::Int ? DType::I64 : DType::Bool; }
+
 /// A thin layer over Builder that knows bool < int < float. What cannot be typed is reported through fail(); the caller looks at
 /// `problem` and points at the user's text.
 class Lower {
@@ -28,6 +33,8 @@ public:
   ValueId toInt(ValueId x);
   ValueId toBool(ValueId x);
   ValueId convert(ValueId x, Kind kind);
+  /// x.to(dtype): ints of 8 and 16 bits wrap; the others have 64 bits here, and floats those of the problem.
+  ValueId cast(ValueId x, DType dtype);
   /// Both operands as the larger of their kinds, at least `atLeast`.
   void promote(ValueId &x, ValueId &y, Kind atLeast);
 

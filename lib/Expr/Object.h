@@ -22,6 +22,7 @@ struct Applied;
 struct Combined;
 struct View;
 struct PythonFunction;
+struct Dict;
 
 inline constexpr ValueId kUnknown = ~ValueId{0};
 
@@ -30,7 +31,11 @@ struct Object {
     None,
     Number,     ///< value, known
     String,     ///< text
-    Tuple,      ///< items (lists too: nothing can change one)
+    Tuple,      ///< items
+    List,       ///< items, index: the place in Sema::lists, which may change
+    Dict,       ///< dict, index: the place in Sema::dicts
+    Method,     ///< of a text, tuple, list or dictionary; index: the row of objectMethods(), items: the receiver
+    Type,       ///< text: torch.Tensor and its like, for isinstance()
     View,       ///< view: a captured tensor or part of one
     Module,     ///< space, text
     Builtin,    ///< builtin, space; as a method the receiver is value, known
@@ -40,14 +45,14 @@ struct Object {
     Partial,    ///< applied: functools.partial
     Combined,   ///< combined: and_masks and its like
     Dtype,      ///< dtype
-    Finfo,      ///< torch.finfo(dtype)
+    Finfo,      ///< torch.finfo(dtype), torch.iinfo(dtype)
     Slice,      ///< items: start, stop, step
     Ellipsis,
     Opaque, ///< a device: may be passed around, means nothing
     Unset,  ///< text: why this name has no usable value, detail: the cure
     Failed, ///< index: the error of the module statement that should have bound it
   } tag = Tag::None;
-  Kind dtype = Kind::Float;
+  DType dtype = DType::F32;
   Namespace space = Namespace::None;
   ValueId value = 0, known = kUnknown;
   std::size_t index = 0;
@@ -55,6 +60,7 @@ struct Object {
   union {
     const void *pointer = nullptr;
     const std::vector<Object> *items;
+    const Dict *dict;
     const View *view;
     const Builtin *builtin;
     const PythonFunction *python;
@@ -64,13 +70,20 @@ struct Object {
   };
 
   bool isNumber() const { return tag == Tag::Number; }
+  /// A tuple or a list.
+  bool isSequence() const { return tag == Tag::Tuple || tag == Tag::List; }
   bool isKnown() const { return tag == Tag::Number && known != kUnknown; }
   /// Known, but kept out of the formula.
   bool isLifted() const { return isKnown() && known != value; }
   bool isCallable() const {
     return tag == Tag::Builtin || tag == Tag::ViewMethod || tag == Tag::Python || tag == Tag::Closure || tag == Tag::Partial ||
-           tag == Tag::Combined;
+           tag == Tag::Combined || tag == Tag::Method;
   }
+};
+
+/// A dictionary, in the order of its making. Keys are known.
+struct Dict {
+  std::vector<std::pair<Object, Object>> entries;
 };
 
 /// One text with its tree; closures point into it.
@@ -86,6 +99,9 @@ public:
 
   const Object *find(std::string_view name) const;
   void bind(std::string_view name, const Object &object);
+  /// `global` and `nonlocal`: the name is another scope's.
+  void redirect(std::string_view name, Scope &owner) { redirected.emplace_back(name, &owner); }
+  bool isRedirected(std::string_view name) const { return ownerOf(name) != nullptr; }
 
   using Names = std::vector<std::pair<std::string_view, Object>>;
   const Names &names() const { return bound; }
@@ -93,10 +109,14 @@ public:
 
   Scope *const parent;
   const bool isModule;
+  bool isComprehension = false;
 
 private:
+  Scope *ownerOf(std::string_view name) const;
+
   Names bound;
   std::unordered_map<std::string_view, std::size_t> index; ///< once there are many
+  std::vector<std::pair<std::string_view, Scope *>> redirected;
 };
 
 struct Closure {

@@ -13,6 +13,14 @@ constexpr BinaryLevel kBinary[] = {{"|", 1}, {"^", 2}, {"&", 3}, {"<<", 4}, {">>
                                    {"-", 5}, {"*", 6}, {"/", 6}, {"//", 6}, {"%", 6},  {"@", 6}};
 constexpr std::string_view kComparisons[] = {"<", "<=", ">", ">=", "==", "!="};
 
+/// Whether the '=' at `at` ends the expression of {x=}.
+bool isSelfNaming(std::string_view text, std::size_t at) {
+  if (text[at] != '=' || at == 0 || std::string_view("=!<>").find(text[at - 1]) != std::string_view::npos)
+    return false;
+  const std::size_t next = text.find_first_not_of(' ', at + 1);
+  return next != std::string_view::npos && std::string_view("}:!").find(text[next]) != std::string_view::npos;
+}
+
 } // namespace
 
 AstId Parser::parseExpression() {
@@ -23,8 +31,14 @@ AstId Parser::parseExpression() {
     return parseLambda();
   const AstId value = parseOr();
   if (peek().is(":=")) {
-    fail(peek().range, "':=' is not accepted in a formula", "assign on a line of its own");
-    return value;
+    const TextRange token = peek().range;
+    if (ast[value].kind != AstKind::Name) {
+      fail(token, "':=' gives a value to a name", "e.g. (n := len(t))");
+      return value;
+    }
+    take();
+    const AstId named = parseExpression();
+    return make(AstKind::Named, join(rangeOf(value), rangeOf(named)), token, {value, named});
   }
   if (!peek().is("if") || error)
     return value;
@@ -36,8 +50,18 @@ AstId Parser::parseExpression() {
   return make(AstKind::Conditional, join(rangeOf(value), rangeOf(other)), token, {value, condition, other});
 }
 
+/// An element of a tuple or list: x or *x.
+AstId Parser::parseElement() {
+  if (!peek().is("*"))
+    return parseExpression();
+  const Nested nested(*this);
+  const TextRange star = take().range;
+  const AstId list = error ? nothing() : parseOr();
+  return make(AstKind::Starred, join(star, rangeOf(list)), star, {list});
+}
+
 AstId Parser::parseExpressionList() {
-  const AstId first = parseExpression();
+  const AstId first = parseElement();
   if (error || !peek().is(","))
     return first;
   std::vector<AstId> elements{first};
@@ -45,7 +69,7 @@ AstId Parser::parseExpressionList() {
     if (peek().kind == TokenKind::Newline || peek().kind == TokenKind::End || peek().is("=") || peek().is(")") || peek().is("]") ||
         peek().is(":"))
       break;
-    elements.push_back(parseExpression());
+    elements.push_back(parseElement());
   }
   const TextRange range = join(rangeOf(first), rangeOf(elements.back()));
   return make(AstKind::Tuple, range, range, std::move(elements));
@@ -60,9 +84,16 @@ AstId Parser::parseTargetList() {
     if (eat("(")) {
       elements.push_back(parseTargetList());
       expect(")");
-    } else if (isName()) {
+    } else if (isName() || peek().is("*")) {
+      const TextRange star = peek().range;
+      const bool isStarred = eat("*");
+      if (!isName()) {
+        failExpected("a name", "");
+        break;
+      }
       const Token &name = take();
-      elements.push_back(make(AstKind::Name, name.range, name.range, {}, name.text));
+      const AstId id = make(AstKind::Name, name.range, name.range, {}, name.text);
+      elements.push_back(isStarred ? make(AstKind::Starred, join(star, name.range), star, {id}) : id);
     } else {
       failExpected("a name", "a loop reads 'for i in range(4):'");
     }
@@ -183,12 +214,11 @@ AstId Parser::parseCall(AstId callee) {
   std::vector<AstId> children{callee};
   std::vector<std::string_view> keywords;
   while (!error && !peek().is(")")) {
-    if (peek().is("**")) {
-      fail(peek().range, "unpacking of named arguments is not accepted", "write the arguments one by one");
-      break;
-    }
     keywords.emplace_back();
-    if (peek().is("*")) {
+    if (peek().is("**")) {
+      keywords.back() = take().text;
+      children.push_back(parseExpression());
+    } else if (peek().is("*")) {
       const TextRange star = take().range;
       const AstId list = parseExpression();
       children.push_back(make(AstKind::Starred, join(star, rangeOf(list)), star, {list}));
@@ -264,9 +294,8 @@ AstId Parser::parseAtom() {
     return parseList(token.range);
   if (eat("..."))
     return make(AstKind::Ellipsis, token.range, token.range);
-  if (peek().is("{"))
-    fail(token.range, "sets and dictionaries are not accepted in a formula",
-         "use a tuple, or put the values into a captured tensor and index it");
+  if (eat("{"))
+    return parseBraces(token.range);
   const bool doubled = at > 0 && (peek().is("&") || peek().is("|")) && tokens[at - 1].text == peek().text;
   failExpected("a value", doubled                         ? "write 'and' or '&' for and, 'or' or '|' for or"
                           : peek().kind == TokenKind::End ? "the expression is not complete"
@@ -352,27 +381,32 @@ void Parser::parseFormatted(const Token &token, std::vector<AstId> &pieces, std:
         ++depth;
       else if (c == ')' || c == ']')
         --depth;
-      else if (depth <= 0 && (c == '}' || c == ':' || (c == '!' && text.substr(end, 2) != "!=")))
+      else if (depth <= 0 && (c == '}' || c == ':' || (c == '!' && text.substr(end, 2) != "!=") || isSelfNaming(text, end)))
         break;
     }
+    const bool namesItself = end < text.size() && text[end] == '=';
     const std::size_t close = text.find('}', end);
     if (close == std::string_view::npos)
       return fail(here, "this '{' is never closed", "write '{{' for the character itself");
     const TextRange part{base + static_cast<std::uint32_t>(i) + 1, base + static_cast<std::uint32_t>(end)};
-    Result<std::vector<Token>> inner = lexPart(source, part);
+    Result<Tokens> inner = lexPart(source, part);
     if (!inner) {
       error = inner.error();
       return;
     }
-    std::swap(tokens, *inner);
+    std::swap(tokens, inner->list);
+    std::swap(badTokens, inner->errors);
     const std::size_t outerAt = std::exchange(at, 0);
     const AstId value = parseExpression();
     if (!error && peek().kind != TokenKind::End)
       failExpected("the end of the expression", "an f-string holds expressions in '{}'");
-    std::swap(tokens, *inner);
+    std::swap(tokens, inner->list);
+    std::swap(badTokens, inner->errors);
     at = error ? tokens.size() - 1 : outerAt;
+    if (namesItself)
+      literal(i + 1, ++end); // "x=" stands before its value
     pieces.push_back(value);
-    formats.push_back(text.substr(end, close - end));
+    formats.push_back(namesItself && end == close ? "!r" : text.substr(end, close - end));
     begin = close + 1;
     i = close;
   }
@@ -384,13 +418,13 @@ AstId Parser::parseParenthesised(TextRange open) {
     const TextRange range = join(open, take().range);
     return make(AstKind::Tuple, range, range);
   }
-  AstId value = parseExpression();
+  AstId value = parseElement();
   if (!error && peek().is("for")) {
     value = parseComprehension(value, open);
   } else if (!error && peek().is(",")) {
     std::vector<AstId> elements{value};
     while (!error && eat(",") && !peek().is(")"))
-      elements.push_back(parseExpression());
+      elements.push_back(parseElement());
     value = make(AstKind::Tuple, open, open, std::move(elements));
   }
   if (!error && peek().kind == TokenKind::End)
@@ -404,7 +438,7 @@ AstId Parser::parseParenthesised(TextRange open) {
 AstId Parser::parseList(TextRange open) {
   std::vector<AstId> elements;
   while (!error && !peek().is("]")) {
-    elements.push_back(parseExpression());
+    elements.push_back(parseElement());
     if (!error && peek().is("for") && elements.size() == 1) {
       const AstId comprehension = parseComprehension(elements[0], open);
       const TextRange close = peek().range;
@@ -422,6 +456,43 @@ AstId Parser::parseList(TextRange open) {
   return make(AstKind::List, join(open, close), open, std::move(elements));
 }
 
+/// A dictionary or a set.
+AstId Parser::parseBraces(TextRange open) {
+  std::vector<AstId> children;
+  bool isDict = peek().is("}"), isComprehension = false;
+  while (!error && !peek().is("}")) {
+    if (peek().is("**")) {
+      const TextRange stars = take().range;
+      const AstId other = parseOr();
+      children.push_back(make(AstKind::Starred, join(stars, rangeOf(other)), stars, {other}));
+      children.push_back(nothing());
+      isDict = true;
+    } else {
+      AstId element = parseElement();
+      if (!error && children.empty())
+        isDict = peek().is(":");
+      if (!error && isDict && expect(":", "a dictionary reads {\"name\": value}")) {
+        const AstId value = parseExpression();
+        if (!error && peek().is("for"))
+          element = make(AstKind::Tuple, join(rangeOf(element), rangeOf(value)), rangeOf(element), {element, value});
+        else
+          children.push_back(element), element = value;
+      }
+      isComprehension = !error && peek().is("for") && children.empty();
+      children.push_back(isComprehension ? parseComprehension(element, open) : element);
+    }
+    if (isComprehension || !eat(","))
+      break;
+  }
+  if (!error && peek().kind == TokenKind::End)
+    fail(open, "this '{' is never closed", "add '}'");
+  const TextRange close = peek().range;
+  expect("}");
+  const AstId id = make(isDict ? AstKind::Dict : AstKind::Set, join(open, close), open, std::move(children));
+  ast.nodes[id].intValue = isComprehension;
+  return id;
+}
+
 AstId Parser::parseComprehension(AstId element, TextRange open) {
   const TextRange token = take().range;
   std::vector<AstId> children{element, parseTargetList()};
@@ -429,10 +500,14 @@ AstId Parser::parseComprehension(AstId element, TextRange open) {
     children.push_back(parseOr());
   while (!error && eat("if"))
     children.push_back(parseOr());
-  if (!error && peek().is("for"))
-    fail(peek().range, "a comprehension has one 'for'", "write a loop in a def");
+  const Nested nested(*this);
+  const bool isNested = !error && peek().is("for");
+  if (isNested)
+    children[0] = parseComprehension(element, open);
   const TextRange end = rangeOf(children.back());
-  return make(AstKind::Comprehension, join(open, end), token, std::move(children));
+  const AstId id = make(AstKind::Comprehension, join(open, end), token, std::move(children));
+  ast.nodes[id].intValue = isNested;
+  return id;
 }
 
 } // namespace attnjit::expr

@@ -11,29 +11,88 @@ struct Refused {
   std::string_view keyword, help;
 };
 constexpr Refused kRefused[] = {
-    {"with", "a formula has assignments, if, for and return"},
     {"try", "a formula has assignments, if, for and return"},
     {"class", "a formula has functions; put what the object holds into their arguments"},
     {"async", "write a plain 'def'"},
-    {"del", "remove the line"},
-    {"global", "captured names can be read without a declaration; remove the line"},
-    {"nonlocal", "return the value instead of changing an outer name"},
     {"yield", "a formula returns one value"},
     {"await", "a formula returns one value"},
-    {"print", "a formula computes a value and nothing else; remove the line"},
+    {"match", "write 'if' and 'elif'"},
+    {"type", "annotations mean nothing here; remove the line"},
 };
+
+/// Methods that change the list or dictionary before the dot.
+constexpr std::string_view kMutators[] = {"append", "extend",  "insert", "remove",     "pop", "clear",
+                                          "sort",   "reverse", "update", "setdefault", "add"};
+
+bool isAny(const Token &token, std::initializer_list<std::string_view> spellings) {
+  return std::any_of(spellings.begin(), spellings.end(), [&](std::string_view spelling) { return token.is(spelling); });
+}
+
+bool startsLine(const Token &before) {
+  return before.kind == TokenKind::Newline || before.kind == TokenKind::Indent || before.kind == TokenKind::Dedent || before.is(";");
+}
+
+/// The names that the statements of these tokens bind, or whose contents they may change.
+std::vector<std::string_view> touchedNames(std::span<const Token> tokens) {
+  std::vector<std::string_view> names;
+  const auto spelling = [&](std::size_t i) { return i < tokens.size() ? tokens[i].text : std::string_view(); };
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].kind != TokenKind::Name || isKeyword(tokens[i].text))
+      continue;
+    const bool isFirst = i == 0 || startsLine(tokens[i - 1]);
+    const bool isDeclared = i > 0 && isAny(tokens[i - 1], {"def", "class", "as", "for", "type"});
+    const std::string_view next = spelling(i + 1);
+    const bool isAssigned = isFirst && (next == "=" || next == ":" || next == "," || next == "[" || contains(kAugmented, next));
+    const bool isChanged = isFirst && next == "." && contains(kMutators, spelling(i + 2));
+    const bool isChained = i > 0 && (tokens[i - 1].is("=") || tokens[i - 1].is(",")) && (next == "=" || next == ",");
+    if (isDeclared || isAssigned || isChanged || isChained)
+      names.push_back(tokens[i].text);
+  }
+  return names;
+}
 
 } // namespace
 
 void Parser::parseStatement(Block &block) {
+  const std::size_t begin = at, size = block.size();
+  const bool mayFail = mayRefuse();
+  parseAnyStatement(block);
+  if (!error || !mayFail)
+    return;
+  block.resize(size);
+  refuseFrom(begin, block);
+}
+
+/// The user's own statements are all wanted; in a module, and in the body of a function, one may never be reached.
+bool Parser::mayRefuse() const {
+  const bool isForeign = isAny(peek(), {"class", "try", "async"});
+  return !isUnclosed && (functionDepth > 0 || form == TextForm::Module || isForeign);
+}
+
+void Parser::refuseFrom(std::size_t begin, Block &block) {
+  AstStatement statement;
+  statement.kind = AstStatementKind::Refused;
+  statement.range = tokens[begin].range;
+  statement.error = ast.errors.size();
+  ast.errors.push_back(std::move(*error));
+  error.reset();
+  at = begin;
+  skipStatement();
+  while (isAny(peek(), {"elif", "else", "except", "finally"}))
+    skipStatement();
+  statement.names = touchedNames(std::span(tokens).subspan(begin, at - begin));
+  add(std::move(statement), block);
+}
+
+void Parser::parseAnyStatement(Block &block) {
   const Token &first = peek();
   if (first.kind == TokenKind::Indent)
     return fail(first.range, "this line is indented deeper than the one above", "indent the statements of a function alike");
-  if (first.is("def") || first.is("if") || first.is("for") || first.is("while") || first.is("@"))
+  if (isAny(first, {"def", "if", "for", "while", "with", "@"}))
     return parseCompound(block);
-  if (refuse(block))
+  if (refuse())
     return;
-  if (first.is("elif") || first.is("else") || first.is("except") || first.is("finally"))
+  if (isAny(first, {"elif", "else", "except", "finally"}))
     return fail(first.range, fmt::format("this '{}' belongs to no statement above", first.text), "indent it like the 'if' it belongs to");
   parseSimpleStatement(block);
   while (!error && eat(";") && peek().kind != TokenKind::Newline && peek().kind != TokenKind::End)
@@ -42,33 +101,34 @@ void Parser::parseStatement(Block &block) {
     failExpected("an operator or the end of the statement", "put one statement on a line");
 }
 
-bool Parser::refuse(Block &block) {
+bool Parser::refuse() {
+  const Token &first = peek();
   for (const Refused &refused : kRefused) {
-    if (!peek().is(refused.keyword))
+    if (!first.is(refused.keyword))
       continue;
-    if (refused.keyword == "print" && !peek(1).is("("))
+    // 'match' and 'type' are names too.
+    if (first.text == "type" && !(peek(1).kind == TokenKind::Name && (peek(2).is("=") || peek(2).is("["))))
       return false;
-    if (functionDepth > 0) {
-      fail(peek().range, fmt::format("'{}' statements are not accepted in a formula", refused.keyword), refused.help);
-      return true;
+    if (first.text == "match") {
+      std::size_t end = 1;
+      while (peek(end).kind != TokenKind::Newline && peek(end).kind != TokenKind::End)
+        ++end;
+      if (end < 3 || !peek(end - 1).is(":") || peek(end + 1).kind != TokenKind::Indent)
+        return false;
     }
-    AstStatement statement = statementAt(AstStatementKind::Refused);
-    statement.detail = refused.keyword;
-    if (refused.keyword == "class" && peek(1).kind == TokenKind::Name)
-      statement.name = peek(1).text;
-    skipStatement();
-    while (peek().is("except") || peek().is("finally") || peek().is("else"))
-      skipStatement();
-    add(std::move(statement), block);
+    fail(first.range, fmt::format("'{}' statements are not accepted in a formula", refused.keyword), refused.help);
     return true;
   }
   return false;
 }
 
+/// To the end of the line, and of the block below it.
 void Parser::skipStatement() {
-  while (!error && peek().kind != TokenKind::Newline && peek().kind != TokenKind::End)
-    take();
-  eat(TokenKind::Newline);
+  if (peek().kind != TokenKind::Indent) {
+    while (peek().kind != TokenKind::Newline && peek().kind != TokenKind::End)
+      take();
+    eat(TokenKind::Newline);
+  }
   if (!eat(TokenKind::Indent))
     return;
   for (int depth = 1; depth > 0 && peek().kind != TokenKind::End;) {
@@ -81,18 +141,20 @@ void Parser::parseCompound(Block &block) {
   const Nested nested(*this);
   if (error)
     return;
-  while (peek().is("@")) { // a decorator changes how PyTorch runs a function, not what it computes
-    take();
-    parseExpression();
-    if (!eat(TokenKind::Newline) || (!peek().is("def") && !peek().is("@") && !peek().is("class")))
+  std::vector<AstId> decorators;
+  while (eat("@")) {
+    decorators.push_back(parseExpression());
+    if (!eat(TokenKind::Newline) || !isAny(peek(), {"def", "@", "class", "async"}))
       return failExpected("a 'def' below the decorator", "");
   }
-  if (refuse(block))
+  if (refuse())
     return;
   if (peek().is("def"))
-    return parseDef(block);
+    return parseDef(block, std::move(decorators));
   if (peek().is("if"))
     return parseIf(block);
+  if (peek().is("with"))
+    return parseWith(block);
   peek().is("for") ? parseFor(block) : parseWhile(block);
 }
 
@@ -101,7 +163,7 @@ void Parser::parseBlock(Block &block, std::string_view owner) {
                                   : std::string_view("the line that begins a block ends with ':'")))
     return;
   if (!eat(TokenKind::Newline)) {
-    if (peek().is("if") || peek().is("for") || peek().is("while") || peek().is("def"))
+    if (isAny(peek(), {"if", "for", "while", "with", "def"}))
       return fail(peek().range, fmt::format("'{}' cannot stand on the same line", peek().text), "begin a new line, indented");
     return parseStatement(block);
   }
@@ -162,6 +224,18 @@ void Parser::parseWhile(Block &block) {
   add(std::move(statement), block);
 }
 
+void Parser::parseWith(Block &block) {
+  AstStatement statement = statementAt(AstStatementKind::With);
+  take();
+  statement.value = parseExpression();
+  if (!error && eat("as"))
+    statement.targets.push_back(parseTargetList());
+  if (error)
+    return;
+  parseBlock(statement.body, "with");
+  add(std::move(statement), block);
+}
+
 void Parser::parseSimpleStatement(Block &block) {
   const Token &first = peek();
   if ((first.kind == TokenKind::String || first.is("...")) &&
@@ -185,6 +259,10 @@ void Parser::parseSimpleStatement(Block &block) {
     return parseReturn(statementAt(AstStatementKind::Return), block);
   if (first.is("import") || first.is("from"))
     return parseImport(statementAt(AstStatementKind::Import), block);
+  if (first.is("global") || first.is("nonlocal"))
+    return parseNames(statementAt(first.is("global") ? AstStatementKind::Global : AstStatementKind::Nonlocal), block);
+  if (first.is("del"))
+    return parseDelete(statementAt(AstStatementKind::Delete), block);
   if (first.is("assert")) {
     AstStatement statement = statementAt(AstStatementKind::Assert);
     take();
@@ -196,7 +274,6 @@ void Parser::parseSimpleStatement(Block &block) {
   if (first.is("raise")) {
     AstStatement statement = statementAt(AstStatementKind::Raise);
     take();
-    sawReturn = true;
     if (peek().kind != TokenKind::Newline && peek().kind != TokenKind::End)
       statement.value = parseExpression();
     if (!error && eat("from"))
@@ -210,10 +287,30 @@ void Parser::parseReturn(AstStatement statement, Block &block) {
   if (functionDepth == 0)
     return fail(statement.range, "'return' outside a function", "indent it below its 'def'");
   take();
-  sawReturn = true;
-  if (peek().kind == TokenKind::Newline || peek().kind == TokenKind::End || peek().is(";"))
-    return failExpected("a value after 'return'", "a mod returns one value");
-  statement.value = parseExpressionList();
+  if (peek().kind != TokenKind::Newline && peek().kind != TokenKind::End && !peek().is(";"))
+    statement.value = parseExpressionList();
+  add(std::move(statement), block);
+}
+
+void Parser::parseNames(AstStatement statement, Block &block) {
+  take();
+  do {
+    if (!isName())
+      return failExpected("a name", "");
+    statement.names.push_back(take().text);
+  } while (eat(","));
+  add(std::move(statement), block);
+}
+
+void Parser::parseDelete(AstStatement statement, Block &block) {
+  take();
+  const AstId list = parseExpressionList();
+  if (error)
+    return;
+  statement.targets = ast[list].kind == AstKind::Tuple ? ast[list].children : std::vector<AstId>{list};
+  for (AstId target : statement.targets)
+    if (ast[target].kind != AstKind::Name && ast[target].kind != AstKind::Subscript)
+      return fail(rangeOf(target), "only names and elements can be deleted", "");
   add(std::move(statement), block);
 }
 
@@ -255,7 +352,9 @@ bool Parser::isTarget(AstId id) const {
   const AstNode &node = ast[id];
   if (node.kind == AstKind::Tuple || node.kind == AstKind::List)
     return std::all_of(node.children.begin(), node.children.end(), [&](AstId child) { return isTarget(child); });
-  return node.kind == AstKind::Name || node.kind == AstKind::Attribute;
+  if (node.kind == AstKind::Starred)
+    return isTarget(node.children[0]);
+  return node.kind == AstKind::Name || node.kind == AstKind::Attribute || node.kind == AstKind::Subscript;
 }
 
 void Parser::parseAssignmentOrExpression(AstStatement statement, Block &block) {
@@ -275,18 +374,18 @@ void Parser::parseAssignmentOrExpression(AstStatement statement, Block &block) {
     statement.targets.push_back(first);
     statement.value = parseExpressionList();
   } else if (peek().kind == TokenKind::Operator && contains(kAugmented, peek().text)) {
-    if (ast[first].kind != AstKind::Name)
+    if (ast[first].kind != AstKind::Name && ast[first].kind != AstKind::Subscript)
       return failTarget(first);
     const Token &op = take();
-    const AstId left = make(AstKind::Name, rangeOf(first), rangeOf(first), {}, ast[first].text);
+    statement.isAugmented = true;
     const AstId right = parseExpressionList();
     statement.targets.push_back(first);
     statement.value =
-        make(AstKind::Binary, join(rangeOf(first), rangeOf(right)), op.range, {left, right}, op.text.substr(0, op.text.size() - 1));
+        make(AstKind::Binary, join(rangeOf(first), rangeOf(right)), op.range, {first, right}, op.text.substr(0, op.text.size() - 1));
   } else if (peek().is("=")) {
     statement.value = first;
     while (!error && eat("=")) {
-      if (!isTarget(statement.value))
+      if (!isTarget(statement.value) || ast[statement.value].kind == AstKind::Starred)
         return failTarget(statement.value);
       statement.targets.push_back(statement.value);
       statement.value = parseExpressionList();

@@ -10,7 +10,8 @@ bool isKeyword(std::string_view text) {
   return contains(kKeywords, text);
 }
 
-Result<Ast> Parser::run(TextForm form) {
+Result<Ast> Parser::run(TextForm asked) {
+  form = asked;
   if (peek().kind == TokenKind::End)
     return source.error({}, "the text is empty", "write an expression, a lambda or a def; leave the option out for the default");
   ast.nodes.reserve(tokens.size());
@@ -29,7 +30,7 @@ Result<Ast> Parser::run(TextForm form) {
 
 void Parser::fail(TextRange range, std::string_view message, std::string_view help) {
   if (!error)
-    error = source.error(range, message, help);
+    error = peek().kind == TokenKind::Bad ? badTokens[static_cast<std::size_t>(peek().intValue)] : source.error(range, message, help);
   at = tokens.size() - 1; // every loop sees the end
 }
 
@@ -110,7 +111,7 @@ void Parser::parseSingle() {
                  peek().is(")") || peek().is("]") ? "nothing opens this bracket; remove it" : "put an operator between two values");
 }
 
-void Parser::parseDef(Block &block) {
+void Parser::parseDef(Block &block, std::vector<AstId> decorators) {
   AstStatement statement = statementAt(AstStatementKind::Def);
   take();
   AstFunction function;
@@ -118,6 +119,14 @@ void Parser::parseDef(Block &block) {
   if (!isName())
     return failExpected("the name of the function", "a function reads 'def mask_mod(b, h, q_idx, kv_idx):'");
   function.name = take().text;
+  function.decorators = std::move(decorators);
+  if (peek().is("[")) // type parameters say nothing that types do not
+    for (int depth = 0; peek().kind != TokenKind::End;) {
+      depth += peek().is("[") ? 1 : peek().is("]") ? -1 : 0;
+      take();
+      if (depth == 0)
+        break;
+    }
   if (!expect("(", "a function reads 'def mask_mod(b, h, q_idx, kv_idx):'"))
     return;
   parseParameters(function, ")");
@@ -125,15 +134,11 @@ void Parser::parseDef(Block &block) {
     return;
   if (eat("->"))
     parseExpression();
-  const bool outerSaw = std::exchange(sawReturn, false);
   const int outerLoops = std::exchange(loopDepth, 0);
   ++functionDepth;
   parseBlock(function.body, "def");
   --functionDepth;
   loopDepth = outerLoops;
-  if (!error && !sawReturn)
-    fail(function.head, fmt::format("'{}' returns nothing", function.name), "end it with 'return ...'");
-  sawReturn = outerSaw;
   statement.function = ast.functions.size();
   ast.functions.push_back(std::move(function));
   add(std::move(statement), block);
@@ -147,9 +152,8 @@ void Parser::parseParameters(AstFunction &function, std::string_view close) {
         return;
       continue;
     }
-    if (peek().is("**"))
-      return fail(peek().range, "a function takes no '**' arguments", "name every argument, or collect positional ones with '*args'");
     AstParameter parameter;
+    parameter.isDictionary = eat("**");
     if (peek().is("*")) {
       if (keywordOnly)
         return fail(peek().range, "'*' appears twice", "one '*' collects all further arguments");
@@ -167,17 +171,20 @@ void Parser::parseParameters(AstFunction &function, std::string_view close) {
         return fail(name.range, fmt::format("the argument '{}' appears twice", name.text), "give every argument its own name");
     parameter.name = name.text;
     parameter.range = name.range;
-    parameter.isKeywordOnly = keywordOnly && !parameter.isStarred;
+    parameter.isKeywordOnly = keywordOnly && !parameter.isStarred && !parameter.isDictionary;
     if (close == ")" && eat(":"))
       parseExpression(); // an annotation says nothing that types do not
-    if (!parameter.isStarred && eat("=")) {
+    const bool collects = parameter.isStarred || parameter.isDictionary;
+    if (!collects && eat("=")) {
       parameter.defaultValue = parseExpression();
       needsDefault = true;
-    } else if (needsDefault && !parameter.isStarred && !parameter.isKeywordOnly) {
+    } else if (needsDefault && !collects && !parameter.isKeywordOnly) {
       return fail(parameter.range, fmt::format("the argument '{}' has no default value, but one before it has", parameter.name),
                   "put arguments with default values last");
     }
     function.parameters.push_back(parameter);
+    if (parameter.isDictionary && eat(",") && !peek().is(close))
+      return fail(peek().range, fmt::format("an argument follows '**{}'", parameter.name), "put '**' last");
     if (!eat(","))
       return;
   }
@@ -208,7 +215,7 @@ AstId Parser::parseLambda() {
 Result<Ast> parseSyntax(const SourceText &source, TextForm form) {
   if (std::optional<Error> refused = source.check())
     return std::move(*refused);
-  Result<std::vector<Token>> tokens = lex(source);
+  Result<Tokens> tokens = lex(source);
   if (!tokens)
     return tokens.error();
   return Parser(source, std::move(*tokens)).run(form);

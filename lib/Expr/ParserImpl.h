@@ -22,7 +22,8 @@ bool isKeyword(std::string_view text);
 
 class Parser {
 public:
-  Parser(const SourceText &source, std::vector<Token> tokens) : source(source), tokens(std::move(tokens)) {}
+  Parser(const SourceText &source, Tokens tokens)
+      : source(source), tokens(std::move(tokens.list)), badTokens(std::move(tokens.errors)), isUnclosed(tokens.isUnclosed) {}
 
   Result<Ast> run(TextForm form);
 
@@ -59,26 +60,33 @@ private:
   // --- texts and functions (Parser.cpp) ---
   /// A bare expression or a lambda; the text may run over several lines at will.
   void parseSingle();
-  void parseDef(std::vector<StatementId> &block);
+  void parseDef(std::vector<StatementId> &block, std::vector<AstId> decorators);
   void parseParameters(AstFunction &function, std::string_view close);
   AstId parseLambda();
 
   // --- statements (ParseStatements.cpp) ---
   using Block = std::vector<StatementId>;
+  /// One that cannot be read becomes a Refused, where it may never be needed: in functions and modules.
   void parseStatement(Block &block);
+  void parseAnyStatement(Block &block);
+  bool mayRefuse() const;
+  void refuseFrom(std::size_t begin, Block &block);
   /// What stands after ':': statements on the same line, or an indented block.
   void parseBlock(Block &block, std::string_view owner);
   void parseCompound(Block &block);
   void parseIf(Block &block);
   void parseFor(Block &block);
   void parseWhile(Block &block);
+  void parseWith(Block &block);
+  void parseNames(AstStatement statement, Block &block);
+  void parseDelete(AstStatement statement, Block &block);
   void parseSimpleStatement(Block &block);
   void parseReturn(AstStatement statement, Block &block);
   void parseImport(AstStatement statement, Block &block);
   void parseAssignmentOrExpression(AstStatement statement, Block &block);
   bool isTarget(AstId id) const;
-  /// with, try, class ...: refused in functions, skipped where a module has them.
-  bool refuse(Block &block);
+  /// try, class ...: fails and answers true.
+  bool refuse();
   void skipStatement();
   AstStatement statementAt(AstStatementKind kind) const {
     AstStatement statement;
@@ -95,6 +103,7 @@ private:
   AstId parseExpression();
   /// "a, b" is a tuple.
   AstId parseExpressionList();
+  AstId parseElement();
   AstId parseTargetList();
   AstId parseOr() { return parseBoolChain("or", AstKind::Or, &Parser::parseAnd); }
   AstId parseAnd() { return parseBoolChain("and", AstKind::And, &Parser::parseNot); }
@@ -114,14 +123,17 @@ private:
   void parseFormatted(const Token &token, std::vector<AstId> &pieces, std::vector<std::string_view> &formats);
   AstId parseParenthesised(TextRange open);
   AstId parseList(TextRange open);
+  AstId parseBraces(TextRange open);
   AstId parseComprehension(AstId element, TextRange open);
 
   const SourceText &source;
   std::vector<Token> tokens;
+  std::vector<Error> badTokens;
+  bool isUnclosed = false;
+  TextForm form = TextForm::Mod;
   std::size_t at = 0;
   int nesting = 0;
   int functionDepth = 0, loopDepth = 0;
-  bool sawReturn = false;
   Ast ast;
   std::optional<Error> error;
 };

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 namespace attnjit::expr {
 
 namespace {
@@ -127,18 +125,6 @@ bool pyCompare(std::string_view spelling, const PyNumber &x, const PyNumber &y) 
                               : a != b;
   };
   return x.kind == Kind::Float || y.kind == Kind::Float ? compare(x.asDouble(), y.asDouble()) : compare(x.i, y.i);
-}
-
-std::string pyText(const PyNumber &x) {
-  if (x.kind == Kind::Bool)
-    return x.i ? "True" : "False";
-  if (x.kind == Kind::Int)
-    return fmt::format("{}", x.i);
-  if (std::isnan(x.f) || std::isinf(x.f))
-    return std::isnan(x.f) ? "nan" : x.f < 0 ? "-inf" : "inf";
-  char buffer[40];
-  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, x.f).ptr);
-  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
 }
 
 } // namespace attnjit::expr

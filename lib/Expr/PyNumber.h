@@ -28,7 +28,5 @@ PyResult pyBinary(std::string_view spelling, const PyNumber &x, const PyNumber &
 PyResult pyUnary(std::string_view spelling, const PyNumber &x);
 /// < <= > >= == !=
 bool pyCompare(std::string_view spelling, const PyNumber &x, const PyNumber &y);
-/// str(x)
-std::string pyText(const PyNumber &x);
 
 } // namespace attnjit::expr

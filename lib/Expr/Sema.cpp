@@ -13,9 +13,6 @@ namespace {
 
 /// Calls may nest and repeat; these bounds keep a short text from asking for unbounded work.
 constexpr int kMaxRecursion = 2 * kMaxNesting;
-constexpr std::size_t kMaxSteps = 2'000'000;
-/// A module may have so many statements that cannot be run here; one with more is no module of mods.
-constexpr std::size_t kMaxModuleErrors = 200;
 
 std::string describe(Kind kind) { return fmt::format("{} {}", kind == Kind::Int ? "an" : "a", name(kind)); }
 
@@ -65,6 +62,8 @@ std::string_view roleOf(ModKind mod) {
 // --- scopes ---
 
 const Object *Scope::find(std::string_view name) const {
+  if (const Scope *owner = ownerOf(name))
+    return owner->find(name);
   if (!index.empty()) {
     const auto found = index.find(name);
     return found == index.end() ? nullptr : &bound[found->second].second;
@@ -75,7 +74,16 @@ const Object *Scope::find(std::string_view name) const {
   return nullptr;
 }
 
+Scope *Scope::ownerOf(std::string_view name) const {
+  for (const auto &[known, owner] : redirected)
+    if (known == name)
+      return owner;
+  return nullptr;
+}
+
 void Scope::bind(std::string_view name, const Object &object) {
+  if (Scope *owner = ownerOf(name))
+    return owner->bind(name, object);
   if (const Object *existing = find(name)) {
     const_cast<Object &>(*existing) = object;
     return;
@@ -112,6 +120,13 @@ Object Sema::fail(TextRange range, std::string_view message, std::string_view he
   return {};
 }
 
+Object Sema::failAs(const Error &known) {
+  fail({}, "", "");
+  const std::size_t place = error->message.find("\n  in the call at");
+  error->message = known.message + (place == std::string::npos ? "" : error->message.substr(place));
+  return {};
+}
+
 Object Sema::checked(ValueId value, TextRange range) {
   if (!lower.problem.empty())
     return fail(range, lower.problem, lower.help);
@@ -120,10 +135,17 @@ Object Sema::checked(ValueId value, TextRange range) {
 
 bool Sema::spend(std::size_t work, TextRange range) {
   steps += work;
-  if (steps > kMaxSteps)
+  if (steps > stepLimit)
     fail(range, "the formula is too large once its helper functions are written out",
          "call helpers less often, loop fewer times, or put tables into captured tensors");
   return !failed();
+}
+
+Sema::Descent::operator bool() const {
+  if (sema.descent > kMaxNesting)
+    sema.fail(sema.lower.range, fmt::format("tuples and lists are nested more than {} levels deep here", kMaxNesting),
+              "lists that contain themselves cannot be compared or shown");
+  return !sema.failed() && sema.spend(1, sema.lower.range);
 }
 
 bool Sema::enter(TextRange range) {
@@ -166,6 +188,8 @@ void Sema::reset() {
   bareScope = nullptr;
   scopes.clear();
   moduleErrors.clear();
+  imports.clear();
+  effects = {};
   scope = &scopes.emplace_back(nullptr, true);
   if (module)
     runModule(*module, *scope);
@@ -173,9 +197,13 @@ void Sema::reset() {
 
 Object Sema::denoteMod() {
   reset();
+  if (failed())
+    return {};
   if (root.ast.expression == kNoNode) {
     Scope &own = scopes.emplace_back(scope, true);
     runModule(root, own);
+    if (failed())
+      return {};
     scope = &own;
     // The last statement gives the mod: the function it defines, the name it assigns, or its value.
     Object last;
@@ -183,6 +211,8 @@ Object Sema::denoteMod() {
     for (StatementId id : root.ast.body) {
       const AstStatement &statement = root.ast.statements[id];
       AstId value = kNoNode;
+      if (statement.kind == AstStatementKind::Refused && id == root.ast.body.back())
+        return error = root.ast.errors[statement.error], Object();
       if (statement.kind == AstStatementKind::Def) {
         const AstFunction &function = root.ast.functions[statement.function];
         range = function.head;
@@ -264,6 +294,8 @@ bool Sema::checkModArity(const Closure &closure) {
   for (const AstParameter &parameter : function.parameters) {
     if (parameter.isStarred)
       return true;
+    if (parameter.isDictionary)
+      continue;
     if (parameter.isKeywordOnly)
       continue;
     ++most;
@@ -318,57 +350,6 @@ ValueId Sema::finishResult(const Object &result, TextRange range) {
   return failed() ? 0 : lower.toFloat(number.value);
 }
 
-/// Runs the statements of a module. One that cannot be run (it makes a tensor, say) does no harm until its names are used.
-void Sema::runModule(const Unit &text, Scope &own) {
-  const Unit *outerUnit = std::exchange(unit, &text);
-  Scope *outerScope = std::exchange(scope, &own);
-  if (!own.find("__name__"))
-    own.bind("__name__", this->text("attnjit"));
-  Frame frame{&own, false, 0, {}, {}, {}};
-  for (StatementId id : text.ast.body) {
-    const AstStatement &statement = text.ast.statements[id];
-    if (statement.kind == AstStatementKind::Expression)
-      continue; // prints and the like; the last one may give the mod
-    if (statement.kind == AstStatementKind::Refused) {
-      moduleErrors.push_back(text.source.error(statement.range,
-                                               fmt::format("'{}' statements are not accepted in a formula", statement.detail),
-                                               "formulas are made of functions"));
-    } else {
-      runStatement(statement, frame);
-      if (!failed())
-        continue;
-      moduleErrors.push_back(std::move(*error));
-      error.reset();
-      lower.problem.clear();
-      lower.help.clear();
-      calls.clear();
-      depth = 0;
-      unit = &text;
-      scope = &own;
-      if (steps > kMaxSteps || moduleErrors.size() > kMaxModuleErrors) { // no statement may run for ever, and none after it
-        error = moduleErrors.back();
-        break;
-      }
-    }
-    Object unusable;
-    unusable.tag = Tag::Failed;
-    unusable.index = moduleErrors.size() - 1;
-    if (!statement.name.empty())
-      own.bind(statement.name, unusable);
-    for (AstId target : statement.targets)
-      for (std::vector<AstId> open{target}; !open.empty();) {
-        const AstNode &node = text.ast[open.back()];
-        open.pop_back();
-        if (node.kind == AstKind::Name)
-          own.bind(node.text, unusable);
-        else if (node.kind != AstKind::Attribute)
-          open.insert(open.end(), node.children.begin(), node.children.end());
-      }
-  }
-  unit = outerUnit;
-  scope = outerScope;
-}
-
 // --- names ---
 
 Object Sema::lookUp(const AstNode &node) {
@@ -405,12 +386,23 @@ Object Sema::lookUp(const AstNode &node) {
   return lookUpBuiltin(node.text, node.token);
 }
 
+const Object *Sema::lookUpQuietly(std::string_view name) const {
+  for (const Scope *here = scope; here; here = here->parent)
+    if (const Object *bound = here->find(name))
+      return bound;
+  return nullptr;
+}
+
 Object Sema::denoteCapture(std::size_t index, const AstNode &node) {
   const CaptureInfo &capture = captures.infos[index];
   if (capture.rank >= 0)
     return captureView(index);
   const Kind kind = isFloat(capture.dtype) ? Kind::Float : capture.dtype == DType::Bool ? Kind::Bool : Kind::Int;
   return runtime(lower.builder.scalar(captures.slots[index], kind, node.range));
+}
+
+bool isInPlace(std::string_view name) {
+  return name.size() > 2 && name.ends_with('_') && !name.ends_with("__") && findBuiltin(name.substr(0, name.size() - 1), true);
 }
 
 bool Sema::findBuiltinObject(std::string_view name, Namespace space, Object &object) {
@@ -431,12 +423,8 @@ bool Sema::findBuiltinObject(std::string_view name, Namespace space, Object &obj
 
 Object Sema::lookUpBuiltin(std::string_view name, TextRange range) {
   Object object;
-  static constexpr std::string_view kModules[] = {"torch", "math", "F", "np", "numpy", "functools", "flex_attention"};
-  if (std::find(std::begin(kModules), std::end(kModules), name) != std::end(kModules)) {
-    object.tag = Tag::Module;
-    object.space = name == "math" ? Namespace::Math : Namespace::Torch;
-    return object;
-  }
+  if (isModuleName(name))
+    return moduleNamed(name);
   if (findBuiltinObject(name, Namespace::None, object))
     return object;
   if (isTensorReduction(name) || isTensorProduct(name)) {
@@ -446,6 +434,11 @@ Object Sema::lookUpBuiltin(std::string_view name, TextRange range) {
   }
   if (const auto number = findConstant(name); number && name != "e")
     return constant({Kind::Float, 0, *number});
+  if (isTypeName(name))
+    return typeNamed(name);
+  if (const auto import = imports.find(name); import != imports.end())
+    return fail(range, fmt::format("'{}' comes from '{}', which is not read", name, import->second.path),
+                "define it in the text, or put the text that defines it before it");
   return fail(range, fmt::format("unknown name '{}'", name), suggestName(name));
 }
 
@@ -482,8 +475,10 @@ std::string Sema::suggestName(std::string_view unknown) const {
     text = mod == ModKind::Mask ? "a mask_mod sees no score; " : "a prob_mod sees no score, its argument is p; ";
   else if (const auto nearest = nearestName(unknown, all))
     text = fmt::format("did you mean '{}'? ", *nearest);
-  return text +
-         fmt::format("the names known here are {}, and the functions of torch and math; any other has to be captured", listNames(visible));
+  const std::string known = visible.empty()
+                                ? "only the functions of torch and math are known here"
+                                : fmt::format("the names known here are {}, and the functions of torch and math", listNames(visible));
+  return text + known + "; any other has to be captured";
 }
 
 std::string Sema::listCaptures() const {

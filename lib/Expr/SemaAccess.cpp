@@ -1,4 +1,4 @@
-// Tuples and texts, subscripts, attributes: reaching into objects.
+// Subscripts and attributes: reaching into objects.
 #include "Expr/SemaImpl.h"
 
 #include "Expr/Ops.h"
@@ -8,118 +8,6 @@
 #include <algorithm>
 
 namespace attnjit::expr {
-
-// --- tuples, texts ---
-
-Object Sema::evaluateTuple(const AstNode &node) {
-  std::vector<Object> items;
-  items.reserve(node.children.size());
-  for (AstId child : node.children) {
-    if (ast()[child].kind == AstKind::Starred) {
-      const Object list = evaluate(ast()[child].children[0]);
-      const auto elements = failed() ? std::nullopt : elementsOf(list, ast()[child].range, "'*'");
-      if (!elements)
-        return {};
-      items.insert(items.end(), elements->begin(), elements->end());
-      continue;
-    }
-    items.push_back(evaluate(child));
-    if (failed())
-      return {};
-  }
-  return tuple(std::move(items));
-}
-
-Object Sema::evaluateComprehension(const AstNode &node) {
-  const Object iterable = evaluate(node.children[2]);
-  const auto elements = failed() ? std::nullopt : elementsOf(iterable, ast()[node.children[2]].range, "a comprehension");
-  if (!elements)
-    return {};
-  Scope &own = scopes.emplace_back(scope, false);
-  Scope *outer = std::exchange(scope, &own);
-  std::vector<Object> items;
-  for (const Object &element : *elements) {
-    assign(node.children[1], element, own);
-    bool wanted = true;
-    for (std::size_t i = 3; i < node.children.size() && !failed() && wanted; ++i) {
-      std::optional<bool> known;
-      ValueId value = 0;
-      if (condition(node.children[i], "'if'", known, value) && !known)
-        fail(ast()[node.children[i]].range, "the length of a list cannot depend on what is known only at run time",
-             "use the condition in the values instead");
-      wanted = known.value_or(false);
-    }
-    if (wanted && !failed())
-      items.push_back(evaluate(node.children[0]));
-    if (failed() || !spend(1, node.range))
-      break;
-  }
-  scope = outer;
-  return failed() ? Object() : tuple(std::move(items));
-}
-
-std::optional<std::string> Sema::textOf(const Object &object) const {
-  switch (object.tag) {
-  case Tag::String:
-    return std::string(object.text);
-  case Tag::None:
-    return "None";
-  case Tag::Number:
-    return object.isKnown() ? pyText(numberOf(object)) : "?"; // known at run time only
-  case Tag::Tuple: {
-    std::string all = "(";
-    for (const Object &item : *object.items) {
-      if (all.size() > 200)
-        return all + "...)";
-      const auto one = textOf(item);
-      all += fmt::format("{}{}", all.size() > 1 ? ", " : "", one ? *one : "?");
-    }
-    return all + ")";
-  }
-  case Tag::Closure:
-    return fmt::format("<function {}>", object.closure->function->name);
-  case Tag::Dtype:
-    return object.dtype == Kind::Float ? "torch.float32" : object.dtype == Kind::Int ? "torch.int64" : "torch.bool";
-  default:
-    return std::nullopt;
-  }
-}
-
-Object Sema::evaluateFString(const AstNode &node) {
-  std::string all;
-  for (std::size_t i = 0; i < node.children.size(); ++i) {
-    const Object piece = evaluate(node.children[i]);
-    if (failed())
-      return {};
-    const std::string words = textOf(piece).value_or("?");
-    std::string_view format = node.keywords[i];
-    if (format.starts_with("!r") || format.starts_with("!s"))
-      format.remove_prefix(2);
-    if (format.starts_with(":") && piece.isKnown()) {
-      // The formats of numbers are the same here and there; widths are kept small.
-      const PyNumber number = numberOf(piece);
-      const std::string spec = fmt::format("{{{}}}", format);
-      try {
-        if (format.size() <= 8)
-          all += number.kind == Kind::Float || std::string_view("feg").find(format.back()) != std::string_view::npos
-                     ? fmt::format(fmt::runtime(spec), number.asDouble())
-                     : fmt::format(fmt::runtime(spec), number.i);
-      } catch (const fmt::format_error &) {
-        return fail(ast()[node.children[i]].range, fmt::format("'{}' is no format of this number", format.substr(1)),
-                    "e.g. {x:.2f}, {n:3d}");
-      }
-      if (all.size() > 10000)
-        return fail(node.range, "this text becomes too long", "use smaller widths");
-      continue;
-    }
-    all += words;
-    if (!spend(words.size() / 8 + 1, node.range))
-      return {};
-  }
-  return text(std::move(all));
-}
-
-// --- subscripts and attributes ---
 
 Object Sema::evaluateSlice(const AstNode &node) {
   std::vector<Object> parts;
@@ -144,8 +32,8 @@ Object Sema::evaluateSubscript(const AstNode &node) {
   const Object base = evaluate(node.children[0]);
   if (failed())
     return {};
-  if (base.tag != Tag::View && base.tag != Tag::Tuple && base.tag != Tag::String)
-    return fail(node.range, "only captured tensors and tuples can be indexed",
+  if (base.tag != Tag::View && !base.isSequence() && base.tag != Tag::String && base.tag != Tag::Dict)
+    return fail(node.range, "only captured tensors, tuples, lists and dictionaries can be indexed",
                 captures.infos.empty() ? "the problem has no captures" : "the captures are " + listCaptures());
   std::vector<Object> items;
   std::vector<TextRange> ranges;
@@ -154,12 +42,18 @@ Object Sema::evaluateSubscript(const AstNode &node) {
     if (failed())
       return {};
     // t[i, j] and t[(i, j)] are the same.
-    if (item.tag == Tag::Tuple && node.children.size() == 2 && base.tag == Tag::View)
+    if (item.isSequence() && node.children.size() == 2 && base.tag == Tag::View)
       items = *item.items, ranges.assign(items.size(), ast()[node.children[i]].range);
     else
       items.push_back(item), ranges.push_back(ast()[node.children[i]].range);
   }
-  return base.tag == Tag::View ? indexView(*base.view, items, ranges, node.range) : indexItems({base, items[0]}, node);
+  if (base.tag == Tag::View)
+    return indexView(*base.view, items, ranges, node.range);
+  if (base.tag != Tag::Dict)
+    return indexItems({base, items[0]}, node);
+  const Object key = items.size() == 1 ? items[0] : tuple(items);
+  const Object *entry = entryOf(*base.dict, key, ranges[0]);
+  return entry ? *entry : failed() ? Object() : failKey(*base.dict, key, ranges[0]);
 }
 
 /// An element or a slice of a tuple or text: everything is known.
@@ -192,7 +86,14 @@ Object Sema::indexItems(const std::vector<Object> &baseAndIndex, const AstNode &
       if (step > size || step < -size)
         break;
     }
-    return tuple(std::move(chosen));
+    if (baseAndIndex[0].tag == Tag::List)
+      return list(std::move(chosen));
+    if (baseAndIndex[0].tag != Tag::String)
+      return tuple(std::move(chosen));
+    std::string letters;
+    for (const Object &letter : chosen)
+      letters += letter.text;
+    return text(std::move(letters));
   }
   if (!isKnownInt(index))
     return fail(range, "the index of a tuple must be an int that is known when the formula is read",
@@ -205,51 +106,46 @@ Object Sema::indexItems(const std::vector<Object> &baseAndIndex, const AstNode &
 
 Object Sema::evaluateAttribute(const AstNode &node) {
   const Object base = evaluate(node.children[0]);
-  if (failed())
-    return {};
+  return failed() ? Object() : attributeOf(base, node, ast()[node.children[0]].range);
+}
+
+Object Sema::attributeOf(const Object &base, const AstNode &node, TextRange baseRange) {
   switch (base.tag) {
   case Tag::Module:
     return moduleMember(node, base);
+  case Tag::Type:
+    return moduleMember(node, moduleNamed("torch"));
   case Tag::View:
     if (base.view->rank > 0)
       return viewAttribute(*base.view, node);
+    if (node.text == "dtype")
+      return dtype(dtypeOf(*base.view));
     break;
-  case Tag::Finfo: {
-    const bool isFloat = base.dtype == Kind::Float;
-    const double floats[] = {-std::numeric_limits<float>::max(), std::numeric_limits<float>::max(), std::numeric_limits<float>::epsilon(),
-                             std::numeric_limits<float>::min()};
-    static constexpr std::string_view kMembers[] = {"min", "max", "eps", "tiny"};
-    for (std::size_t i = 0; i < std::size(kMembers); ++i)
-      if (kMembers[i] == node.text && (isFloat || i < 2))
-        return isFloat ? constant({Kind::Float, 0, floats[i]}) : knownInt(i == 0 ? INT64_MIN : INT64_MAX);
-    return fail(node.token, fmt::format("finfo has no '{}'", node.text), "it has min, max, eps and tiny");
-  }
+  case Tag::Finfo:
+    return finfoMember(base, node);
   case Tag::Closure:
   case Tag::Partial:
   case Tag::Combined:
   case Tag::Python:
     if (node.text == "__name__")
       return text(base.tag == Tag::Closure ? std::string(base.closure->function->name) : "mask_mod");
-    break;
+    return fail(node.token, fmt::format("a function has no attribute '{}' here", node.text), "call the function, or pass the value along");
+  case Tag::String:
   case Tag::Tuple:
-    if (node.text == "numel" || node.text == "index" || node.text == "count" || node.text == "append")
-      return fail(node.token, fmt::format("'.{}' of a tuple or list is not accepted", node.text),
-                  "lists do not change here: write list + [x]");
-    break;
+  case Tag::List:
+  case Tag::Dict:
+    return objectMethod(base, node);
   default:
     break;
   }
-  const Object receiver = asNumber(base, ast()[node.children[0]].range);
+  const Object receiver = asNumber(base, baseRange);
   return failed() ? Object() : numberAttribute(receiver, node);
 }
 
 Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
   Object object;
-  if (node.text == "dtype") {
-    object.tag = Tag::Dtype;
-    object.dtype = lower.kind(receiver.value);
-    return object;
-  }
+  if (node.text == "dtype")
+    return dtype(expr::dtypeOf(lower.kind(receiver.value)));
   if (node.text == "device") {
     object.tag = Tag::Opaque;
     return object;
@@ -261,6 +157,11 @@ Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
   object.value = receiver.value;
   object.known = receiver.known;
   object.space = Namespace::Method;
+  if (isInPlace(node.text)) {
+    object.tag = Tag::Builtin;
+    object.builtin = inPlace(node);
+    return failed() ? Object() : object;
+  }
   if (const PythonFunction *python = findPython(node.text, true)) {
     object.tag = Tag::Python;
     object.python = python;
@@ -271,13 +172,32 @@ Object Sema::numberAttribute(const Object &receiver, const AstNode &node) {
   return object.builtin ? object : unknownMember(node, "method", true);
 }
 
+/// x.clamp_(...): only the name of a value tells who else would see the change; of a value that was just computed nobody does.
+const Builtin *Sema::inPlace(const AstNode &node) {
+  const std::string_view name = node.text.substr(0, node.text.size() - 1);
+  const AstNode *receiver = node.children.empty() ? nullptr : &ast()[node.children[0]];
+  bool isFresh = receiver && (receiver->kind == AstKind::Binary || receiver->kind == AstKind::Unary || receiver->kind == AstKind::Compare);
+  if (receiver && receiver->kind == AstKind::Call) { // functions that may give back what they got
+    static constexpr std::string_view kSame[] = {"detach",  "contiguous", "cuda",   "cpu", "to",   "type",
+                                                 "type_as", "float",      "double", "int", "long", "bool"};
+    std::string_view called = ast()[receiver->children[0]].text;
+    called.remove_suffix(isInPlace(called) ? 1 : 0);
+    isFresh = findBuiltin(called, true) && std::find(std::begin(kSame), std::end(kSame), called) == std::end(kSame) &&
+              lookUpQuietly(called) == nullptr;
+  }
+  if (!isFresh)
+    fail(node.token, fmt::format("'.{}' changes a value in place", node.text), fmt::format("write x = x.{}(...)", name));
+  return findBuiltin(name, true);
+}
+
 Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMethod) {
   if (asMethod && (isTensorReduction(node.text) || isTensorProduct(node.text)))
     return fail(node.token, fmt::format("'.{}' of a single number", node.text), "it reduces a tensor: leave an index out, e.g. t[h].sum()");
   if (isRefusedReduction(node.text))
-    return fail(node.token, fmt::format("'{}' of a whole tensor is not accepted", node.text),
-                "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
-                "the result");
+    return failReduction(node.text, node.token);
+  if (isTensorMaker(node.text))
+    return fail(node.token, fmt::format("'{}' makes a tensor; a formula reads those that are captured", node.text),
+                "make it before the call and capture it; a capture takes the place of a module's tensor of the same name");
   std::vector<std::string_view> all;
   for (const Builtin &builtin : builtins())
     forEachName(builtin.names, [&](std::string_view name, bool methodOnly) {
@@ -290,23 +210,20 @@ Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMe
 }
 
 Object Sema::moduleMember(const AstNode &node, const Object &base) {
-  static constexpr std::pair<std::string_view, Kind> kDtypes[] = {
-      {"float", Kind::Float}, {"float32", Kind::Float}, {"float64", Kind::Float}, {"double", Kind::Float}, {"int", Kind::Int},
-      {"int32", Kind::Int},   {"int64", Kind::Int},     {"long", Kind::Int},      {"bool", Kind::Bool}};
-  static constexpr std::string_view kSubmodules[] = {"nn", "functional", "special", "linalg", "Tensor", "attention", "flex_attention"};
-  static constexpr std::string_view kHalves[] = {"float16", "half", "bfloat16"};
+  static constexpr std::string_view kSubmodules[] = {"nn", "functional", "special", "linalg", "attention", "flex_attention"};
   Object object;
+  if (base.space == Namespace::Operator) {
+    object.tag = Tag::Python;
+    object.python = findOperator(node.text);
+    return object.python ? object : fail(node.token, fmt::format("unknown operator '{}'", node.text), "e.g. operator.add");
+  }
   if (std::find(std::begin(kSubmodules), std::end(kSubmodules), node.text) != std::end(kSubmodules))
     return base;
-  for (const auto &[name, kind] : kDtypes)
-    if (base.space == Namespace::Torch && name == node.text) {
-      object.tag = Tag::Dtype;
-      object.dtype = kind;
-      return object;
-    }
-  if (std::find(std::begin(kHalves), std::end(kHalves), node.text) != std::end(kHalves))
-    return fail(node.token, "formulas compute floats in f32 (f64 for f64 problems), never in half precision",
-                "write torch.float32; captured half-precision tensors are widened exactly");
+  for (const auto &[name, type] : torchDtypes())
+    if (base.space == Namespace::Torch && name == node.text)
+      return dtype(type);
+  if (isTypeName(node.text))
+    return typeNamed(node.text);
   if (const auto number = findConstant(node.text))
     return constant({Kind::Float, 0, *number});
   if (findBuiltinObject(node.text, base.space, object))

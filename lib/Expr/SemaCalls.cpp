@@ -33,13 +33,38 @@ Object Sema::evaluateCall(const AstNode &node) {
   }
   Arguments arguments;
   arguments.call = node.token;
-  arguments.name = ast()[node.children[0]].text;
+  arguments.name = callee.tag == Tag::Method ? callee.text : ast()[node.children[0]].text;
+  if (!readArguments(node, arguments))
+    return {};
+  lower.range = node.range;
+  const Object result = call(callee, arguments);
+  lastCallee = callee.tag;
+  return result;
+}
+
+bool Sema::readArguments(const AstNode &node, Arguments &arguments) {
   for (std::size_t i = 1; i < node.children.size(); ++i) {
     const AstNode &argument = ast()[node.children[i]];
     const bool isStarred = argument.kind == AstKind::Starred;
     const Object value = evaluate(isStarred ? argument.children[0] : node.children[i]);
     if (failed())
-      return {};
+      return false;
+    if (node.keywords[i - 1] == "**") {
+      if (value.tag != Tag::Dict) {
+        fail(argument.range, "'**' needs a dictionary", "e.g. f(**options) with options = {\"window\": 3}");
+        return false;
+      }
+      for (const auto &[key, entry] : value.dict->entries) {
+        if (key.tag != Tag::String || !spend(1, argument.range)) {
+          fail(argument.range, "the keys of '**' are names", "");
+          return false;
+        }
+        arguments.values.push_back(entry);
+        arguments.keywords.push_back(key.text);
+        arguments.ranges.push_back(argument.range);
+      }
+      continue;
+    }
     if (!isStarred) {
       arguments.values.push_back(value);
       arguments.keywords.push_back(node.keywords[i - 1]);
@@ -48,15 +73,14 @@ Object Sema::evaluateCall(const AstNode &node) {
     }
     const auto elements = elementsOf(value, argument.range, "'*'");
     if (!elements)
-      return {};
+      return false;
     for (const Object &element : *elements) {
       arguments.values.push_back(element);
       arguments.keywords.emplace_back();
       arguments.ranges.push_back(argument.range);
     }
   }
-  lower.range = node.range;
-  return call(callee, arguments);
+  return true;
 }
 
 Object Sema::call(const Object &callee, Arguments &arguments) {
@@ -94,6 +118,8 @@ Object Sema::call(const Object &callee, Arguments &arguments) {
     return (this->*callee.python->call)(arguments, *callee.python);
   case Tag::ViewMethod:
     return callViewMethod(callee, arguments);
+  case Tag::Method:
+    return (this->*objectMethods()[callee.index].call)((*callee.items)[0], arguments);
   default:
     return asNumber(callee, arguments.call);
   }
@@ -113,11 +139,16 @@ Object Sema::callClosure(const Closure &closure, Arguments &arguments) {
   Scope *outerScope = std::exchange(scope, &own);
   const bool outerLifting = std::exchange(lifting, false);
   ++depth;
-  Frame frame{&own, false, 0, {}, {}, {}};
+  const Effects outerEffects = effects;
+  effects.named = true;
+  Frame frame{&own, &closure, false, 0, {}, {}, {}};
   const Flow flow = runBlock(closure.function->body, frame);
   if (flow != Flow::Returns && frame.hasPending)
     fail(closure.function->head, fmt::format("'{}' may end without a return", closure.function->name),
          "end it with a 'return' that holds where no other one does");
+  else if (flow != Flow::Returns)
+    frame.result = nothingFrom(closure);
+  effects = outerEffects;
   --depth;
   if (!failed()) {
     resultRange = frame.resultRange;
@@ -133,17 +164,24 @@ Object Sema::callClosure(const Closure &closure, Arguments &arguments) {
   return frame.result;
 }
 
+Object Sema::nothingFrom(const Closure &closure) {
+  Object none;
+  none.closure = &closure;
+  return none;
+}
+
 bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &own) {
   const std::vector<AstParameter> &parameters = closure.function->parameters;
   const std::string_view name = closure.function->name;
   std::vector<const Object *> given(parameters.size(), nullptr);
   std::vector<Object> rest;
+  Dict options;
   std::size_t next = 0;
   const auto starred = std::find_if(parameters.begin(), parameters.end(), [](const AstParameter &p) { return p.isStarred; });
   const auto failCount = [&] {
     std::size_t least = 0, most = 0;
     for (const AstParameter &parameter : parameters)
-      if (!parameter.isStarred) {
+      if (!parameter.isStarred && !parameter.isDictionary) {
         ++most;
         least += parameter.defaultValue == kNoNode;
       }
@@ -158,7 +196,7 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
     if (arguments.keywords[i].empty()) {
       while (next < parameters.size() && parameters[next].isKeywordOnly)
         ++next;
-      if (next < parameters.size() && !parameters[next].isStarred) {
+      if (next < parameters.size() && !parameters[next].isStarred && !parameters[next].isDictionary) {
         given[next++] = &value;
         continue;
       }
@@ -167,8 +205,14 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
       rest.push_back(value);
       continue;
     }
-    const auto slot = std::find_if(parameters.begin(), parameters.end(),
-                                   [&](const AstParameter &p) { return p.name == arguments.keywords[i] && !p.isStarred; });
+    const auto slot = std::find_if(parameters.begin(), parameters.end(), [&](const AstParameter &p) {
+      return p.name == arguments.keywords[i] && !p.isStarred && !p.isDictionary;
+    });
+    if (slot == parameters.end() && !parameters.empty() && parameters.back().isDictionary) {
+      if (!store(options, text(std::string(arguments.keywords[i])), value, arguments.ranges[i]))
+        return false;
+      continue;
+    }
     if (slot == parameters.end()) {
       fail(arguments.ranges[i], fmt::format("'{}' has no argument '{}'", name, arguments.keywords[i]), "use the names of its head");
       return false;
@@ -185,6 +229,10 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
       if (!spend(rest.size(), arguments.call))
         return false;
       own.bind(parameters[i].name, tuple(rest));
+      continue;
+    }
+    if (parameters[i].isDictionary) {
+      own.bind(parameters[i].name, dictionary(options));
       continue;
     }
     if (!given[i] && parameters[i].defaultValue == kNoNode)
@@ -239,7 +287,7 @@ Object Sema::callBuiltin(const Object &callee, Arguments &arguments) {
   const std::vector<SignatureName> &signature = signatureOf(*callee.builtin);
   const bool isVariadic = signature.back().variadic;
   // max(list) is max(*list).
-  if (isVariadic && arguments.size() == 1 && !isMethod && arguments.values[0].tag == Tag::Tuple) {
+  if (isVariadic && arguments.size() == 1 && !isMethod && arguments.values[0].isSequence()) {
     const std::vector<Object> items = *arguments.values[0].items;
     if (!spend(items.size(), arguments.call))
       return {};
@@ -370,10 +418,10 @@ bool Sema::toArgument(const Object &object, TextRange range, Argument &argument)
     argument.dtype = object.dtype;
     return true;
   case Tag::Builtin: // the builtins float, int and bool double as dtypes: x.to(float)
-    for (const auto &[name, kind] : {std::pair("float", Kind::Float), std::pair("int .long", Kind::Int), std::pair("bool", Kind::Bool)})
+    for (const auto &[name, dtype] : {std::pair("float", DType::F64), std::pair("int .long", DType::I64), std::pair("bool", DType::Bool)})
       if (object.builtin->names == name && object.space == Namespace::None) {
         argument.tag = Argument::Tag::Dtype;
-        argument.dtype = kind;
+        argument.dtype = dtype;
         return true;
       }
     [[fallthrough]];

@@ -73,6 +73,12 @@ Object Sema::evaluateNode(const AstNode &node) {
   case AstKind::Tuple:
   case AstKind::List:
     return evaluateTuple(node);
+  case AstKind::Set:
+    return evaluateSet(node);
+  case AstKind::Dict:
+    return evaluateDict(node);
+  case AstKind::Named:
+    return evaluateNamed(node);
   case AstKind::Comprehension:
     return evaluateComprehension(node);
   case AstKind::Starred:
@@ -137,8 +143,14 @@ Object Sema::asNumber(const Object &object, TextRange range) {
     return object;
   case Tag::View:
     return load(*object.view, range);
-  case Tag::None:
-    return fail(range, "expected a number, found None", "every branch needs a value");
+  case Tag::None: {
+    if (!object.closure)
+      return fail(range, "expected a number, found None", "every branch needs a value");
+    const Unit *outer = std::exchange(unit, object.closure->unit);
+    fail(object.closure->function->head, fmt::format("'{}' returns nothing", object.closure->function->name), "end it with 'return ...'");
+    unit = outer;
+    return {};
+  }
   case Tag::Module:
     return fail(range, "expected a number, found a module", "call one of its functions, e.g. torch.exp(x)");
   case Tag::String:
@@ -146,7 +158,12 @@ Object Sema::asNumber(const Object &object, TextRange range) {
   case Tag::Dtype:
   case Tag::Finfo:
     return fail(range, "expected a number, found a dtype", "dtypes occur only in x.to(torch.float32)");
+  case Tag::Dict:
+    return fail(range, "expected a number, found a dictionary", "ask it for one of its values, e.g. options[\"window\"]");
+  case Tag::Type:
+    return fail(range, "expected a number, found a type", "types occur only in isinstance(...)");
   case Tag::Tuple:
+  case Tag::List:
     return fail(range, "expected a number, found a tuple",
                 "index it or unpack it: 'a, b = pair'; a table of numbers belongs into a captured tensor");
   case Tag::Slice:
@@ -172,7 +189,10 @@ std::optional<bool> Sema::truth(const Object &object) const {
   case Tag::String:
     return !object.text.empty();
   case Tag::Tuple:
+  case Tag::List:
     return !object.items->empty();
+  case Tag::Dict:
+    return !object.dict->entries.empty();
   case Tag::View:
     return std::nullopt;
   default:
@@ -265,7 +285,10 @@ Object Sema::evaluateLogic(const AstNode &node, const Object &left) {
   const bool isAnd = node.kind == AstKind::And;
   if (const std::optional<bool> known = truth(left))
     return *known == isAnd ? evaluate(node.children[1]) : left;
+  const Effects outside = effects;
+  freeze(true);
   const Object right = evaluate(node.children[1]);
+  effects = outside;
   if (failed())
     return {};
   const std::string where = fmt::format("'{}'", node.text);
@@ -287,17 +310,35 @@ Object Sema::binary(std::string_view spelling, const Object &left, const Object 
                     const AstNode &node) {
   if (spelling == "+" && left.tag == Tag::String && right.tag == Tag::String && spend(left.text.size() + right.text.size(), node.range))
     return text(std::string(left.text) + std::string(right.text));
-  if (spelling == "+" && left.tag == Tag::Tuple && right.tag == Tag::Tuple &&
+  if (spelling == "%" && left.tag == Tag::String)
+    return percentFormat(left, right, node.range);
+  if (spelling == "*" && left.tag == Tag::String && right.isKnown() && numberOf(right).kind == Kind::Int) {
+    const std::int64_t times = std::max<std::int64_t>(0, numberOf(right).i);
+    std::string all;
+    for (std::int64_t i = 0; i < times && !left.text.empty() && spend(left.text.size(), node.range); ++i)
+      all += left.text;
+    return failed() ? Object() : text(std::move(all));
+  }
+  const auto isType = [](const Object &object) {
+    return object.tag == Tag::Type || object.tag == Tag::Builtin || object.tag == Tag::Python || object.tag == Tag::None;
+  };
+  if (spelling == "|" && isType(left) && isType(right)) // int | None
+    return tuple({left, right});
+  if (spelling == "|" && left.tag == Tag::Dict) {
+    Dict both = *left.dict;
+    return mergeInto(both, right, rightRange) ? dictionary(std::move(both)) : Object();
+  }
+  if (spelling == "+" && left.isSequence() && right.isSequence() &&
       spend(kElementCost * (left.items->size() + right.items->size()), node.range)) {
     std::vector<Object> items = *left.items;
     items.insert(items.end(), right.items->begin(), right.items->end());
-    return tuple(std::move(items));
+    return left.tag == Tag::List ? list(std::move(items)) : tuple(std::move(items));
   }
-  if (spelling == "*" && left.tag == Tag::Tuple && right.isKnown() && numberOf(right).kind == Kind::Int) {
+  if (spelling == "*" && left.isSequence() && right.isKnown() && numberOf(right).kind == Kind::Int) {
     std::vector<Object> items;
     for (std::int64_t i = 0; i < numberOf(right).i && spend(kElementCost * (left.items->size() + 1), node.range); ++i)
       items.insert(items.end(), left.items->begin(), left.items->end());
-    return tuple(std::move(items));
+    return left.tag == Tag::List ? list(std::move(items)) : tuple(std::move(items));
   }
   if (failed())
     return {};
@@ -372,15 +413,23 @@ Object Sema::evaluateCompare(const AstNode &node) {
   return failed() ? Object() : all;
 }
 
-bool Sema::sameObject(const Object &x, const Object &y) const {
-  if (x.tag != y.tag)
+bool Sema::sameObject(const Object &x, const Object &y) {
+  const Descent level(*this);
+  if (x.tag != y.tag || !level)
     return false;
   switch (x.tag) {
+  case Tag::None:
+    return true;
+  case Tag::Dict:
+    return x.dict == y.dict;
+  case Tag::Type:
+    return x.text == y.text;
   case Tag::Number:
     return x.value == y.value && x.known == y.known;
   case Tag::String:
     return x.text == y.text;
   case Tag::Tuple:
+  case Tag::List:
     return x.items == y.items || std::equal(x.items->begin(), x.items->end(), y.items->begin(), y.items->end(),
                                             [&](const Object &a, const Object &b) { return sameObject(a, b); });
   case Tag::Dtype:
@@ -437,7 +486,9 @@ Object Sema::compare(std::string_view spelling, const Object &x, const Object &y
 Object Sema::isMember(const Object &x, const Object &list, TextRange xRange, TextRange listRange, TextRange range) {
   if (list.tag == Tag::String && x.tag == Tag::String)
     return knownBool(list.text.find(x.text) != std::string_view::npos);
-  if (list.tag != Tag::Tuple)
+  if (list.tag == Tag::Dict)
+    return entryOf(*list.dict, x, xRange) ? knownBool(true) : failed() ? Object() : knownBool(false);
+  if (!list.isSequence())
     return fail(listRange, "'in' needs a tuple, a list or a range on its right", "e.g. h in (0, 3), or compare with ==");
   Object any = knownBool(false);
   if (isTensor(x))
@@ -465,8 +516,11 @@ Object Sema::evaluateConditional(const AstNode &node) {
     return {};
   if (known)
     return evaluate(node.children[*known ? 0 : 2]);
+  const Effects outside = effects;
+  freeze(true);
   const Object yes = evaluate(node.children[0]);
   const Object no = failed() ? Object() : evaluate(node.children[2]);
+  effects = outside;
   if (failed())
     return {};
   lower.range = node.range;
@@ -477,6 +531,20 @@ Object Sema::evaluateConditional(const AstNode &node) {
   if (!failed())
     asNumber(no, ast()[node.children[2]].range);
   return failed() ? Object() : fail(node.token, merged.text, merged.detail);
+}
+
+/// (n := value): binds in the function, also from within a comprehension.
+Object Sema::evaluateNamed(const AstNode &node) {
+  const Object value = evaluate(node.children[1]);
+  if (failed())
+    return {};
+  if (!effects.named)
+    return fail(node.token, "':=' below a condition that is known only at run time", "assign on a line of its own");
+  Scope *owner = scope;
+  while (owner->isComprehension)
+    owner = owner->parent;
+  assign(node.children[0], value, *owner);
+  return value;
 }
 
 } // namespace attnjit::expr

@@ -1,19 +1,24 @@
-// The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaStatements.cpp, SemaExpressions.cpp (operators, numbers),
-// SemaAccess.cpp (tuples, subscripts, attributes), SemaCalls.cpp (functions), SemaPython.cpp (Python's own functions), SemaTensors.cpp
-// and SemaViewMethods.cpp (views of captured tensors) and SemaRows.cpp (elementwise functions and reductions of whole tensors).
+// The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaModule.cpp (modules, imports, decorators),
+// SemaStatements.cpp, SemaExpressions.cpp (operators, numbers), SemaAccess.cpp (subscripts, attributes), SemaContainers.cpp (tuples, lists,
+// dictionaries), SemaText.cpp, SemaCalls.cpp (functions), SemaPython.cpp and SemaObjects.cpp (Python's own functions), SemaTensors.cpp and
+// SemaViewMethods.cpp (views of captured tensors) and SemaRows.cpp (elementwise functions and reductions of whole tensors).
 #pragma once
 
 #include "Expr/Names.h"
+#include "Expr/PyFormat.h"
 #include "Expr/PyNumber.h"
 #include "Expr/Sema.h"
 
 #include <deque>
 #include <optional>
+#include <unordered_map>
 
 namespace attnjit::expr {
 
 class Sema;
 
+/// Calls may nest and repeat; this bound keeps a short text from asking for unbounded work.
+inline constexpr std::size_t kMaxSteps = 2'000'000;
 /// Steps that making an element of a tuple counts for: elements stay in memory.
 inline constexpr std::size_t kElementCost = 8;
 
@@ -24,6 +29,26 @@ struct PythonFunction {
 };
 std::span<const PythonFunction> pythonFunctions();
 const PythonFunction *findPython(std::string_view name, bool asMethod);
+/// A function of the module `operator`.
+const PythonFunction *findOperator(std::string_view name);
+decltype(PythonFunction::call) pythonOperator();
+
+/// A method of a text, tuple, list or dictionary.
+struct ObjectMethod {
+  Object::Tag receiver;
+  std::string_view names;
+  Object (Sema::*call)(const Object &self, Arguments &arguments);
+};
+std::span<const ObjectMethod> objectMethods();
+
+/// The names of dtypes under torch.; the first one of a dtype is how it is shown.
+std::span<const std::pair<std::string_view, DType>> torchDtypes();
+/// clamp_, masked_fill_ ...
+bool isInPlace(std::string_view name);
+/// torch, math ...: known without an import.
+bool isModuleName(std::string_view name);
+/// Tensor, Callable ...: they occur in isinstance().
+bool isTypeName(std::string_view name);
 /// Methods of captured tensors that yield views, sizes or casts.
 std::span<const std::string_view> viewMethods();
 bool isViewMethod(std::string_view name);
@@ -31,6 +56,8 @@ bool isViewMethod(std::string_view name);
 bool isTensorReduction(std::string_view name);
 /// Products of two tensors: dot, matmul ...
 bool isTensorProduct(std::string_view name);
+/// Functions that make a tensor: arange, stack ...
+bool isTensorMaker(std::string_view name);
 /// Those that a formula cannot have.
 bool isRefusedReduction(std::string_view name);
 /// Steps in the making of one tensor: its elements are built by recursion.
@@ -44,16 +71,27 @@ public:
 
 private:
   friend std::span<const PythonFunction> pythonFunctions();
+  friend std::span<const ObjectMethod> objectMethods();
+  friend decltype(PythonFunction::call) pythonOperator();
   using Tag = Object::Tag;
 
   // --- errors and bounds (Sema.cpp) ---
   bool failed() const { return error.has_value(); }
   Object fail(TextRange range, std::string_view message, std::string_view help);
+  /// An error that was found before, in this unit.
+  Object failAs(const Error &known);
   /// Turns a problem of the typed layer into an error at `range`.
   Object checked(ValueId value, TextRange range);
   /// Bounds recursion and total work, calls of functions included.
   bool enter(TextRange range);
   bool spend(std::size_t work, TextRange range);
+  /// One level into nested tuples, lists and dictionaries, which may be deep or contain themselves. Not true: an error.
+  struct Descent {
+    explicit Descent(Sema &sema) : sema(sema) { ++sema.descent; }
+    ~Descent() { --sema.descent; }
+    explicit operator bool() const;
+    Sema &sema;
+  };
 
   // --- the mod as a whole (Sema.cpp) ---
   std::string_view role() const { return roleOf(mod); }
@@ -66,7 +104,17 @@ private:
   Object callMod(const Object &function, TextRange range);
   bool checkModArity(const Closure &closure);
   ValueId finishResult(const Object &result, TextRange range);
+
+  // --- modules (SemaModule.cpp) ---
   void runModule(const Unit &text, Scope &scope);
+  bool mayMatter(const AstStatement &statement, const Scope &scope) const;
+  void disable(const AstStatement &statement, Scope &scope);
+  void disableTarget(AstId target, const Object &unusable, Scope &scope);
+  void disableChanged(AstId expression, const Object &unusable, Scope &scope);
+  void runImport(const AstStatement &statement, Scope &scope);
+  Object moduleNamed(std::string_view name) const;
+  bool isForeign(AstId id) const;
+  Object decorate(AstId decorator, const Object &function);
 
   // --- names (Sema.cpp) ---
   Object lookUp(const AstNode &node);
@@ -83,6 +131,7 @@ private:
   /// already.
   struct Frame {
     Scope *scope;
+    const Closure *closure; ///< null for a module
     bool hasPending = false;
     ValueId when = 0;
     Object pending;
@@ -98,12 +147,24 @@ private:
   Flow decide(Flow flow, Frame &frame, const Frame &before);
   void runAssert(const AstStatement &statement);
   void runRaise(const AstStatement &statement);
-  void runImport(const AstStatement &statement, Scope &scope);
+  Flow runWith(const AstStatement &statement, Frame &frame);
+  void runDeclaration(const AstStatement &statement, Scope &scope);
+  void runDelete(const AstStatement &statement, Scope &scope);
+  bool extendInPlace(const AstNode &sum);
   void assign(AstId target, const Object &value, Scope &scope);
   void mergeScopes(ValueId condition, Scope &scope, const Scope::Names &thenNames, const Scope::Names &elseNames, TextRange range);
   Object merge(ValueId condition, const Object &a, const Object &b);
   std::optional<std::vector<Object>> elementsOf(const Object &object, TextRange range, std::string_view what);
   Object makeClosure(const AstFunction &function, Scope &scope);
+  /// None, as the value of a function that returns nothing.
+  static Object nothingFrom(const Closure &closure);
+  /// What may change: what was made before a run-time condition is met may not below it, since that happens for some pairs only.
+  struct Effects {
+    std::size_t lists = 0, dicts = 0; ///< from these indices on
+    bool outerNames = true;           ///< global and nonlocal ones
+    bool named = true;                ///< := may bind
+  };
+  void freeze(bool isExpression) { effects = {lists.size(), dicts.size(), false, !isExpression}; }
 
   // --- expressions (SemaExpressions.cpp) ---
   Object evaluate(AstId id);
@@ -118,6 +179,9 @@ private:
   PyNumber numberOf(const Object &known) const;
   Object text(std::string value);
   Object tuple(std::vector<Object> items);
+  Object list(std::vector<Object> items);
+  Object dictionary(Dict dict);
+  Object dtype(DType type) const;
   Object lift(Kind kind, ScalarArg value, TextRange range);
   /// Python's truth of what is known; empty for what is not.
   std::optional<bool> truth(const Object &object) const;
@@ -135,22 +199,72 @@ private:
   Object evaluateCompare(const AstNode &node);
   Object compare(std::string_view spelling, const Object &x, const Object &y, TextRange xRange, TextRange yRange, TextRange range);
   Object isMember(const Object &x, const Object &list, TextRange xRange, TextRange listRange, TextRange range);
-  bool sameObject(const Object &x, const Object &y) const;
+  bool sameObject(const Object &x, const Object &y);
   Object evaluateConditional(const AstNode &node);
+  Object evaluateNamed(const AstNode &node);
   Object evaluateSubscript(const AstNode &node);
   Object indexItems(const std::vector<Object> &items, const AstNode &node);
   Object evaluateSlice(const AstNode &node);
   Object evaluateAttribute(const AstNode &node);
+  Object attributeOf(const Object &base, const AstNode &node, TextRange baseRange);
   Object numberAttribute(const Object &receiver, const AstNode &node);
+  const Builtin *inPlace(const AstNode &node);
+  /// What the text binds to a name; null if nothing.
+  const Object *lookUpQuietly(std::string_view name) const;
   Object unknownMember(const AstNode &node, std::string_view what, bool asMethod);
   Object moduleMember(const AstNode &node, const Object &base);
+
+  // --- containers (SemaContainers.cpp) ---
   Object evaluateTuple(const AstNode &node);
-  Object evaluateFString(const AstNode &node);
+  Object evaluateSet(const AstNode &node);
+  Object evaluateDict(const AstNode &node);
   Object evaluateComprehension(const AstNode &node);
-  std::optional<std::string> textOf(const Object &object) const;
+  Object setOf(const std::vector<Object> &items, TextRange range);
+  bool isKey(const Object &object, TextRange range);
+  bool sameKey(const Object &x, const Object &y);
+  const Object *entryOf(const Dict &dict, const Object &key, TextRange range);
+  bool store(Dict &dict, const Object &key, const Object &value, TextRange range);
+  bool mergeInto(Dict &dict, const Object &other, TextRange range);
+  std::vector<Object> *changeable(const Object &object, TextRange range);
+  Dict *changeableDict(const Object &object, TextRange range);
+  std::optional<std::size_t> placeOf(const Object &index, std::size_t size, TextRange range);
+  void assignElement(const AstNode &node, const Object &value);
+  Object objectMethod(const Object &receiver, const AstNode &node);
+  Object listAdd(const Object &self, Arguments &a);
+  Object listExtend(const Object &self, Arguments &a);
+  Object listPop(const Object &self, Arguments &a);
+  Object listOrder(const Object &self, Arguments &a);
+  Object listCopy(const Object &self, Arguments &a);
+  Object sequenceFind(const Object &self, Arguments &a);
+  Object dictGet(const Object &self, Arguments &a);
+  Object dictParts(const Object &self, Arguments &a);
+  Object dictPop(const Object &self, Arguments &a);
+  Object dictUpdate(const Object &self, Arguments &a);
+  Object dictClear(const Object &self, Arguments &a);
+  Object dictCopy(const Object &self, Arguments &a);
+  Object failKey(const Dict &dict, const Object &key, TextRange range);
+
+  // --- texts (SemaText.cpp) ---
+  std::optional<std::string> textOf(const Object &object);
+  std::string quoted(const Object &object);
+  std::optional<std::string> formatted(const Object &object, std::string_view spec);
+  bool append(std::string &all, const Object &object, std::string_view spec, TextRange range);
+  Object evaluateFString(const AstNode &node);
+  Object percentFormat(const Object &self, const Object &values, TextRange range);
+  bool takesTexts(const Arguments &a, std::size_t least, std::size_t most);
+  Object stringTest(const Object &self, Arguments &a);
+  Object stringKind(const Object &self, Arguments &a);
+  Object stringCase(const Object &self, Arguments &a);
+  Object stringStrip(const Object &self, Arguments &a);
+  Object stringJoin(const Object &self, Arguments &a);
+  Object stringSplit(const Object &self, Arguments &a);
+  Object stringReplace(const Object &self, Arguments &a);
+  Object stringFind(const Object &self, Arguments &a);
+  Object stringFormat(const Object &self, Arguments &a);
 
   // --- calls (SemaCalls.cpp) ---
   Object evaluateCall(const AstNode &node);
+  bool readArguments(const AstNode &node, Arguments &arguments);
   Object call(const Object &callee, Arguments &arguments);
   Object callClosure(const Closure &closure, Arguments &arguments);
   bool bindParameters(const Closure &closure, Arguments &arguments, Scope &scope);
@@ -180,13 +294,31 @@ private:
   Object pyMap(Arguments &a, const PythonFunction &self);
   Object pyMasks(Arguments &a, const PythonFunction &self);
   Object pyNoopMask(Arguments &a, const PythonFunction &self);
-  Object pyFinfo(Arguments &a, const PythonFunction &self);
   Object pyDevice(Arguments &a, const PythonFunction &self);
   Object pyNew(Arguments &a, const PythonFunction &self);
-  Object pyWraps(Arguments &a, const PythonFunction &self);
+  Object pyDict(Arguments &a, const PythonFunction &self);
+  Object pySet(Arguments &a, const PythonFunction &self);
+
+  // --- more of Python's functions (SemaObjects.cpp) ---
+  Object pyFinfo(Arguments &a, const PythonFunction &self);
+  Object finfoMember(const Object &info, const AstNode &node);
+  Object typeNamed(std::string_view name) const;
+  std::optional<bool> hasType(const Object &object, const Object &type) const;
+  Object pyIsInstance(Arguments &a, const PythonFunction &self);
+  Object pyAttribute(Arguments &a, const PythonFunction &self);
+  std::optional<int> order(const Object &x, const Object &y);
+  Object pySorted(Arguments &a, const PythonFunction &self);
+  Object pyDivmod(Arguments &a, const PythonFunction &self);
+  Object pyIntMath(Arguments &a, const PythonFunction &self);
+  Object pyBitLength(Arguments &a, const PythonFunction &self);
+  Object pyProduct(Arguments &a, const PythonFunction &self);
+  Object pyOperator(Arguments &a, const PythonFunction &self);
+  Object pyPrint(Arguments &a, const PythonFunction &self);
+  Object pyUnchanged(Arguments &a, const PythonFunction &self);
 
   // --- captured tensors (SemaTensors.cpp) ---
   Object captureView(std::size_t index);
+  DType dtypeOf(const View &view) const;
   const View &addView(View view);
   Object viewObject(View view);
   Object sizeOf(const View &view, int dim, TextRange range);
@@ -221,6 +353,7 @@ private:
   ValueId mappedElement(const View &view, const std::vector<Object> &indices, TextRange range);
   ValueId reducedElement(const View &view, const std::vector<Object> &indices, TextRange range);
   Object mapCall(const Object &callee, const Object *receiver, const Arguments &arguments);
+  Object failReduction(std::string_view name, TextRange range);
   Object callReduction(std::string_view name, const View &view, const Arguments &arguments);
   Object reduceTensor(Op op, const View &view, const std::vector<int> &dims, bool keepDims, TextRange range);
   bool readDims(const Object &dims, int rank, TextRange range, std::vector<int> &chosen);
@@ -242,11 +375,14 @@ private:
   bool lifting = false; ///< number literals become Scalars: the mod-naming expression is being read
   Scope *scope = nullptr;
   const Scope *bareScope = nullptr; ///< of a bare expression: the standard names
-  int depth = 0;
-  std::size_t steps = 0;
-  TextRange resultRange; ///< of the last return, in resultUnit
+  int depth = 0, descent = 0;
+  std::size_t steps = 0, stepLimit = kMaxSteps;
+  Effects effects;
+  Object::Tag lastCallee = Object::Tag::None; ///< of the call evaluated last
+  TextRange resultRange;                      ///< of the last return, in resultUnit
   const Unit *resultUnit = &root;
   std::optional<Error> error;
+  std::unordered_map<std::string_view, AstImport> imports; ///< by the name that they bind
   std::vector<Error> moduleErrors; ///< of module statements that could not be run; they count only where their names are used
 
   struct Call {
@@ -258,7 +394,8 @@ private:
 
   // What objects point to; lives as long as the evaluation.
   std::deque<std::string> texts;
-  std::deque<std::vector<Object>> tuples;
+  std::deque<std::vector<Object>> tuples, lists;
+  std::deque<Dict> dicts;
   std::deque<Scope> scopes;
   std::deque<Closure> closures;
   std::deque<Applied> applieds;

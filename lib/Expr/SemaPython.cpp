@@ -68,20 +68,22 @@ Object Sema::pyLen(Arguments &a, const PythonFunction &) {
   const Object &object = a.values[0];
   if (object.tag == Tag::View && object.view->rank > 0)
     return sizeOf(*object.view, 0, a.call);
-  if (object.tag == Tag::Tuple)
+  if (object.isSequence())
     return knownInt(static_cast<std::int64_t>(object.items->size()));
+  if (object.tag == Tag::Dict)
+    return knownInt(static_cast<std::int64_t>(object.dict->entries.size()));
   if (object.tag == Tag::String)
     return knownInt(static_cast<std::int64_t>(object.text.size()));
   return fail(a.ranges[0], "'len' needs a captured tensor, a tuple or a list", "a single number has no length");
 }
 
-Object Sema::pyTuple(Arguments &a, const PythonFunction &) {
+Object Sema::pyTuple(Arguments &a, const PythonFunction &self) {
   if (!takes(a, 0, 1))
     return {};
-  if (a.values.empty())
-    return tuple({});
-  auto elements = elementsOf(a.values[0], a.ranges[0], fmt::format("'{}'", a.name));
-  return elements ? tuple(std::move(*elements)) : Object();
+  auto elements = a.size() ? elementsOf(a.values[0], a.ranges[0], fmt::format("'{}'", a.name)) : std::optional(std::vector<Object>());
+  if (!elements || !spend(kElementCost * elements->size(), a.call))
+    return {};
+  return self.names == "list" ? list(std::move(*elements)) : tuple(std::move(*elements));
 }
 
 Object Sema::pyEnumerate(Arguments &a, const PythonFunction &) {
@@ -197,10 +199,10 @@ Object Sema::pyAllAny(Arguments &a, const PythonFunction &self) {
   return result;
 }
 
-Object Sema::pyStr(Arguments &a, const PythonFunction &) {
+Object Sema::pyStr(Arguments &a, const PythonFunction &self) {
   if (!takes(a, 1, 1))
     return {};
-  return text(textOf(a.values[0]).value_or("?"));
+  return text(self.names == "repr" ? quoted(a.values[0]) : textOf(a.values[0]).value_or("?"));
 }
 
 Object Sema::pyCallable(Arguments &a, const PythonFunction &) { return takes(a, 1, 1) ? knownBool(a.values[0].isCallable()) : Object(); }
@@ -277,18 +279,6 @@ Object Sema::pyMasks(Arguments &a, const PythonFunction &self) {
 
 Object Sema::pyNoopMask(Arguments &a, const PythonFunction &) { return takes(a, 4, 4) ? knownBool(true) : Object(); }
 
-Object Sema::pyFinfo(Arguments &a, const PythonFunction &self) {
-  if (!takes(a, 1, 1))
-    return {};
-  if (a.values[0].tag != Tag::Dtype || (a.values[0].dtype == Kind::Float) != (self.names == "finfo"))
-    return fail(a.ranges[0], fmt::format("'{}' needs a dtype of {}", a.name, self.names == "finfo" ? "floats" : "ints"),
-                self.names == "finfo" ? "e.g. torch.finfo(torch.float32).min" : "e.g. torch.iinfo(torch.int64).max");
-  Object object;
-  object.tag = Tag::Finfo;
-  object.dtype = a.values[0].dtype;
-  return object;
-}
-
 Object Sema::pyDevice(Arguments &, const PythonFunction &) {
   Object object;
   object.tag = Tag::Opaque;
@@ -300,7 +290,7 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
   const bool isMethod = self.names.starts_with('.');
   const bool needsValue = self.names.find("full") != std::string_view::npos;
   std::vector<Object> positional;
-  Object dtype, value;
+  Object type, value;
   bool hasReceiver = false;
   Object receiver;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -308,7 +298,7 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
       receiver = a.values[i];
       hasReceiver = true;
     } else if (a.keywords[i] == "dtype") {
-      dtype = a.values[i];
+      type = a.values[i];
     } else if (a.keywords[i] == "fill_value") {
       value = a.values[i];
     } else if (a.keywords[i].empty() || a.keywords[i] == "size") {
@@ -321,7 +311,7 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
   }
   const auto isOne = [&](const Object &size) { return size.isKnown() && numberOf(size).kind == Kind::Int && numberOf(size).i == 1; };
   const auto isScalarShape = [&](const Object &shape) {
-    return isOne(shape) || (shape.tag == Tag::Tuple && std::all_of(shape.items->begin(), shape.items->end(), isOne));
+    return isOne(shape) || (shape.isSequence() && std::all_of(shape.items->begin(), shape.items->end(), isOne));
   };
   if (!std::all_of(positional.begin(), positional.end(), isScalarShape))
     return fail(a.call, fmt::format("'{}' makes a tensor; a formula has single numbers", a.name),
@@ -329,37 +319,67 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
   Object number = needsValue ? asNumber(value, a.call) : knownInt(self.names.find("ones") != std::string_view::npos);
   if (failed())
     return {};
-  Kind kind = needsValue ? lower.kind(number.value) : Kind::Float;
-  if (hasReceiver)
-    kind = lower.kind(receiver.value);
-  if (dtype.tag == Tag::Dtype)
-    kind = dtype.dtype;
-  Object result = runtime(lower.convert(number.value, kind));
-  if (number.isKnown())
-    result.known = lower.convert(number.known, kind);
+  DType made = expr::dtypeOf(hasReceiver ? lower.kind(receiver.value) : needsValue ? lower.kind(number.value) : Kind::Float);
+  if (type.tag != Tag::None) {
+    Argument argument;
+    if (!toArgument(type, a.call, argument) || argument.tag != Argument::Tag::Dtype)
+      return failed() ? Object() : fail(a.call, "expected a dtype", "e.g. torch.float32");
+    made = argument.dtype;
+  }
+  Object result = checked(lower.cast(number.value, made), a.call);
+  if (number.isKnown() && !failed())
+    result.known = lower.cast(number.known, made);
   return result;
 }
 
-/// functools.wraps(f): a decorator that changes nothing.
-Object Sema::pyWraps(Arguments &a, const PythonFunction &) { return a.size() ? a.values[0] : fail(a.call, "'wraps' needs a function", ""); }
+Object Sema::pyDict(Arguments &a, const PythonFunction &) {
+  const Object made = dictionary({});
+  if (a.size() > 1 && a.keywords[0].empty() && a.keywords[1].empty())
+    return fail(a.call, "'dict' takes one dictionary or list of pairs, and named values", "e.g. dict(window=3)");
+  dictUpdate(made, a);
+  return failed() ? Object() : made;
+}
+
+Object Sema::pySet(Arguments &a, const PythonFunction &) {
+  if (!takes(a, 0, 1))
+    return {};
+  const auto elements = a.size() ? elementsOf(a.values[0], a.ranges[0], fmt::format("'{}'", a.name)) : std::optional(std::vector<Object>());
+  return elements ? setOf(*elements, a.call) : Object();
+}
 
 std::span<const PythonFunction> pythonFunctions() {
   static const PythonFunction kFunctions[] = {
       {"range", &Sema::pyRange},
       {"len", &Sema::pyLen},
-      {"tuple list", &Sema::pyTuple},
+      {"tuple", &Sema::pyTuple},
+      {"list", &Sema::pyTuple},
+      {"dict", &Sema::pyDict},
+      {"set frozenset", &Sema::pySet},
+      {"sorted", &Sema::pySorted},
+      {"divmod", &Sema::pyDivmod},
+      {"gcd", &Sema::pyIntMath},
+      {"lcm", &Sema::pyIntMath},
+      {"isqrt", &Sema::pyIntMath},
+      {"prod", &Sema::pyProduct},
+      {".bit_length", &Sema::pyBitLength},
+      {"isinstance", &Sema::pyIsInstance},
+      {"getattr", &Sema::pyAttribute},
+      {"hasattr", &Sema::pyAttribute},
+      {"print", &Sema::pyPrint},
       {"enumerate", &Sema::pyEnumerate},
       {"zip", &Sema::pyZip},
       {"reversed", &Sema::pyReversed},
       {"sum", &Sema::pySum},
       {"all", &Sema::pyAllAny},
       {"any", &Sema::pyAllAny},
-      {"str repr", &Sema::pyStr},
+      {"str", &Sema::pyStr},
+      {"repr", &Sema::pyStr},
       {"callable", &Sema::pyCallable},
       {"partial", &Sema::pyPartial},
       {"reduce", &Sema::pyReduce},
       {"map", &Sema::pyMap},
-      {"wraps", &Sema::pyWraps},
+      {"wraps", &Sema::pyUnchanged},
+      {"compile lru_cache cache staticmethod contextmanager no_grad inference_mode enable_grad nullcontext", &Sema::pyUnchanged},
       {"and_masks", &Sema::pyMasks},
       {"or_masks", &Sema::pyMasks},
       {"xor_masks", &Sema::pyMasks},

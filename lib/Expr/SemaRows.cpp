@@ -25,6 +25,9 @@ constexpr std::string_view kProducts[] = {"dot", "vdot", "vecdot", "inner", "mat
 constexpr std::string_view kRefused[] = {"prod",   "argmax", "argmin", "std",     "var",     "cumsum", "cumprod", "einsum",    "logsumexp",
                                          "median", "sort",   "topk",   "softmax", "argsort", "nansum", "nanmean", "tensordot", "outer"};
 
+constexpr std::string_view kMakers[] = {"arange", "linspace", "logspace", "repeat_interleave", "stack",      "cat",      "concat",
+                                        "eye",    "tril",     "triu",     "meshgrid",          "from_numpy", "bincount", "randn"};
+
 template <std::size_t Count> bool contains(const std::string_view (&names)[Count], std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
@@ -34,6 +37,14 @@ template <std::size_t Count> bool contains(const std::string_view (&names)[Count
 bool isTensorReduction(std::string_view name) { return contains(kReductions, name); }
 bool isTensorProduct(std::string_view name) { return contains(kProducts, name); }
 bool isRefusedReduction(std::string_view name) { return contains(kRefused, name); }
+
+bool isTensorMaker(std::string_view name) { return contains(kMakers, name); }
+
+Object Sema::failReduction(std::string_view name, TextRange range) {
+  return fail(range, fmt::format("'{}' of a whole tensor is not accepted", name),
+              "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
+              "the result");
+}
 
 // --- elementwise ---
 
@@ -190,7 +201,7 @@ Object Sema::viewNamed(View::Step step, const View &view, int dim) {
 
 bool Sema::readDims(const Object &dims, int rank, TextRange range, std::vector<int> &chosen) {
   std::vector<Object> items{dims};
-  if (dims.tag == Tag::Tuple)
+  if (dims.isSequence())
     items = *dims.items;
   for (const Object &item : items) {
     int dim = 0;
@@ -293,7 +304,7 @@ Object Sema::callReduction(std::string_view name, const View &view, const Argume
         continue;
       if (!toArgument(value, range, argument) || argument.tag != Argument::Tag::Dtype)
         return failed() ? Object() : fail(range, "expected a dtype", "e.g. torch.float32");
-      kind = argument.dtype;
+      kind = kindOf(argument.dtype);
     } else if (isNorm && (place == "p" || place == "ord")) {
       const bool isTwo = value.tag == Tag::None || (value.isKnown() && numberOf(value).asDouble() == 2) ||
                          (value.tag == Tag::String && value.text == "fro");

@@ -17,10 +17,17 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
   if (failed() || !enter(statement.range))
     return Flow::Falls;
   switch (statement.kind) {
-  case AstStatementKind::Expression:
-    fail(statement.range, "this value is not used", "assign it ('x = ...') or return it");
+  case AstStatementKind::Expression: {
+    const Object value = evaluate(statement.value);
+    // Functions of the text, and methods that change something, may be called for what they do.
+    const bool isCalled = ast()[statement.value].kind == AstKind::Call && lastCallee != Tag::Builtin && lastCallee != Tag::ViewMethod;
+    if (!failed() && !isCalled && (value.isNumber() || value.tag == Tag::View))
+      fail(statement.range, "this value is not used", "assign it ('x = ...') or return it");
     break;
+  }
   case AstStatementKind::Assign: {
+    if (statement.isAugmented && extendInPlace(ast()[statement.value]))
+      break;
     const Object value = evaluate(statement.value);
     for (AstId target : statement.targets)
       if (!failed())
@@ -28,10 +35,10 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
     break;
   }
   case AstStatementKind::Return: {
-    Object value = evaluate(statement.value);
+    Object value = statement.value == kNoNode ? nothingFrom(*frame.closure) : evaluate(statement.value);
     if (failed())
       return Flow::Falls;
-    frame.resultRange = ast()[statement.value].range;
+    frame.resultRange = statement.value == kNoNode ? statement.range : ast()[statement.value].range;
     frame.result = frame.hasPending ? merge(frame.when, frame.pending, value) : value;
     if (frame.result.tag == Tag::Unset && !failed())
       fail(frame.resultRange, fmt::format("this return and one above it cannot be joined: {}", frame.result.text), frame.result.detail);
@@ -45,7 +52,11 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
     return runWhile(statement, frame);
   case AstStatementKind::Def: {
     const AstFunction &function = ast().functions[statement.function];
-    frame.scope->bind(function.name, makeClosure(function, *frame.scope));
+    Object made = makeClosure(function, *frame.scope);
+    for (auto decorator = function.decorators.rbegin(); decorator != function.decorators.rend() && !failed(); ++decorator)
+      made = decorate(*decorator, made);
+    if (!failed())
+      frame.scope->bind(function.name, made);
     break;
   }
   case AstStatementKind::Assert:
@@ -61,8 +72,19 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
     return Flow::Breaks;
   case AstStatementKind::Continue:
     return Flow::Continues;
-  case AstStatementKind::Pass:
+  case AstStatementKind::With:
+    return runWith(statement, frame);
+  case AstStatementKind::Delete:
+    runDelete(statement, *frame.scope);
+    break;
+  case AstStatementKind::Global:
+  case AstStatementKind::Nonlocal:
+    runDeclaration(statement, *frame.scope);
+    break;
   case AstStatementKind::Refused:
+    failAs(ast().errors[statement.error]);
+    break;
+  case AstStatementKind::Pass:
     break;
   }
   return Flow::Falls;
@@ -103,6 +125,8 @@ Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, F
   if (!spend(3 * names.size(), statement.range))
     return Flow::Falls;
 
+  const Effects outside = effects;
+  freeze(false);
   frame.hasPending = false;
   const Flow thenFlow = runBlock(statement.body, frame);
   const Frame thenFrame = frame;
@@ -114,6 +138,7 @@ Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, F
     return Flow::Falls;
   const Flow elseFlow = runBlock(statement.orElse, frame);
   const Frame elseFrame = frame;
+  effects = outside;
   if (failed())
     return Flow::Falls;
 
@@ -156,6 +181,7 @@ Sema::Flow Sema::runBothArms(const AstStatement &statement, ValueId condition, F
   if (frame.hasPending) {
     frame.when = lower.op(Op::Select, {condition, yes.when, no.when});
     frame.pending = yes.any && no.any ? join(yes.value, no.value) : yes.any ? yes.value : no.value;
+    freeze(false); // what follows happens only where nothing was returned
   }
   return decide(Flow::Falls, frame, before);
 }
@@ -181,6 +207,9 @@ Sema::Flow Sema::decide(Flow flow, Frame &frame, const Frame &before) {
 }
 
 Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
+  const Descent level(*this);
+  if (!level)
+    return {};
   if (sameObject(a, b))
     return a;
   if (a.tag == Tag::Unset)
@@ -192,11 +221,11 @@ Object Sema::merge(ValueId condition, const Object &a, const Object &b) {
     const Object x = asNumber(a, lower.range), y = asNumber(b, lower.range);
     return failed() ? Object() : runtime(lower.select(condition, x.value, y.value));
   }
-  if (a.tag == Tag::Tuple && b.tag == Tag::Tuple && a.items->size() == b.items->size()) {
+  if (a.isSequence() && a.tag == b.tag && a.items->size() == b.items->size()) {
     std::vector<Object> items;
     for (std::size_t i = 0; i < a.items->size(); ++i)
       items.push_back(merge(condition, (*a.items)[i], (*b.items)[i]));
-    return tuple(std::move(items));
+    return a.tag == Tag::List ? list(std::move(items)) : tuple(std::move(items));
   }
   Object unset;
   unset.tag = Tag::Unset;
@@ -234,8 +263,14 @@ void Sema::mergeScopes(ValueId condition, Scope &own, const Scope::Names &thenNa
 // --- loops ---
 
 std::optional<std::vector<Object>> Sema::elementsOf(const Object &object, TextRange range, std::string_view what) {
-  if (object.tag == Tag::Tuple && spend(object.items->size(), range))
+  if (object.isSequence() && spend(object.items->size(), range))
     return *object.items;
+  if (object.tag == Tag::Dict && spend(object.dict->entries.size(), range)) {
+    std::vector<Object> keys;
+    for (const auto &entry : object.dict->entries)
+      keys.push_back(entry.first);
+    return keys;
+  }
   if (object.tag == Tag::String && spend(object.text.size(), range)) {
     std::vector<Object> letters;
     for (std::size_t at = 0; at < object.text.size();) {
@@ -298,23 +333,54 @@ Sema::Flow Sema::runWhile(const AstStatement &statement, Frame &frame) {
 void Sema::assign(AstId target, const Object &value, Scope &own) {
   const AstNode &node = ast()[target];
   if (node.kind == AstKind::Name) {
-    own.bind(node.text, value);
+    if (own.isRedirected(node.text) && !effects.outerNames)
+      fail(node.range, fmt::format("'{}' of an outer function would change below a condition that is known only at run time", node.text),
+           "return the value instead");
+    else
+      own.bind(node.text, value);
     return;
   }
-  if (node.kind == AstKind::Attribute) {
-    if (!node.text.starts_with("__")) // f.__name__ = ... is for people
+  if (node.kind == AstKind::Subscript)
+    return assignElement(node, value);
+  if (node.kind == AstKind::Attribute) { // f.__name__ = ..., f.window = ... are for people
+    if (!node.text.starts_with("__") && !evaluate(node.children[0]).isCallable() && !failed())
       fail(node.range, fmt::format("the attribute '{}' cannot be assigned to", node.text), "use a name of its own");
     return;
   }
   const auto elements = elementsOf(value, node.range, "unpacking");
   if (!elements)
     return;
-  if (elements->size() != node.children.size()) {
-    fail(node.range, fmt::format("{} names for {} values", node.children.size(), elements->size()), "give every value one name");
+  const std::size_t names = node.children.size(), values = elements->size();
+  const auto isStarred = [&](AstId child) { return ast()[child].kind == AstKind::Starred; };
+  const std::size_t star =
+      static_cast<std::size_t>(std::find_if(node.children.begin(), node.children.end(), isStarred) - node.children.begin());
+  if (star == names ? values != names : values + 1 < names) {
+    fail(node.range, fmt::format("{}{} names for {} values", star == names ? "" : "at least ", star == names ? names : names - 1, values),
+         "give every value one name");
     return;
   }
-  for (std::size_t i = 0; i < elements->size() && !failed(); ++i)
-    assign(node.children[i], (*elements)[i], own);
+  const std::size_t rest = star == names ? 0 : values + 1 - names; // what the starred name takes
+  for (std::size_t i = 0; i < names && !failed(); ++i) {
+    const auto from = elements->begin() + static_cast<std::ptrdiff_t>(i <= star ? i : i + rest - 1);
+    if (i == star)
+      assign(ast()[node.children[i]].children[0], list(std::vector<Object>(from, from + static_cast<std::ptrdiff_t>(rest))), own);
+    else
+      assign(node.children[i], *from, own);
+  }
+}
+
+/// `list += more` changes the list.
+bool Sema::extendInPlace(const AstNode &sum) {
+  if (sum.text != "+")
+    return false;
+  const Object left = evaluate(sum.children[0]);
+  if (failed() || left.tag != Tag::List)
+    return failed();
+  const Object more = evaluate(sum.children[1]);
+  Arguments arguments{{more}, {{}}, {ast()[sum.children[1]].range}, sum.token, "extend"};
+  if (!failed())
+    listExtend(left, arguments);
+  return true;
 }
 
 void Sema::runAssert(const AstStatement &statement) {
@@ -349,27 +415,6 @@ void Sema::runRaise(const AstStatement &statement) {
     }
   }
   fail(statement.range, message, "a condition above leads here when the formula is read; below a run-time condition nothing can be raised");
-}
-
-void Sema::runImport(const AstStatement &statement, Scope &own) {
-  for (const AstImport &import : statement.imports) {
-    const std::string_view bound = import.alias.empty() ? import.member : import.alias;
-    const std::string_view rootName = import.path.substr(0, import.path.find('.'));
-    const bool isKnownModule = rootName == "torch" || rootName == "math" || rootName == "numpy" || rootName == "functools";
-    if (bound.empty() || !isKnownModule)
-      continue; // the names that mean something are built in
-    Object object;
-    static constexpr std::string_view kModules[] = {"nn", "functional", "attention", "flex_attention", "special"};
-    if (import.member.empty() || std::find(std::begin(kModules), std::end(kModules), import.member) != std::end(kModules)) {
-      // flex_attention is also the function; nobody calls it inside a formula
-      object.tag = Tag::Module;
-      object.space = rootName == "math" ? Namespace::Math : Namespace::Torch;
-      own.bind(bound, object);
-    } else if (findBuiltinObject(import.member, rootName == "math" ? Namespace::Math : Namespace::Torch, object)) {
-      if (bound != import.member || rootName == "math")
-        own.bind(bound, object);
-    }
-  }
 }
 
 } // namespace attnjit::expr

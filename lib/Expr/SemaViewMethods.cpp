@@ -22,18 +22,22 @@ bool isViewMethod(std::string_view name) {
   return std::find(std::begin(kViewMethods), std::end(kViewMethods), name) != std::end(kViewMethods);
 }
 
+/// The dtype of a captured tensor stays that of its views; what is computed has this machine's.
+DType Sema::dtypeOf(const View &view) const {
+  const View *step = &view;
+  while (step->parent && step->step != View::Step::Reduce && step->parent->kind == step->kind)
+    step = step->parent;
+  return step->step == View::Step::Capture ? captures.infos[step->capture].dtype : expr::dtypeOf(view.kind);
+}
+
 Object Sema::viewAttribute(const View &view, const AstNode &node) {
   const CaptureInfo &capture = captures.infos[view.capture];
   if (node.text == "shape")
     return shapeOf(view, node.range);
   if (node.text == "ndim")
     return knownInt(view.rank);
-  if (node.text == "dtype") {
-    Object object;
-    object.tag = Tag::Dtype;
-    object.dtype = view.kind;
-    return object;
-  }
+  if (node.text == "dtype")
+    return dtype(dtypeOf(view));
   if (node.text == "device" || node.text == "requires_grad") {
     Object object;
     object.tag = Tag::Opaque;
@@ -57,6 +61,13 @@ Object Sema::viewAttribute(const View &view, const AstNode &node) {
     std::swap(order[order.size() - 1], order[order.size() - 2]);
     return permute(view, std::move(order), node.range);
   }
+  if (isInPlace(node.text)) {
+    Object object;
+    object.tag = Tag::ViewMethod;
+    object.view = &view;
+    object.text = inPlace(node) ? node.text.substr(0, node.text.size() - 1) : node.text;
+    return failed() ? Object() : object;
+  }
   // Functions of one number work on every element: x.exp(), x.clamp(min=0).
   if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text) || findBuiltin(node.text, true)) {
     Object object;
@@ -66,9 +77,7 @@ Object Sema::viewAttribute(const View &view, const AstNode &node) {
     return object;
   }
   if (isRefusedReduction(node.text))
-    return fail(node.token, fmt::format("'.{}' of a whole tensor is not accepted", node.text),
-                "the reductions are sum, mean, amax, amin, any, all, count_nonzero and norm; else compute it before the call and capture "
-                "the result");
+    return failReduction(fmt::format(".{}", node.text), node.token);
   return fail(node.token, fmt::format("'.{}' of a whole captured tensor is not accepted", node.text),
               fmt::format("index it first: {}", indexExample(capture)));
 }
@@ -146,18 +155,15 @@ Object Sema::flatten(const View &view, int first, int last, TextRange range) {
 }
 
 Object Sema::castView(const View &view, Arguments &arguments, std::string_view method) {
-  std::optional<Kind> kind;
-  if (method == "float" || method == "double")
-    kind = Kind::Float;
-  else if (method == "int" || method == "long")
-    kind = Kind::Int;
-  else if (method == "bool")
-    kind = Kind::Bool;
+  std::optional<DType> type;
+  for (const auto &[name, candidate] : torchDtypes())
+    if (name == method)
+      type = candidate;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     Argument argument;
     const Object &value = arguments.values[i];
     if (value.tag == Tag::View && method == "to") {
-      kind = value.view->kind;
+      type = dtypeOf(*value.view);
       continue;
     }
     if (value.tag == Tag::String || value.tag == Tag::Opaque || value.tag == Tag::None || arguments.keywords[i] == "copy" ||
@@ -166,10 +172,19 @@ Object Sema::castView(const View &view, Arguments &arguments, std::string_view m
     if (value.tag == Tag::Number || !toArgument(value, arguments.ranges[i], argument) || argument.tag != Argument::Tag::Dtype)
       return failed() ? Object()
                       : fail(arguments.ranges[i], "expected a dtype",
-                             "dtypes are torch.float32, torch.float64, torch.int32, torch.int64 and torch.bool");
-    kind = argument.dtype;
+                             "dtypes are torch.float32, float64, int8, uint8, int16, int32, int64 and bool");
+    type = argument.dtype;
   }
-  if (!kind || *kind == view.kind) {
+  const bool isPlain =
+      !type || *type == DType::F32 || *type == DType::F64 || *type == DType::I32 || *type == DType::I64 || *type == DType::Bool;
+  if (!isPlain && *type != dtypeOf(view)) { // the bits that are lost change the elements
+    Object self;
+    self.tag = Tag::View;
+    self.view = &view;
+    const TextRange range = arguments.call;
+    return mapTensors({self}, range, [this, to = *type, range](const auto &x) { return checked(lower.cast(x[0].value, to), range); });
+  }
+  if (!type || kindOf(*type) == view.kind) {
     Object object;
     object.tag = Tag::View;
     object.view = &view;
@@ -178,7 +193,7 @@ Object Sema::castView(const View &view, Arguments &arguments, std::string_view m
   // A cast is a step that renames no index: a permutation in the old order.
   std::vector<int> order(static_cast<std::size_t>(view.rank));
   std::iota(order.begin(), order.end(), 0);
-  View step{View::Step::Permute, &view, view.capture, view.rank, 0, {}, {}, {}, {}, std::move(order), {}, *kind};
+  View step{View::Step::Permute, &view, view.capture, view.rank, 0, {}, {}, {}, {}, std::move(order), {}, kindOf(*type)};
   return viewObject(std::move(step));
 }
 
@@ -230,7 +245,7 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
       keyword = {};
   std::vector<Object> values = arguments.values;
   std::vector<TextRange> ranges = arguments.ranges;
-  if (values.size() == 1 && values[0].tag == Tag::Tuple) { // view((2, 3)) is view(2, 3)
+  if (values.size() == 1 && values[0].isSequence()) { // view((2, 3)) is view(2, 3)
     ranges.assign(values[0].items->size(), ranges[0]);
     values = std::vector<Object>(*values[0].items);
   }

@@ -139,10 +139,30 @@ TEST_CASE("what a short text may ask for is bounded in work and memory") {
       refused("def f(s, b, h, q, k):\n  for i in range(100):\n    for j in range(100):\n      for l in range(1000): s = s + i\n  return s")
           .find(large) != std::string::npos);
 
+  for (const char *use : {"t == u", "str(t) == ''", "{t: 1} == {}", "sorted([t, u]) == []", "t in [u]", "t is u or f'{t}' == ''"})
+    for (const char *grow : {"t, u = (t,), (u,)", "t, u = (t, t), (u, u)", "t, u = [t], [u]"}) {
+      const std::string text = std::string("def f(s, b, h, q, k):\n  t, u = (1,), (1,)\n  for i in range(20000):\n    ") + grow +
+                               "\n  return s if " + use + " else 0.0";
+      const std::string message = refused(text);
+      CHECK_MESSAGE((message.find(large) != std::string::npos || message.find("nested more than 200 levels") != std::string::npos ||
+                     message.find("cannot be a key") != std::string::npos),
+                    text, message);
+    }
+  CHECK(refused("def f(s, b, h, q, k):\n  t = []\n  t.append(t)\n  return s if str(t) else 0.0").find("nested more than 200 levels") !=
+        std::string::npos);
+  CHECK(refused("score + len('x' * 10 ** 12)").find(large) != std::string::npos);
+  CHECK(refused("score + len('%1001d' % 3)").find("is no format") != std::string::npos);
+
   std::string unknown = "def mod(s, b, h, q, k): return s\n", branches = "def f(s, b, h, q, k):\n";
   for (int i = 0; i < 30000; ++i)
     unknown += "x" + std::to_string(i) + " = unknown.thing()\n";
   CHECK(refused("mod", unknown).find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused("def g(s, b, h, q, k): return s", unknown).find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused(unknown + "def g(s, b, h, q, k): return s").find("unknown name 'unknown'") != std::string::npos);
+  CHECK(refused("x = range(10 ** 9)\ndef g(s, b, h, q, k): return s").find(large) != std::string::npos);
+  // A call that stands alone in a module may be the program; the mods are wanted all the same.
+  CHECK(parseFormula({"mod", "", "def main():\n    for i in range(10 ** 9): pass\nmain()\ndef mod(s, b, h, q, k): return s"},
+                     Captures::infos()));
   for (int i = 0; i < 8000; ++i)
     branches += "  if q > " + std::to_string(i) + ": x" + std::to_string(i) + " = 1\n";
   CHECK(refused(branches + "  return s + x7").find(large) != std::string::npos);

@@ -311,7 +311,9 @@ Result<Dropout> parseDropout(const std::vector<std::string> &numbers) {
   const std::string &share = numbers[0];
   const auto [end, error] = std::from_chars(share.data(), share.data() + share.size(), dropout.p);
   if (error != std::errc() || end != share.data() + share.size())
-    return invalid(fmt::format("--dropout: '{}' is not a number; expected the share of pairs to drop, e.g. 0.1", share));
+    return invalid(share.find(' ') != std::string::npos
+                       ? fmt::format("--dropout: '{0}' is one word; write the numbers without quotes: --dropout {0}", share)
+                       : fmt::format("--dropout: '{}' is not a number; expected the share of pairs to drop, e.g. 0.1", share));
   for (auto [index, number] : {std::pair{std::size_t{1}, &dropout.seed}, std::pair{std::size_t{2}, &dropout.offset}}) {
     if (index >= numbers.size())
       continue;

@@ -285,6 +285,10 @@ double floorMod(double x, double y) {
 }
 /// Exact in long double only as far as quotients fit; f32 ones that do not are rounded anyway.
 double floorDiv(double x, double y) {
+  if (std::isinf(x) && y != 0)
+    return std::numeric_limits<double>::quiet_NaN();
+  if (std::isinf(y) && x != 0 && !std::isnan(x))
+    return (x < 0) != (y < 0) ? -1.0 : 0.0;
   const double quotient = std::floor(x / y), rest = std::fma(-quotient, y, x);
   return (rest < 0 && y > 0) || (rest > 0 && y < 0) ? quotient - 1 : quotient;
 }

@@ -217,16 +217,20 @@ static Value emitFloatFloorMod(const Emitter &emit, AbiAccess &abi, Value a, Val
   return emit.select(adjust, emit.addF(rem, b), rem);
 }
 
-/// The exact floor, where a / b may round up to an integer: then the remainder is of the wrong sign.
+/// The exact floor, where a / b may round up to an integer or to zero: then the remainder is of the wrong sign. An infinite dividend leaves
+/// none: NaN, except over zero.
 static Value emitFloatFloorDiv(const Emitter &emit, Value a, Value b) {
   Type type = a.getType();
   Value quotient = emit.make<LLVM::FFloorOp>(type, emit.divF(a, b), LLVM::FastmathFlagsAttr());
-  Value remainder = emit.fma(emit.negF(quotient), b, a), zero = emit.constFloat(type, 0.0);
+  Value zero = emit.constFloat(type, 0.0), nothing = emit.subF(a, a);
+  Value remainder = emit.select(emit.cmp(CmpF::OEQ, quotient, zero), a, emit.fma(emit.negF(quotient), b, a));
   auto have = [&](CmpF ofRemainder, CmpF ofDivisor) {
     return emit.bitAnd(emit.cmp(ofRemainder, remainder, zero), emit.cmp(ofDivisor, b, zero));
   };
   Value isTooHigh = emit.bitOr(have(CmpF::OLT, CmpF::OGT), have(CmpF::OGT, CmpF::OLT));
-  return emit.select(isTooHigh, emit.subF(quotient, emit.constFloat(type, 1.0)), quotient);
+  Value floor = emit.select(isTooHigh, emit.subF(quotient, emit.constFloat(type, 1.0)), quotient);
+  Value hasNone = emit.bitAnd(emit.cmp(CmpF::UNO, nothing, nothing), emit.cmp(CmpF::UNE, b, zero));
+  return emit.select(hasNone, nothing, floor);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
