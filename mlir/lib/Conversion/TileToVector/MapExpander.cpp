@@ -101,14 +101,16 @@ void MapExpander::bindHeads(Value b, Value h) {
   emitLevel(Heads);
 }
 
-void MapExpander::bindQuery(Value q) {
+void MapExpander::bindQuery(Value q, Lanes inLanes) {
   scopes[Query] = Scope();
+  counts[Query] = inLanes == Lanes::Counting;
   define(Query, body.getArgument(hasElement + Q), q);
   emitLevel(Query);
 }
 
-void MapExpander::bindKey(Value kv) {
+void MapExpander::bindKey(Value kv, Lanes inLanes) {
   scopes[Key] = Scope();
+  counts[Key] = inLanes == Lanes::Counting;
   define(Key, body.getArgument(hasElement + Kv), kv);
   emitLevel(Key);
 }
@@ -196,8 +198,8 @@ void MapExpander::emitOp(Level level, Operation &op) {
     return;
   }
   SmallVector<Value> operands = operandsOf(level, op);
-  if (isa<attn::LoadOp>(op)) {
-    define(level, op.getResult(0), emitLoad(level, op, operands));
+  if (auto load = dyn_cast<attn::LoadOp>(op)) {
+    define(level, load.getResult(), emitLoad(level, load, operands));
     return;
   }
   SmallVector<Value> results = emitFormulaOp(builder, loc, abi, op, operands);
@@ -353,14 +355,32 @@ bool MapExpander::isNonNegative(Value bodyValue, unsigned depth) const {
   return false;
 }
 
-Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices) {
-  auto load = cast<attn::LoadOp>(op);
+/// When the lanes of an index count up by one and none is negative (i1); null for who knows. It was bound so, and moved by a number at
+/// most. Where two lengths have to agree, the index is one thing if they do and another if not: hence when, not whether.
+Value MapExpander::countsIf(Value bodyValue) {
   Emitter emit(builder, loc);
-  const Capture &capture = captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
-  Type memory = attn::captureElementType(load.getCapture().getType());
-  int64_t vectorLanes = !indices.empty() && isVector(indices[0]) ? lanes : 1;
-  auto shaped = [&](Value scalar) { return vectorLanes == 1 ? scalar : splat(scalar); };
+  if (auto argument = dyn_cast<BlockArgument>(bodyValue))
+    return argument.getOwner() == &body && counts[levelOf(argument)] ? emit.truth(true) : Value();
+  Operation *op = bodyValue.getDefiningOp();
+  auto isNumber = [&](Value operand) { return !isVector(lookup(operand)); };
+  if (isa<arith::ExtSIOp, arith::TruncIOp>(op))
+    return countsIf(op->getOperand(0));
+  if (isa<arith::AddIOp>(op) && isNonNegative(bodyValue)) {
+    bool numberIsFirst = isNumber(op->getOperand(0));
+    return numberIsFirst || isNumber(op->getOperand(1)) ? countsIf(op->getOperand(numberIsFirst)) : Value();
+  }
+  auto choice = dyn_cast<arith::SelectOp>(op);
+  if (!choice || !isNumber(choice.getCondition()))
+    return nullptr;
+  Value counts = countsIf(choice.getTrueValue());
+  return counts ? emit.bitAnd(lookup(choice.getCondition()), counts) : Value();
+}
 
+/// Elements from the start of the tensor to what is loaded. Where indices are checked, those outside are flagged and replaced.
+Value MapExpander::emitOffset(Level level, attn::LoadOp load, const Capture &capture, ArrayRef<Value> indices) {
+  Emitter emit(builder, loc);
+  bool inVectors = !indices.empty() && isVector(indices[0]);
+  auto shaped = [&](Value scalar) { return inVectors ? splat(scalar) : scalar; };
   Value offset, outOfRange;
   for (auto [dim, index] : llvm::enumerate(indices)) {
     Value size = shaped(capture.sizes[dim]), position = emit.toInt(emit.i64(), index);
@@ -382,23 +402,54 @@ Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices)
     offset = emit.select(isEmpty, emit.constInt(offset.getType(), 0), offset);
     flag(level, outOfRange ? emit.bitOr(outOfRange, isEmpty) : isEmpty);
   }
+  return offset;
+}
 
-  Type raw = rawType(emit, memory);
+Value MapExpander::emitLoad(Level level, attn::LoadOp load, ArrayRef<Value> indices) {
+  Emitter emit(builder, loc);
+  const Capture &capture = captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
+  Type memory = attn::captureElementType(load.getCapture().getType()), raw = rawType(emit, memory);
   Value element;
-  if (vectorLanes == 1) {
-    element = emit.load(raw, emit.at(capture.pointer, raw, offset));
+  if (indices.empty() || !isVector(indices[0])) {
+    element = emit.load(raw, emit.at(capture.pointer, raw, emitOffset(level, load, capture, indices)));
   } else {
-    Value addresses = emit.make<LLVM::GEPOp>(emit.vec(lanes, emit.ptr()), raw, capture.pointer, ArrayRef<LLVM::GEPArg>{offset});
-    Value everywhere = emit.constInt(emit.vec(lanes, emit.i1()), 1);
-    element = emit.make<LLVM::masked_gather>(emit.vec(lanes, raw), addresses, everywhere, ValueRange{},
-                                             builder.getI32IntegerAttr(raw.getIntOrFloatBitWidth() / 8));
+    element = emitLanes(load, capture, [&]() -> Value {
+      Value offset = emitOffset(level, load, capture, indices);
+      Value addresses = emit.make<LLVM::GEPOp>(emit.vec(lanes, emit.ptr()), raw, capture.pointer, ArrayRef<LLVM::GEPArg>{offset});
+      Value everywhere = emit.constInt(emit.vec(lanes, emit.i1()), 1);
+      return emit.make<LLVM::masked_gather>(emit.vec(lanes, raw), addresses, everywhere, ValueRange{},
+                                            builder.getI32IntegerAttr(raw.getIntOrFloatBitWidth() / 8));
+    });
   }
   element = widenElements(emit, element, memory, load.getResult().getType());
   if (!program.checkedIndices)
     return element;
   Type type = element.getType();
   Value nothing = isa<FloatType>(elementTypeOf(type)) ? emit.constFloat(type, 0.0) : emit.constInt(type, 0);
-  return emit.select(shaped(capture.isEmpty), nothing, element);
+  return emit.select(isVector(element) ? splat(capture.isEmpty) : capture.isEmpty, nothing, element);
+}
+
+/// The elements of all lanes. They are one vector in memory where a single index moves, counting, along a dimension of stride 1.
+Value MapExpander::emitLanes(attn::LoadOp load, const Capture &capture, llvm::function_ref<Value()> gather) {
+  Emitter emit(builder, loc);
+  Value isDense;
+  SmallVector<Value> first;
+  for (auto [dim, index] : llvm::enumerate(load.getIndices())) {
+    Value value = lookup(index);
+    if (isVector(value)) {
+      Value counts = isDense || program.checkedIndices ? Value() : countsIf(index);
+      if (!counts)
+        return gather();
+      isDense = emit.bitAnd(counts, emit.cmp(CmpI::eq, capture.strides[dim], emit.index(1)));
+      value = emit.lane(value, 0);
+    }
+    first.push_back(value);
+  }
+  Type raw = rawType(emit, attn::captureElementType(load.getCapture().getType())), all = emit.vec(lanes, raw);
+  auto dense = [&]() -> Emitter::Values {
+    return {emit.load(all, emit.at(capture.pointer, raw, emitOffset(Element, load, capture, first)))};
+  };
+  return emit.ifElse({all}, isDense, dense, [&]() -> Emitter::Values { return {gather()}; })[0];
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
