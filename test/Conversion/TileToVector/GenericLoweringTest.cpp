@@ -127,6 +127,7 @@ struct Case {
   bool checked = false;
   bool wide = false; ///< 64-bit indices
   Index keysPerPart = 0; ///< not 0: the program is split
+  bool twoPasses = false; ///< the state first, then the output
   std::string score, mask, closedForm; ///< bodies; names: %s %b %h %i %j, captures %c0.., scalars %x0..; closed form: %qlo %qhi %klo %khi.
                                        ///< Written for i32 and f32; see retype()
   std::function<double(double, Index, Index, Index, Index)> scoreFn;
@@ -190,48 +191,87 @@ std::string moduleText(const Case &c) {
   if (!c.closedForm.empty())
     os << " {\n^bb0(%pb: " << index << ", %ph: " << index << ", %qlo: " << index << ", %qhi: " << index << ", %klo: " << index << ", %khi: " << index
        << scalarArgs << "):\n" << retype(c, c.closedForm) << "}";
-  std::string stateTypes = row + ", " + row + ", " + acc;
-  if (c.keysPerPart)
-    os << "\n%m, %l, %acc = tile.split %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n"
-       << "^bb0(%part: !tile.plan, %ma: " << row << ", %la: " << row << ", %acca: " << acc << "):\n"
-       << "%mn, %ln = tile.softmax_init : " << row << "\n%accn = tile.fill 0.0 : " << acc << "\n"
-       << "%mp, %lp, %accp = tile.stream %part iter(%mn, %ln, %accn : " << stateTypes << ") {\n";
-  else
-    os << "\n%m, %l, %acc = tile.stream %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n";
-  os << "^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: " << row << ", %li: " << row << ", %acci: " << acc << "):\n"
-     << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
-     << "%s = tile.dot qk %qt, trans %kt scale(%scale) : " << tileType(c.tileRows, c.D, type) << ", " << tileType(c.tileCols, c.D, type) << " -> " << s << "\n";
-  std::string scores = "%s";
-  if (!c.score.empty()) {
-    os << "%t = tile.map %s at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s << " {\n^bb0(%s_: " << compute
-       << ", %b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
-       << retype(c, c.score) << "}\n";
-    scores = "%t";
+  os << "\n";
+  /// The scores of a block.
+  auto writeScores = [&]() -> std::string {
+    os << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
+       << "%s = tile.dot qk %qt, trans %kt scale(%scale) : " << tileType(c.tileRows, c.D, type) << ", " << tileType(c.tileCols, c.D, type) << " -> " << s << "\n";
+    std::string scores = "%s";
+    if (!c.score.empty()) {
+      os << "%t = tile.map %s at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s << " {\n^bb0(%s_: " << compute
+         << ", %b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+         << retype(c, c.score) << "}\n";
+      scores = "%t";
+    }
+    if (!c.mask.empty()) {
+      os << "%u = tile.mask " << scores << " if %partial at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s
+         << " {\n^bb0(%b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+         << retype(c, c.mask) << "}\n";
+      scores = "%u";
+    }
+    return scores;
+  };
+  auto writeStep = [&](const std::string &scores) {
+    os << "%m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, " << scores << " cols(%cols) : " << row << ", " << s << "\n";
+  };
+  auto writePv = [&](const std::string &from) {
+    os << "%vt = tile.load %v[%b, %hkv, %kv0] : " << viewType(c.Dv) << " -> " << tileType(c.tileCols, c.Dv, type) << "\n";
+    if (!c.twoPasses)
+      os << "%scaled = tile.row_scale %acci, %alpha : " << acc << ", " << row << "\n";
+    os << "%acc1 = tile.dot pv %p, %vt acc(" << from << ") : " << s << ", " << tileType(c.tileCols, c.Dv, type) << " -> " << acc << "\n";
+  };
+  /// A stream over the plan, or one in each part of a split. What it carries: a letter or name each, with 0, n, i, 1, p, a, b for the states on the way.
+  auto writeLoop = [&](const std::vector<std::string> &names, const std::string &merge, const std::function<void()> &writeBody) {
+    auto listed = [&](const std::string &suffix, bool typed) {
+      std::string list;
+      for (const std::string &name : names)
+        list += (list.empty() ? "%" : ", %") + name + suffix + (typed ? ": " + (name == "acc" ? acc : row) : "");
+      return list;
+    };
+    std::string types;
+    for (const std::string &name : names)
+      types += (types.empty() ? "" : ", ") + (name == "acc" ? acc : row);
+    if (c.keysPerPart) {
+      os << listed("", false) << " = tile.split %plan iter(" << listed("0", false) << " : " << types << ") {\n"
+         << "^bb0(%part: !tile.plan, " << listed("a", true) << "):\n";
+      if (names[0] == "m")
+        os << "%mn, %ln = tile.softmax_init : " << row << "\n";
+      if (names.back() == "acc")
+        os << "%accn = tile.fill 0.0 : " << acc << "\n";
+      os << listed("p", false) << " = tile.stream %part iter(" << listed("n", false);
+    } else {
+      os << listed("", false) << " = tile.stream %plan iter(" << listed("0", false);
+    }
+    os << " : " << types << ") {\n^bb0(%kv0: i64, %cols: i64, %partial: i1, " << listed("i", true) << "):\n";
+    writeBody();
+    os << "tile.yield " << listed("1", false) << " : " << types << "\n}\n";
+    if (c.keysPerPart)
+      os << listed("b", false) << " = " << merge << "\ntile.yield " << listed("b", false) << " : " << types << "\n}\n";
+  };
+  if (c.twoPasses) {
+    writeLoop({"m", "l"}, "tile.softmax_merge (%ma, %la), (%mp, %lp) : " + row, [&] { writeStep(writeScores()); });
+    os << "%rlse = tile.softmax_lse %m, %l : " << row << "\n";
+    writeLoop({"acc"}, "tile.add %acca, %accp : " + acc, [&] {
+      const std::string scores = writeScores();
+      os << "%p = tile.softmax_probs " << scores << ", %rlse cols(%cols) : " << s << ", " << row << "\n";
+      writePv("%acci");
+    });
+  } else {
+    writeLoop({"m", "l", "acc"}, "tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : " + row + ", " + acc, [&] {
+      writeStep(writeScores());
+      writePv("%scaled");
+    });
+    os << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
   }
-  if (!c.mask.empty()) {
-    os << "%u = tile.mask " << scores << " if %partial at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s
-       << " {\n^bb0(%b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
-       << retype(c, c.mask) << "}\n";
-    scores = "%u";
-  }
-  os << "%m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, " << scores << " cols(%cols) : " << row << ", " << s << "\n"
-     << "%vt = tile.load %v[%b, %hkv, %kv0] : " << viewType(c.Dv) << " -> " << tileType(c.tileCols, c.Dv, type) << "\n"
-     << "%scaled = tile.row_scale %acci, %alpha : " << acc << ", " << row << "\n"
-     << "%acc1 = tile.dot pv %p, %vt acc(%scaled) : " << s << ", " << tileType(c.tileCols, c.Dv, type) << " -> " << acc << "\n"
-     << "tile.yield %m1, %l1, %acc1 : " << stateTypes << "\n}\n";
-  if (c.keysPerPart)
-    os << "%mb, %lb, %accb = tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : " << row << ", " << acc << "\n"
-       << "tile.yield %mb, %lb, %accb : " << stateTypes << "\n}\n";
-  os << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
-  std::string result = "%o", resultType = acc;
+  std::string result = c.twoPasses ? "%acc" : "%o", resultType = acc;
   if (type != compute) {
     resultType = tileType(c.tileRows, c.Dv, type);
-    os << "%oc = tile.cast %o : " << acc << " to " << resultType << "\n";
+    os << "%oc = tile.cast " << result << " : " << acc << " to " << resultType << "\n";
     result = "%oc";
   }
   os << "tile.store " << result << ", %out[%b, %h, %q0] : " << resultType << ", " << outType << "\n"
      << "tile.store_row %rlse, %lse[%b, %h, %q0] : " << row << ", " << rowView << "\n"
-     << "tile.store_row %rmax, %max[%b, %h, %q0] : " << row << ", " << rowView << "\n}\n";
+     << "tile.store_row " << (c.twoPasses ? "%m" : "%rmax") << ", %max[%b, %h, %q0] : " << row << ", " << rowView << "\n}\n";
   return os.str();
 }
 
@@ -583,10 +623,12 @@ TEST_CASE("64-bit indices and f64 with a closed form") {
 }
 
 TEST_CASE("tile.split: parts computed on their own and merged are the same attention") {
-  for (Index keys : {1, 32, 50, 64, 200}) {
+  for (auto [keys, twoPasses] : {std::pair<Index, bool>{1, false}, {32, false}, {50, false}, {64, false}, {200, false}, {0, true}, {1, true}, {50, true}, {200, true}}) {
     CAPTURE(keys);
+    CAPTURE(twoPasses);
     Case c = causal();
     c.keysPerPart = keys;
+    c.twoPasses = twoPasses;
     check(c);
     c.closedForm = "";
     c.Hq = 4, c.Hkv = 2;
