@@ -11,13 +11,18 @@
 // t = (b * Hq + h) * ceil(M / tileRows) + qt.
 //
 // Parts (stateRowBytes > 0): the query rows of all G = Hq / Hkv heads of one kv head stand in one list, row r being query r / G of head
-// hkv * G + r % G, so that K and V are read once for all of them. With R = M * G rows, rowTiles = ceil(R / tileRows) and the parts of SplitArg,
+// hkv * G + r % G, so that K and V are read once for all of them. With R = M * G rows, rowTiles = ceil(R / tileRows) and the parts of
+// SplitArg,
 //
 //     unit  (p, t) = ((b * Hkv + hkv) * parts + p) * rowTiles + rt       computes rows [rt * tileRows, ...) over the keys of part p
 //     unit  U + t,  U = B * Hkv * parts * rowTiles,  t = (b * Hkv + hkv) * rowTiles + rt        merges the parts of t in index order
 //
-// With one part its unit writes the results and there are no merges. Otherwise it writes its state, min(R, tileRows) * stateRowBytes bytes, to
-// states at the unit's index, and unit U + t may run as soon as all parts of t have returned: no barrier between the two.
+// With one part its unit writes the results and there are no merges. Otherwise it writes its state, min(R, tileRows) * stateRowBytes bytes,
+// to states at the unit's index, and unit U + t may run as soon as all parts of t have returned: no barrier between the two.
+//
+// Rounds (2, of a kernel with parts whose output needs what all parts of its tile have found): with T tiles and several parts, the units of
+// the second round are U + T + unit (p, t), and U + T + (U + t) for merging. They run after the first round is over, find its states where
+// it left them, and write the output. With one part there is one round.
 //
 // Generated code reads these fields by offsetof; test/Unit/KernelAbiTest.cpp holds the two together. Any change here is a new
 // kAbiVersion.
@@ -28,7 +33,7 @@
 
 namespace attnjit::inline v0 {
 
-inline constexpr std::uint32_t kAbiVersion = 4;
+inline constexpr std::uint32_t kAbiVersion = 5;
 
 /// One of q, k, v, out, lse, max, sinks. Strides in elements, in the order batch, head, row, column; 0 broadcasts. lse, max and
 /// sinks have no column. `data` of lse and max may be null: then that output is not wanted.

@@ -28,6 +28,7 @@ namespace {
 constexpr llvm::StringRef kProblemAttr = "attnjit.problem";
 constexpr llvm::StringRef kWorkspaceAttr = "attnjit.workspace_bytes";
 constexpr llvm::StringRef kStateRowAttr = "attnjit.state_row_bytes";
+constexpr llvm::StringRef kRoundsAttr = "attnjit.rounds";
 
 pipelines::MlirStage mlirStage(Stage stage) {
   switch (stage) {
@@ -255,8 +256,9 @@ Result<KernelImage> Compilation::goOnFromTile() {
 Result<KernelImage> Compilation::goOnFromVector() {
   auto function = pipelines::singleOp<func::FuncOp>(*module);
   header.workspaceBytes = static_cast<std::uint64_t>(function->getAttrOfType<IntegerAttr>(kWorkspaceAttr).getInt());
-  auto stateRow = function->getAttrOfType<IntegerAttr>(kStateRowAttr);
+  auto stateRow = function->getAttrOfType<IntegerAttr>(kStateRowAttr), rounds = function->getAttrOfType<IntegerAttr>(kRoundsAttr);
   header.stateRowBytes = stateRow ? static_cast<std::uint64_t>(stateRow.getInt()) : 0;
+  header.rounds = rounds ? static_cast<std::uint32_t>(rounds.getInt()) : 1;
   showModule(Stage::Vector);
   if (stopsAt(Stage::Vector))
     return withoutCode();

@@ -95,6 +95,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
   reader.field("abi", abi, "an integer")
       .field("workspace_bytes", header.workspaceBytes, "a number of bytes")
       .field("state_row_bytes", header.stateRowBytes, "a number of bytes")
+      .field("rounds", header.rounds, "1 or 2")
       .field("threads_per_block", header.threadsPerBlock, "a number of threads")
       .field("shared_bytes", header.sharedBytes, "a number of bytes")
       .field("has_mask", header.hasMask, "true or false")
@@ -122,8 +123,10 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
 } // namespace
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nthreads_per_block = {}\nshared_bytes = {}\nhas_mask = {}\nclosed_form = {}\n{}", kAbiVersion,
-                     header.workspaceBytes, header.stateRowBytes, header.threadsPerBlock, header.sharedBytes, header.hasMask, header.hasClosedForm, print(header.spec));
+  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nthreads_per_block = {}\nshared_bytes = "
+                     "{}\nhas_mask = {}\nclosed_form = {}\n{}",
+                     kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.threadsPerBlock, header.sharedBytes,
+                     header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
 Result<KernelHeader> parseHeader(std::string_view text) {
@@ -192,6 +195,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.tileCols = spec.config.tileCols;
   meta.workspaceBytes = header.workspaceBytes;
   meta.stateRowBytes = header.stateRowBytes;
+  meta.rounds = header.rounds;
   meta.threadsPerBlock = header.threadsPerBlock;
   meta.sharedBytes = header.sharedBytes;
   for (const expr::CaptureDecl &capture : spec.formula.captures)

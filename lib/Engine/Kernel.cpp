@@ -26,7 +26,8 @@ constexpr std::size_t kMaxImageBytes = std::size_t{256} << 20;
 Result<void> checkMetadata(const ImageMetadata &meta) {
   const bool sizes = meta.D >= 1 && meta.D <= kMaxHeadDim && meta.Dv >= 1 && meta.Dv <= kMaxHeadDim && meta.tileRows >= 1 &&
                      meta.tileRows <= (1 << 20) && meta.tileCols >= 1 && meta.tileCols <= (1 << 20) &&
-                     meta.workspaceBytes <= (std::uint64_t{1} << 40) && meta.stateRowBytes <= (1 << 20);
+                     meta.workspaceBytes <= (std::uint64_t{1} << 40) && meta.stateRowBytes <= (1 << 20) && meta.rounds >= 1 &&
+                     meta.rounds <= 2;
   const bool types = isFloat(meta.qType) && isFloat(meta.kvType) && isFloat(meta.outType) && isFloat(meta.sinks.value_or(DType::F32));
   if (sizes && types)
     return {};

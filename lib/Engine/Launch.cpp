@@ -73,6 +73,7 @@ runtime::LaunchShape launchShape(const ImageMetadata &meta, const Problem &probl
   shape.tilesPerHead = (rows + meta.tileRows - 1) / meta.tileRows;
   shape.keysPerPart = runtime::keysPerPart(problem.N, rows, meta.tileCols);
   shape.parts = std::max<std::int64_t>(1, (problem.N + shape.keysPerPart - 1) / shape.keysPerPart);
+  shape.rounds = static_cast<int>(shape.parts > 1 ? meta.rounds : 1);
   shape.stateBytes = static_cast<std::size_t>(std::min(rows, meta.tileRows)) * meta.stateRowBytes;
   // Few rows are bound by memory, not by arithmetic: a byte of K and V takes as long as several operations.
   constexpr double kFlopsPerByte = 4;

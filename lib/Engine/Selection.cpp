@@ -52,12 +52,12 @@ std::string efficientTargetRefusal(const Problem &problem) {
   return problem.forGpu ? "the streaming schedule is written for CPUs; the target is a GPU" : "";
 }
 
-std::string onePassRefusal(const Problem &problem) {
-  return problem.probIsHomogeneous ? "" : "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
-}
-
 /// The CPU's flash schedule walks the keys twice where it must.
-std::string flashProbRefusal(const Problem &problem) { return problem.forGpu ? onePassRefusal(problem) : ""; }
+std::string flashProbRefusal(const Problem &problem) {
+  if (!problem.forGpu || problem.probIsHomogeneous)
+    return "";
+  return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
+}
 
 std::string queryRowsRefusal(const Problem &problem) {
   if (problem.M <= kEfficientMostQueries)
@@ -69,8 +69,7 @@ std::string notBuilt(const Problem &) { return "not built in this version"; }
 
 constexpr Predicate kMath[] = {{"target", mathTargetRefusal}, {"head-dim", headDimRefusal}};
 constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}, {"prob-mod", flashProbRefusal}};
-constexpr Predicate kEfficient[] = {
-    {"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}, {"prob-mod", onePassRefusal}};
+constexpr Predicate kEfficient[] = {{"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}};
 constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
 
 constexpr BackendRow kBackends[] = {

@@ -31,13 +31,13 @@ private:
   unsigned saved;
 };
 
-/// Hands out runs of units: job after job. Tiles go head after head (a head's keys and values stay in the cache), within a head from the
-/// last query tile to the first: under a causal mask late tiles cost most, so every head, and above all the last one, ends with the small
-/// pieces that even out the finish. Parts go in ascending order: a run reads on where the one before it in memory ended.
+/// Hands out runs of units of one round: job after job. Tiles go head after head (a head's keys and values stay in the cache), within a
+/// head from the last query tile to the first: under a causal mask late tiles cost most, so every head, and above all the last one, ends
+/// with the small pieces that even out the finish. Parts go in ascending order: a run reads on where the one before it in memory ended.
 class UnitQueue {
 public:
-  UnitQueue(std::span<LaunchJob> jobs, std::int64_t units, int workers)
-      : jobs(jobs), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {
+  UnitQueue(std::span<LaunchJob> jobs, int round, std::int64_t units, int workers)
+      : jobs(jobs), round(round), grain(std::max<std::int64_t>(1, units / (kPiecesPerWorker * workers))) {
     pieceEnds.reserve(jobs.size());
     for (const LaunchJob &job : jobs)
       pieceEnds.push_back((pieceEnds.empty() ? 0 : pieceEnds.back()) + pieces(job.shape));
@@ -67,10 +67,13 @@ public:
 private:
   std::int64_t ceilDiv(std::int64_t units) const { return (units + grain - 1) / grain; }
   std::int64_t pieces(const LaunchShape &shape) const {
+    if (round >= shape.rounds)
+      return 0;
     return shape.parts > 1 ? ceilDiv(shape.units()) : shape.heads * ceilDiv(shape.tilesPerHead);
   }
 
   std::span<LaunchJob> jobs;
+  const int round;
   const std::int64_t grain;
   std::vector<std::int64_t> pieceEnds; ///< one past the last piece of each job
   std::atomic<std::int64_t> taken{0};
@@ -102,15 +105,20 @@ public:
     return {};
   }
 
-  /// Computes units of `job`. Nobody waits for all parts: whoever returns from the last one of a tile has seen the states of the others and
-  /// merges them.
-  void run(const LaunchJob &job, std::int64_t begin, std::int64_t end, void *workspace) {
-    job.kernel(&job.args, begin, end, workspace);
+  /// Computes units of a round of `job`. Nobody waits for all parts: whoever returns from the last one of a tile has seen the states of the
+  /// others, merges them and makes the tile ready for another round.
+  void run(const LaunchJob &job, int round, std::int64_t begin, std::int64_t end, void *workspace) {
     const LaunchShape &shape = job.shape;
+    const std::int64_t first = round * (shape.units() + shape.tiles());
+    job.kernel(&job.args, first + begin, first + end, workspace);
     for (std::int64_t unit = begin; shape.parts > 1 && unit < end; ++unit) {
       const std::int64_t tile = unit / (shape.parts * shape.tilesPerHead) * shape.tilesPerHead + unit % shape.tilesPerHead;
-      if (partsLeft[static_cast<std::size_t>(tile)].fetch_sub(1, std::memory_order_acq_rel) == 1)
-        job.kernel(&job.args, shape.units() + tile, shape.units() + tile + 1, workspace);
+      std::atomic<std::int64_t> &left = partsLeft[static_cast<std::size_t>(tile)];
+      if (left.fetch_sub(1, std::memory_order_acq_rel) != 1)
+        continue;
+      const std::int64_t merge = first + shape.units() + tile;
+      job.kernel(&job.args, merge, merge + 1, workspace);
+      left.store(shape.parts, std::memory_order_relaxed);
     }
   }
 
@@ -173,6 +181,7 @@ std::int64_t keysPerPart(std::int64_t keys, std::int64_t rows, std::int64_t tile
 
 Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
   std::int64_t units = 0;
+  int rounds = 1;
   std::size_t workspaceBytes = 0;
   double flops = 0;
   std::deque<Meeting> meetings;
@@ -184,6 +193,7 @@ Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
     if (Result<void> prepared = meetings.emplace_back(workspaces).prepare(job); !prepared)
       return prepared.error();
     units += job.shape.units();
+    rounds = std::max(rounds, job.shape.rounds);
     workspaceBytes = std::max(workspaceBytes, job.shape.workspaceBytes);
     flops += job.shape.flops;
   }
@@ -195,23 +205,24 @@ Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
   if (!workers)
     return workers.error();
 
-  if (*workers == 1) {
-    DefaultFloatEnvironment environment;
-    for (std::size_t job = 0; job < jobs.size(); ++job)
-      if (jobs[job].shape.units() > 0)
-        meetings[job].run(jobs[job], 0, jobs[job].shape.units(), scratch.of(0));
-    return 1;
+  for (int round = 0; round < rounds; ++round) {
+    if (*workers == 1) {
+      DefaultFloatEnvironment environment;
+      for (std::size_t job = 0; job < jobs.size(); ++job)
+        if (round < jobs[job].shape.rounds && jobs[job].shape.units() > 0)
+          meetings[job].run(jobs[job], round, 0, jobs[job].shape.units(), scratch.of(0));
+      continue;
+    }
+    UnitQueue queue(jobs, round, units, *workers);
+    Result<void> ran = parallelFor(parallelForHook, *workers, [&](int worker) {
+      DefaultFloatEnvironment environment;
+      std::size_t job = 0;
+      for (std::int64_t begin, end; queue.next(job, begin, end);)
+        meetings[job].run(jobs[job], round, begin, end, scratch.of(worker));
+    });
+    if (!ran)
+      return ran.error();
   }
-
-  UnitQueue queue(jobs, units, *workers);
-  Result<void> ran = parallelFor(parallelForHook, *workers, [&](int worker) {
-    DefaultFloatEnvironment environment;
-    std::size_t job = 0;
-    for (std::int64_t begin, end; queue.next(job, begin, end);)
-      meetings[job].run(jobs[job], begin, end, scratch.of(worker));
-  });
-  if (!ran)
-    return ran.error();
   return *workers;
 }
 

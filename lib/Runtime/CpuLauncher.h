@@ -22,8 +22,9 @@ struct LaunchShape {
   std::int64_t keysPerPart = 0;
   std::int64_t parts = 1;     ///< per tile; 1 also for kernels whose units are tiles
   std::size_t stateBytes = 0; ///< of one unit
+  int rounds = 1;             ///< over all parts, one after the other
   std::int64_t tiles() const { return heads * tilesPerHead; }
-  std::int64_t units() const { return tiles() * parts; } ///< merges not counted
+  std::int64_t units() const { return tiles() * parts; } ///< of a round, merges not counted
 };
 
 /// Keys per part of a problem with `keys` keys and `rows` packed rows per kv head, for an image with blocks of `tileCols` keys: at least
@@ -48,10 +49,10 @@ class CpuLauncher {
 public:
   explicit CpuLauncher(const Hooks &hooks) : parallelForHook(hooks.parallelFor), workspaces(hooks.memory) {}
 
-  /// Computes every tile of every job in one parallel region; answers for the number of workers. `args.status`, `args.functions` and
-  /// `args.split` are set here; the rest is the caller's. At most `threads` workers. Results do not depend on the number of workers or on
-  /// the other jobs: only whole units are handed out, and a unit's result depends on nothing but its job and its index. With parts the
-  /// worker that returns from the last part of a tile merges the tile. Error: Unsupported when memory is out.
+  /// Computes every tile of every job in one parallel region per round; answers for the number of workers. `args.status`, `args.functions`
+  /// and `args.split` are set here; the rest is the caller's. At most `threads` workers. Results do not depend on the number of workers or
+  /// on the other jobs: only whole units are handed out, and a unit's result depends on nothing but its job and its index. With parts the
+  /// worker that returns from the last part of a tile in a round merges the tile. Error: Unsupported when memory is out.
   Result<int> launch(std::span<LaunchJob> jobs, int threads);
 
   /// A group of one.

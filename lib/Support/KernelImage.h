@@ -62,6 +62,7 @@ struct ImageMetadata {
   std::int64_t tileCols = 0;   ///< keys per block
   std::uint64_t workspaceBytes = 0; ///< per concurrent call
   std::uint64_t stateRowBytes = 0;  ///< 0: units are tiles; else they are parts (KernelAbi.h), with states of so many bytes per row
+  std::uint32_t rounds = 1;         ///< 2: several parts are gone through twice (KernelAbi.h)
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   std::vector<CaptureMeta> captures;
   std::vector<ScalarMeta> scalars;

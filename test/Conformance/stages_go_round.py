@@ -18,6 +18,7 @@ PROBLEMS = {
                         "--capture", "bias=random:2x200:f32"],
     "sinks, one pass": ["--shape", "Hq=2,S=200,D=32", "--sinks", "random:2:bf16", "--prob-mod", "p * t[kv_idx]", "--capture", "t=random:200:f32"],
     "two passes": ["--shape", "S=200,D=32", "--prob-mod", "p + 0.01 * rand(3, kv_idx)", "--sinks", "random", "--mask-mod", "q_idx >= kv_idx"],
+    "two rounds": ["--shape", "Hq=4,Hkv=2,M=3,N=2000,D=32", "--prob-mod", "p + 0.01", "--backend", "efficient"],
     "avx2 document": ["--shape", "S=512,D=64", "--target", "x86-64-v3", "--mask-mod", "d[q_idx] == d[kv_idx]", "--capture", "d=docs:512:3"],
 }
 FILES = {"attn": "attn.mlir", "tile": "tile.mlir", "vector": "vector.mlir", "llvm": "llvm.mlir", "ll": "ll.ll", "asm": "asm.s", "obj": "obj.o"}

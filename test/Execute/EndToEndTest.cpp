@@ -292,6 +292,45 @@ TEST_CASE("A11: EFFICIENT gives the same bits for any number of threads, and to 
   checkAgainstReference(engine, three);
 }
 
+TEST_CASE("A11: parts in two rounds give the same bits for any number of threads and beside any other call") {
+  const Engine engine = realEngine();
+  Operands two(2, 4, 2, 3, 5000, 64), one(1, 8, 8, 1, 3000, 32);
+  two.call.mod = *Mod::parse({.scoreMod = "score + 0.1 * h", .maskMod = "kv_idx <= q_idx + 4990", .probMod = "p + p * p"});
+  for (Operands *operands : {&two, &one}) {
+    operands->call.backends = BackendSet{SDPBackend::EfficientAttention};
+    operands->call.lse = operands->rows(operands->lse);
+    operands->call.threads = 1;
+    REQUIRE(engine.forward(operands->call));
+  }
+  const std::vector<float> outs[] = {two.out, one.out}, lses[] = {two.lse, one.lse};
+  for (int threads : {2, 3, 8}) {
+    std::fill(two.out.begin(), two.out.end(), -1.0f);
+    two.call.threads = threads;
+    Result<ForwardReport> report = engine.forward(two.call);
+    REQUIRE(report);
+    CHECK(report->workers == threads);
+    CHECK(two.out == outs[0]);
+    CHECK(two.lse == lses[0]);
+  }
+  // In a group with a kernel of one round.
+  for (int threads : {1, 2, 5}) {
+    EngineOptions options;
+    options.threads = threads;
+    for (Operands *operands : {&two, &one}) {
+      operands->call.threads = 0;
+      std::fill(operands->out.begin(), operands->out.end(), -1.0f);
+    }
+    const ForwardCall calls[] = {one.call, two.call};
+    REQUIRE(realEngine(options).forwardGrouped(calls));
+    CHECK(two.out == outs[0]);
+    CHECK(two.lse == lses[0]);
+    CHECK(one.out == outs[1]);
+    CHECK(one.lse == lses[1]);
+  }
+  two.call.threads = 1;
+  checkAgainstReference(engine, two);
+}
+
 TEST_CASE("EFFICIENT's states stay small beside K and V") {
   WatchedEngine watched(1);
   for (auto [M, N] : {std::pair<std::int64_t, std::int64_t>{1, 40000}, {64, 8000}}) {

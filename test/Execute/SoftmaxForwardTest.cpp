@@ -255,9 +255,7 @@ TEST_CASE("explain says how a prob_mod is computed") {
   CHECK(contains(engine.explain(weights.call)->text(), "prob_mod in one pass"));
   weights.call.mod = *Mod::parse({.probMod = "p + 0.1"});
   CHECK_FALSE(weights.call.mod.probIsHomogeneous());
-  const std::string text = engine.explain(weights.call)->text();
-  CHECK(contains(text, "prob_mod in two passes"));
-  CHECK(contains(text, "takes two passes over the keys; this schedule has one"));
+  CHECK(contains(engine.explain(weights.call)->text(), "prob_mod in two passes"));
 }
 
 TEST_CASE("mods are chained p by p") {

@@ -46,7 +46,7 @@ TEST_CASE("a mangled header is refused with the line at fault") {
   CHECK(messageFor("q = f32", "q = i32").find("bf16") != std::string::npos);
   CHECK(messageFor("q = f32", "quack = f32").find("'quack'") != std::string::npos);
   CHECK(messageFor("q = f32", "nonsense").find("'nonsense'") != std::string::npos);
-  CHECK(messageFor("abi = 4", "abi = 999").find("999") != std::string::npos);
+  CHECK(messageFor("abi = 5", "abi = 999").find("999") != std::string::npos);
   CHECK(messageFor("sinks = none", "sinks = i8").find("none, f64, f32, bf16 or f16") != std::string::npos);
   CHECK(messageFor("formula:", "formulae:") != "no error");
   CHECK(messageFor("return", "retour") != "no error");

@@ -342,3 +342,15 @@ TEST_CASE("override: registration is checked") {
   mine.call.backends = BackendSet{Overrideable};
   CHECK(!makeEngine(compiler).forward(mine.call));
 }
+
+TEST_CASE("select-prob-mod: two passes over the keys are nothing that a schedule of the CPU refuses") {
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler);
+  Operands few(1, 2, 2, 3, 40);
+  few.call.mod = *Mod::parse({.probMod = "p + 0.1"});
+  const Result<ExplainReport> report = engine.explain(few.call);
+  REQUIRE(report);
+  for (SDPBackend backend : {FlashAttention, EfficientAttention, Math})
+    CHECK(reportOf(*report, backend).accepted);
+  CHECK(report->chosen == EfficientAttention);
+}

@@ -9,7 +9,7 @@
 using namespace attnjit;
 
 TEST_CASE("offsets that generated code uses") {
-  REQUIRE(kAbiVersion == 4);
+  REQUIRE(kAbiVersion == 5);
   CHECK(offsetof(OperandArg, data) == 0);
   CHECK(offsetof(OperandArg, strides) == 8);
   CHECK(sizeof(OperandArg) == 40);

@@ -43,15 +43,22 @@ std::string permissionsAt(const void *address) {
   return "";
 }
 
-/// Parts of tiles: checks the order that KernelAbi.h promises to merges.
+/// Parts of tiles: checks the order that KernelAbi.h promises to merges and to rounds.
 struct SeenParts {
   std::int64_t tiles, parts, tilesPerHead;
   std::size_t stateBytes;
   std::vector<std::atomic<int>> unitRuns, mergeRuns;
-  std::atomic<bool> mergedEarly{false}, statesWrong{false};
+  std::atomic<bool> cameEarly{false}, statesWrong{false};
   SeenParts(std::int64_t heads, std::int64_t tilesPerHead, std::int64_t parts, std::size_t stateBytes)
       : tiles(heads * tilesPerHead), parts(parts), tilesPerHead(tilesPerHead), stateBytes(stateBytes),
         unitRuns(static_cast<std::size_t>(tiles * parts)), mergeRuns(static_cast<std::size_t>(tiles)) {}
+
+  unsigned char *state(const KernelArgs *args, std::int64_t unit) const {
+    return static_cast<unsigned char *>(args->split.states) + static_cast<std::size_t>(unit) * stateBytes;
+  }
+  std::int64_t tileOf(std::int64_t unit) const { return unit / (parts * tilesPerHead) * tilesPerHead + unit % tilesPerHead; }
+  /// What a unit leaves in its state.
+  static int mark(std::int64_t unit, int round) { return static_cast<int>((unit + 100 * round) % 251); }
 };
 SeenParts *seenParts = nullptr;
 
@@ -59,22 +66,27 @@ void recordParts(const KernelArgs *args, std::int64_t begin, std::int64_t end, v
   SeenParts &here = *seenParts;
   here.statesWrong = here.statesWrong || args->split.parts != here.parts || (here.parts > 1) != (args->split.states != nullptr) ||
                      reinterpret_cast<std::uintptr_t>(args->split.states) % 64 != 0;
-  const std::int64_t units = here.tiles * here.parts;
-  for (std::int64_t unit = begin; unit < end; ++unit) {
+  const std::int64_t units = here.tiles * here.parts, perRound = units + here.tiles;
+  for (std::int64_t number = begin; number < end; ++number) {
+    const int round = static_cast<int>(number / perRound);
+    const std::int64_t unit = number % perRound;
     if (unit < units) {
-      ++here.unitRuns[static_cast<std::size_t>(unit)];
-      if (args->split.states)
-        std::memset(static_cast<char *>(args->split.states) + static_cast<std::size_t>(unit) * here.stateBytes, int(unit % 251),
-                    here.stateBytes);
+      here.cameEarly = here.cameEarly || here.unitRuns[static_cast<std::size_t>(unit)]++ != round ||
+                       here.mergeRuns[static_cast<std::size_t>(here.tileOf(unit))] != round;
+      if (!args->split.states)
+        continue;
+      unsigned char *state = here.state(args, unit);
+      here.statesWrong = here.statesWrong || (round > 0 && state[0] != SeenParts::mark(unit, round - 1));
+      std::memset(state, SeenParts::mark(unit, round), here.stateBytes);
       continue;
     }
     const std::int64_t tile = unit - units, first = tile / here.tilesPerHead * here.parts * here.tilesPerHead + tile % here.tilesPerHead;
-    ++here.mergeRuns[static_cast<std::size_t>(tile)];
+    here.cameEarly = here.cameEarly || here.mergeRuns[static_cast<std::size_t>(tile)]++ != round;
     for (std::int64_t part = 0; part < here.parts; ++part) {
       const std::int64_t of = first + part * here.tilesPerHead;
-      here.mergedEarly = here.mergedEarly || here.unitRuns[static_cast<std::size_t>(of)] != 1;
-      const auto *state = static_cast<unsigned char *>(args->split.states) + static_cast<std::size_t>(of) * here.stateBytes;
-      here.mergedEarly = here.mergedEarly || state[0] != of % 251 || state[here.stateBytes - 1] != of % 251;
+      const unsigned char *state = here.state(args, of);
+      here.cameEarly = here.cameEarly || here.unitRuns[static_cast<std::size_t>(of)] != round + 1 ||
+                       state[0] != SeenParts::mark(of, round) || state[here.stateBytes - 1] != SeenParts::mark(of, round);
     }
   }
 }
@@ -159,26 +171,30 @@ TEST_CASE("every tile is computed exactly once, whatever the shape and the numbe
     }
 }
 
-TEST_CASE("every part is computed once, and every tile merged once, after its last part") {
+TEST_CASE("every part is computed once a round, and every tile merged once, after its last part") {
   CpuLauncher launcher({});
-  for (auto [heads, perHead, parts] : {std::array<std::int64_t, 3>{1, 1, 2}, {1, 1, 100}, {40, 1, 3}, {5, 3, 7}, {3, 2, 1}})
-    for (int threads : {1, 2, 3, 16}) {
-      CAPTURE(heads);
-      CAPTURE(perHead);
-      CAPTURE(parts);
-      CAPTURE(threads);
-      SeenParts here(heads, perHead, parts, 192);
-      seenParts = &here;
-      LaunchShape shape{heads, perHead, 100, 1e12};
-      shape.keysPerPart = 512;
-      shape.parts = parts;
-      shape.stateBytes = 192;
-      REQUIRE(launcher.launch(recordParts, KernelArgs{}, shape, threads));
-      CHECK(std::all_of(here.unitRuns.begin(), here.unitRuns.end(), [](int runs) { return runs == 1; }));
-      CHECK(std::all_of(here.mergeRuns.begin(), here.mergeRuns.end(), [&](int runs) { return runs == (parts > 1); }));
-      CHECK(!here.mergedEarly);
-      CHECK(!here.statesWrong);
-    }
+  for (int rounds : {1, 2})
+    for (auto [heads, perHead, parts] : {std::array<std::int64_t, 3>{1, 1, 2}, {1, 1, 100}, {40, 1, 3}, {5, 3, 7}, {3, 2, 1}})
+      for (int threads : {1, 2, 3, 16}) {
+        CAPTURE(rounds);
+        CAPTURE(heads);
+        CAPTURE(perHead);
+        CAPTURE(parts);
+        CAPTURE(threads);
+        const int expected = parts > 1 ? rounds : 1;
+        SeenParts here(heads, perHead, parts, 192);
+        seenParts = &here;
+        LaunchShape shape{heads, perHead, 100, 1e12};
+        shape.keysPerPart = 512;
+        shape.parts = parts;
+        shape.stateBytes = 192;
+        shape.rounds = expected;
+        REQUIRE(launcher.launch(recordParts, KernelArgs{}, shape, threads));
+        CHECK(std::all_of(here.unitRuns.begin(), here.unitRuns.end(), [&](int runs) { return runs == expected; }));
+        CHECK(std::all_of(here.mergeRuns.begin(), here.mergeRuns.end(), [&](int runs) { return runs == (parts > 1 ? expected : 0); }));
+        CHECK(!here.cameEarly);
+        CHECK(!here.statesWrong);
+      }
 }
 
 TEST_CASE("parts of keys: whole blocks, not too short, not too many") {

@@ -80,9 +80,9 @@ llvm::LogicalResult verifyVector(ModuleOp module) {
     return failure();
   if (failed(verifySize(*function, "attnjit.workspace_bytes")))
     return failure();
-  constexpr llvm::StringRef stateRow = "attnjit.state_row_bytes";
-  if ((*function)->hasAttr(stateRow) && failed(verifySize(*function, stateRow)))
-    return failure();
+  for (llvm::StringRef optional : {"attnjit.state_row_bytes", "attnjit.rounds"})
+    if ((*function)->hasAttr(optional) && failed(verifySize(*function, optional)))
+      return failure();
   FunctionType type = function->getFunctionType();
   if (failed(verifySignature(*function, type, type.getInputs())))
     return failure();

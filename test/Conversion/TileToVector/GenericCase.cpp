@@ -26,38 +26,68 @@ static float fromHalf(std::uint16_t bits) { return static_cast<float>(std::bit_c
 
 double readElement(const char *at, DType type) {
   switch (type) {
-  case DType::F64: return *reinterpret_cast<const double *>(at);
-  case DType::F32: return *reinterpret_cast<const float *>(at);
-  case DType::BF16: return std::bit_cast<float>(std::uint32_t(*reinterpret_cast<const std::uint16_t *>(at)) << 16);
-  case DType::F16: return fromHalf(*reinterpret_cast<const std::uint16_t *>(at));
-  case DType::I32: return *reinterpret_cast<const std::int32_t *>(at);
-  case DType::I64: return static_cast<double>(*reinterpret_cast<const std::int64_t *>(at));
-  default: return *reinterpret_cast<const std::uint8_t *>(at);
+  case DType::F64:
+    return *reinterpret_cast<const double *>(at);
+  case DType::F32:
+    return *reinterpret_cast<const float *>(at);
+  case DType::BF16:
+    return std::bit_cast<float>(std::uint32_t(*reinterpret_cast<const std::uint16_t *>(at)) << 16);
+  case DType::F16:
+    return fromHalf(*reinterpret_cast<const std::uint16_t *>(at));
+  case DType::I32:
+    return *reinterpret_cast<const std::int32_t *>(at);
+  case DType::I64:
+    return static_cast<double>(*reinterpret_cast<const std::int64_t *>(at));
+  default:
+    return *reinterpret_cast<const std::uint8_t *>(at);
   }
 }
 
 void writeElement(char *at, DType type, double value) {
   switch (type) {
-  case DType::F64: *reinterpret_cast<double *>(at) = value; break;
-  case DType::F32: *reinterpret_cast<float *>(at) = static_cast<float>(value); break;
-  case DType::BF16: *reinterpret_cast<std::uint16_t *>(at) = std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16; break;
-  case DType::F16: *reinterpret_cast<std::uint16_t *>(at) = std::bit_cast<std::uint16_t>(static_cast<_Float16>(value)); break;
-  case DType::I32: *reinterpret_cast<std::int32_t *>(at) = static_cast<std::int32_t>(value); break;
-  case DType::I64: *reinterpret_cast<std::int64_t *>(at) = static_cast<std::int64_t>(value); break;
-  default: *reinterpret_cast<std::uint8_t *>(at) = value != 0; break;
+  case DType::F64:
+    *reinterpret_cast<double *>(at) = value;
+    break;
+  case DType::F32:
+    *reinterpret_cast<float *>(at) = static_cast<float>(value);
+    break;
+  case DType::BF16:
+    *reinterpret_cast<std::uint16_t *>(at) = std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16;
+    break;
+  case DType::F16:
+    *reinterpret_cast<std::uint16_t *>(at) = std::bit_cast<std::uint16_t>(static_cast<_Float16>(value));
+    break;
+  case DType::I32:
+    *reinterpret_cast<std::int32_t *>(at) = static_cast<std::int32_t>(value);
+    break;
+  case DType::I64:
+    *reinterpret_cast<std::int64_t *>(at) = static_cast<std::int64_t>(value);
+    break;
+  default:
+    *reinterpret_cast<std::uint8_t *>(at) = value != 0;
+    break;
   }
 }
 
-std::size_t bytesOf(DType type) { return type == DType::F64 || type == DType::I64 ? 8 : type == DType::F32 || type == DType::I32 ? 4 : type == DType::Bool ? 1 : 2; }
+std::size_t bytesOf(DType type) {
+  return type == DType::F64 || type == DType::I64 ? 8 : type == DType::F32 || type == DType::I32 ? 4 : type == DType::Bool ? 1 : 2;
+}
 const char *mlirName(DType type) {
   switch (type) {
-  case DType::F64: return "f64";
-  case DType::F32: return "f32";
-  case DType::BF16: return "bf16";
-  case DType::F16: return "f16";
-  case DType::I32: return "i32";
-  case DType::I64: return "i64";
-  default: return "i1";
+  case DType::F64:
+    return "f64";
+  case DType::F32:
+    return "f32";
+  case DType::BF16:
+    return "bf16";
+  case DType::F16:
+    return "f16";
+  case DType::I32:
+    return "i32";
+  case DType::I64:
+    return "i64";
+  default:
+    return "i1";
   }
 }
 
@@ -82,7 +112,9 @@ std::string moduleText(const Case &c) {
   std::string index = c.wide ? "i64" : "i32";
   std::string type = mlirName(c.type), compute = c.type == DType::F64 ? "f64" : "f32";
   std::ostringstream os;
-  auto viewType = [&](Index cols) { return "!tile.view<?x" + std::to_string(cols) + "x" + type + (c.columnStep == 1 ? ">" : ", strided>"); };
+  auto viewType = [&](Index cols) {
+    return "!tile.view<?x" + std::to_string(cols) + "x" + type + (c.columnStep == 1 ? ">" : ", strided>");
+  };
   auto outType = "!tile.view<?x" + std::to_string(c.Dv) + "x" + type + ">";
   auto tileType = [](Index rows, Index cols, const std::string &element) {
     return "!tile.tile<" + std::to_string(rows) + "x" + std::to_string(cols) + "x" + element + ">";
@@ -110,56 +142,99 @@ std::string moduleText(const Case &c) {
   std::string scalars = c.scalars.empty() ? "" : " scalars(" + scalarNames + " : " + scalarTypes + ")";
   os << "tile.kernel @kernel(%q: " << viewType(c.D) << ", %k: " << viewType(c.D) << ", %v: " << viewType(c.Dv) << ", %out: " << outType
      << ", %lse: " << rowView << ", %max: " << rowView << ", %scale: " << compute << kernelArgs << ") config<tile_rows = " << c.tileRows
-     << ", tile_cols = " << c.tileCols << ", checked_indices = " << (c.checked ? "true" : "false") << ", narrow = " << (c.wide ? "false" : "true") << "> {\n"
+     << ", tile_cols = " << c.tileCols << ", checked_indices = " << (c.checked ? "true" : "false")
+     << ", narrow = " << (c.wide ? "false" : "true") << "> {\n"
      << "%b, %h, %hkv, %q0 = tile.position\n"
      << "%qt = tile.load %q[%b, %h, %q0] : " << viewType(c.D) << " -> " << tileType(c.tileRows, c.D, type) << "\n"
      << "%m0, %l0 = tile.softmax_init : " << row << "\n%acc0 = tile.fill 0.0 : " << acc << "\n"
      << "%plan = tile.plan at(%b, %h, %q0)" << scalars;
   if (!c.closedForm.empty())
-    os << " {\n^bb0(%pb: " << index << ", %ph: " << index << ", %qlo: " << index << ", %qhi: " << index << ", %klo: " << index << ", %khi: " << index
-       << scalarArgs << "):\n" << retype(c, c.closedForm) << "}";
-  std::string stateTypes = row + ", " + row + ", " + acc;
-  if (c.keysPerPart)
-    os << "\n%m, %l, %acc = tile.split %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n"
-       << "^bb0(%part: !tile.plan, %ma: " << row << ", %la: " << row << ", %acca: " << acc << "):\n"
-       << "%mn, %ln = tile.softmax_init : " << row << "\n%accn = tile.fill 0.0 : " << acc << "\n"
-       << "%mp, %lp, %accp = tile.stream %part iter(%mn, %ln, %accn : " << stateTypes << ") {\n";
-  else
-    os << "\n%m, %l, %acc = tile.stream %plan iter(%m0, %l0, %acc0 : " << stateTypes << ") {\n";
-  os << "^bb0(%kv0: i64, %cols: i64, %partial: i1, %mi: " << row << ", %li: " << row << ", %acci: " << acc << "):\n"
-     << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
-     << "%s = tile.dot qk %qt, trans %kt scale(%scale) : " << tileType(c.tileRows, c.D, type) << ", " << tileType(c.tileCols, c.D, type) << " -> " << s << "\n";
-  std::string scores = "%s";
-  if (!c.score.empty()) {
-    os << "%t = tile.map %s at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s << " {\n^bb0(%s_: " << compute
-       << ", %b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
-       << retype(c, c.score) << "}\n";
-    scores = "%t";
+    os << " {\n^bb0(%pb: " << index << ", %ph: " << index << ", %qlo: " << index << ", %qhi: " << index << ", %klo: " << index
+       << ", %khi: " << index << scalarArgs << "):\n"
+       << retype(c, c.closedForm) << "}";
+  os << "\n";
+  /// The scores of a block.
+  auto writeScores = [&]() -> std::string {
+    os << "%kt = tile.load %k[%b, %hkv, %kv0] : " << viewType(c.D) << " -> " << tileType(c.tileCols, c.D, type) << "\n"
+       << "%s = tile.dot qk %qt, trans %kt scale(%scale) : " << tileType(c.tileRows, c.D, type) << ", " << tileType(c.tileCols, c.D, type)
+       << " -> " << s << "\n";
+    std::string scores = "%s";
+    if (!c.score.empty()) {
+      os << "%t = tile.map %s at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s << " {\n^bb0(%s_: " << compute
+         << ", %b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+         << retype(c, c.score) << "}\n";
+      scores = "%t";
+    }
+    if (!c.mask.empty()) {
+      os << "%u = tile.mask " << scores << " if %partial at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s
+         << " {\n^bb0(%b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
+         << retype(c, c.mask) << "}\n";
+      scores = "%u";
+    }
+    return scores;
+  };
+  auto writeStep = [&](const std::string &scores) {
+    os << "%m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, " << scores << " cols(%cols) : " << row << ", " << s << "\n";
+  };
+  auto writePv = [&](const std::string &from) {
+    os << "%vt = tile.load %v[%b, %hkv, %kv0] : " << viewType(c.Dv) << " -> " << tileType(c.tileCols, c.Dv, type) << "\n";
+    if (!c.twoPasses)
+      os << "%scaled = tile.row_scale %acci, %alpha : " << acc << ", " << row << "\n";
+    os << "%acc1 = tile.dot pv %p, %vt acc(" << from << ") : " << s << ", " << tileType(c.tileCols, c.Dv, type) << " -> " << acc << "\n";
+  };
+  /// A stream over the plan, or one in each part of a split. What it carries: a letter or name each, with 0, n, i, 1, p, a, b for the
+  /// states on the way.
+  auto writeLoop = [&](const std::vector<std::string> &names, const std::string &merge, const std::function<void()> &writeBody) {
+    auto listed = [&](const std::string &suffix, bool typed) {
+      std::string list;
+      for (const std::string &name : names)
+        list += (list.empty() ? "%" : ", %") + name + suffix + (typed ? ": " + (name == "acc" ? acc : row) : "");
+      return list;
+    };
+    std::string types;
+    for (const std::string &name : names)
+      types += (types.empty() ? "" : ", ") + (name == "acc" ? acc : row);
+    if (c.keysPerPart) {
+      os << listed("", false) << " = tile.split %plan iter(" << listed("0", false) << " : " << types << ") {\n"
+         << "^bb0(%part: !tile.plan, " << listed("a", true) << "):\n";
+      if (names[0] == "m")
+        os << "%mn, %ln = tile.softmax_init : " << row << "\n";
+      if (names.back() == "acc")
+        os << "%accn = tile.fill 0.0 : " << acc << "\n";
+      os << listed("p", false) << " = tile.stream %part iter(" << listed("n", false);
+    } else {
+      os << listed("", false) << " = tile.stream %plan iter(" << listed("0", false);
+    }
+    os << " : " << types << ") {\n^bb0(%kv0: i64, %cols: i64, %partial: i1, " << listed("i", true) << "):\n";
+    writeBody();
+    os << "tile.yield " << listed("1", false) << " : " << types << "\n}\n";
+    if (c.keysPerPart)
+      os << listed("b", false) << " = " << merge << "\ntile.yield " << listed("b", false) << " : " << types << "\n}\n";
+  };
+  if (c.twoPasses) {
+    writeLoop({"m", "l"}, "tile.softmax_merge (%ma, %la), (%mp, %lp) : " + row, [&] { writeStep(writeScores()); });
+    os << "%rlse = tile.softmax_lse %m, %l : " << row << "\n";
+    writeLoop({"acc"}, "tile.add %acca, %accp : " + acc, [&] {
+      const std::string scores = writeScores();
+      os << "%p = tile.softmax_probs " << scores << ", %rlse cols(%cols) : " << s << ", " << row << "\n";
+      writePv("%acci");
+    });
+  } else {
+    writeLoop({"m", "l", "acc"}, "tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : " + row + ", " + acc, [&] {
+      writeStep(writeScores());
+      writePv("%scaled");
+    });
+    os << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
   }
-  if (!c.mask.empty()) {
-    os << "%u = tile.mask " << scores << " if %partial at(%b, %h, %q0, %kv0)" << captured << scalars << " : " << s
-       << " {\n^bb0(%b_: " << index << ", %h_: " << index << ", %i: " << index << ", %j: " << index << captureArgs << scalarArgs << "):\n"
-       << retype(c, c.mask) << "}\n";
-    scores = "%u";
-  }
-  os << "%m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, " << scores << " cols(%cols) : " << row << ", " << s << "\n"
-     << "%vt = tile.load %v[%b, %hkv, %kv0] : " << viewType(c.Dv) << " -> " << tileType(c.tileCols, c.Dv, type) << "\n"
-     << "%scaled = tile.row_scale %acci, %alpha : " << acc << ", " << row << "\n"
-     << "%acc1 = tile.dot pv %p, %vt acc(%scaled) : " << s << ", " << tileType(c.tileCols, c.Dv, type) << " -> " << acc << "\n"
-     << "tile.yield %m1, %l1, %acc1 : " << stateTypes << "\n}\n";
-  if (c.keysPerPart)
-    os << "%mb, %lb, %accb = tile.softmax_merge (%ma, %la, %acca), (%mp, %lp, %accp) : " << row << ", " << acc << "\n"
-       << "tile.yield %mb, %lb, %accb : " << stateTypes << "\n}\n";
-  os << "%o, %rlse, %rmax = tile.softmax_finish %m, %l, %acc : " << row << ", " << acc << "\n";
-  std::string result = "%o", resultType = acc;
+  std::string result = c.twoPasses ? "%acc" : "%o", resultType = acc;
   if (type != compute) {
     resultType = tileType(c.tileRows, c.Dv, type);
-    os << "%oc = tile.cast %o : " << acc << " to " << resultType << "\n";
+    os << "%oc = tile.cast " << result << " : " << acc << " to " << resultType << "\n";
     result = "%oc";
   }
   os << "tile.store " << result << ", %out[%b, %h, %q0] : " << resultType << ", " << outType << "\n"
      << "tile.store_row %rlse, %lse[%b, %h, %q0] : " << row << ", " << rowView << "\n"
-     << "tile.store_row %rmax, %max[%b, %h, %q0] : " << row << ", " << rowView << "\n}\n";
+     << "tile.store_row " << (c.twoPasses ? "%m" : "%rmax") << ", %max[%b, %h, %q0] : " << row << ", " << rowView << "\n}\n";
   return os.str();
 }
 
@@ -192,9 +267,25 @@ std::int64_t run(const Case &c, const TargetDesc &target, Operands &operands, bo
   for (double value : c.scalars)
     scalars.push_back({.f = value});
   std::int64_t status = kStatusOk;
-  KernelArgs args{c.B, c.Hq, c.Hkv, c.M, c.N, 1 / std::sqrt(static_cast<double>(c.D)), operands.q.operand(), operands.k.operand(),
-                  operands.v.operand(), operands.out.operand(), operands.lse.operand(), operands.max.operand(), {}, captures.data(), scalars.data(), {},
-                  &status, &libmTable(), {c.keysPerPart, c.keysPerPart ? std::max<Index>(1, (c.N + c.keysPerPart - 1) / c.keysPerPart) : 1, nullptr}};
+  KernelArgs args{c.B,
+                  c.Hq,
+                  c.Hkv,
+                  c.M,
+                  c.N,
+                  1 / std::sqrt(static_cast<double>(c.D)),
+                  operands.q.operand(),
+                  operands.k.operand(),
+                  operands.v.operand(),
+                  operands.out.operand(),
+                  operands.lse.operand(),
+                  operands.max.operand(),
+                  {},
+                  captures.data(),
+                  scalars.data(),
+                  {},
+                  &status,
+                  &libmTable(),
+                  {c.keysPerPart, c.keysPerPart ? std::max<Index>(1, (c.N + c.keysPerPart - 1) / c.keysPerPart) : 1, nullptr}};
   if (!wantsRows)
     args.lse.data = args.max.data = nullptr;
   Index tiles = (c.M + c.tileRows - 1) / c.tileRows * c.B * c.Hq;
@@ -252,7 +343,8 @@ static void checkRow(const Case &c, const Operands &operands, Index b, Index h, 
     CAPTURE(d);
     CAPTURE(got);
     CAPTURE(expected);
-    bool ok = close(got, expected, std::max(1.0, magnitude / sum)) || std::fabs(got - expected) <= std::fabs(expected) * halfUlp + c.tolerance;
+    bool ok =
+        close(got, expected, std::max(1.0, magnitude / sum)) || std::fabs(got - expected) <= std::fabs(expected) * halfUlp + c.tolerance;
     REQUIRE(ok);
   }
   if (!wantsRows)

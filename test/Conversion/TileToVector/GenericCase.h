@@ -75,6 +75,7 @@ struct Case {
   bool checked = false;
   bool wide = false;                   ///< 64-bit indices
   Index keysPerPart = 0;               ///< not 0: the program is split
+  bool twoPasses = false;              ///< the state first, then the output
   std::string score, mask, closedForm; ///< bodies; names: %s %b %h %i %j, captures %c0.., scalars %x0..; closed form: %qlo %qhi %klo %khi.
                                        ///< Written for i32 and f32; see retype()
   std::function<double(double, Index, Index, Index, Index)> scoreFn;

@@ -25,10 +25,20 @@ TEST_CASE("A6: an unmasked NaN reaches the output, a masked one does not") {
 }
 
 TEST_CASE("tile.split: parts computed on their own and merged are the same attention") {
-  for (Index keys : {1, 32, 50, 64, 200}) {
+  for (auto [keys, twoPasses] : {std::pair<Index, bool>{1, false},
+                                 {32, false},
+                                 {50, false},
+                                 {64, false},
+                                 {200, false},
+                                 {0, true},
+                                 {1, true},
+                                 {50, true},
+                                 {200, true}}) {
     CAPTURE(keys);
+    CAPTURE(twoPasses);
     Case c = causal();
     c.keysPerPart = keys;
+    c.twoPasses = twoPasses;
     check(c);
     c.closedForm = "";
     c.Hq = 4, c.Hkv = 2;

@@ -42,12 +42,12 @@
 // CHECK:       arith.divf
 // CHECK:       } else {
 // CHECK:       arith.cmpf une
-// Merging: the maximum over the parts, weights, the sum of what saw something; then results.
+// Merging: the maximum over the parts and weights, for the reciprocal of the sum; then the sum of what saw something.
 // CHECK:       scf.for {{.*}} -> (f32, !llvm.ptr)
 // CHECK:       scf.for {{.*}} -> (f32, !llvm.ptr)
+// CHECK:       arith.divf
 // CHECK:       scf.for {{.*}} -> (vector<16xf32>, !llvm.ptr)
 // CHECK:       arith.cmpf une
-// CHECK:       arith.divf
 // CHECK:       return
 func.func @causal(%q: !view, %k: !view, %v: !view, %out: !view, %lse: !row, %max: !row, %scale: f32) {
   attn.forward ins(%q, %k, %v : !view, !view, !view) outs(%out : !view) lse(%lse : !row) max(%max : !row) scale(%scale : f32)

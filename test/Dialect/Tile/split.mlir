@@ -33,6 +33,40 @@ func.func @merge(%m: !tile.row<16xf64>, %l: !tile.row<16xf64>, %a: !tile.tile<16
 
 // -----
 
+// CHECK-LABEL: func.func @merge_of_states
+// CHECK: tile.softmax_merge(%{{.*}}, %{{.*}}), (%{{.*}}, %{{.*}}) : !tile.row<16xf32>
+func.func @merge_of_states(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>) {
+  %x, %y = tile.softmax_merge (%m, %l), (%m, %l) : !tile.row<16xf32>
+  return
+}
+
+// -----
+
+// CHECK-LABEL: func.func @add
+// CHECK: tile.add %{{.*}}, %{{.*}} : !tile.tile<16x8xf32>
+func.func @add(%a: !tile.tile<16x8xf32>) {
+  %x = tile.add %a, %a : !tile.tile<16x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge(%m: !tile.row<4xf32>, %a: !tile.tile<4x8xf32>) {
+  // expected-error @below {{expected an accumulator in both states and in the result, or in none}}
+  %x, %y, %z = tile.softmax_merge (%m, %m, %a), (%m, %m) : !tile.row<4xf32>, !tile.tile<4x8xf32>
+  return
+}
+
+// -----
+
+func.func @merge(%m: !tile.row<4xf32>) {
+  // expected-error @below {{expected a maximum, a sum and, if there is one, an accumulator}}
+  %x = tile.softmax_merge (%m), (%m) : !tile.row<4xf32>
+  return
+}
+
+// -----
+
 func.func @merge(%m: !tile.row<4xf32>, %a: !tile.tile<16x8xf32>) {
   // expected-error @below {{state: expected '!tile.row<16xf32>' for '!tile.tile<16x8xf32>', got '!tile.row<4xf32>'}}
   %x, %y, %z = tile.softmax_merge (%m, %m, %a), (%m, %m, %a) : !tile.row<4xf32>, !tile.tile<16x8xf32>
@@ -74,7 +108,7 @@ tile.kernel @k(%q: !tile.view<?x4xf32>, %k: !tile.view<?x4xf32>, %v: !tile.view<
   %b, %h, %g, %i = tile.position
   %p = tile.plan at(%b, %h, %i)
   %t = tile.fill 0.0 : !tile.tile<2x4xf32>
-  // expected-error @below {{body: 'tile.load' cannot stand in a split; expected an initial state, tile.stream and tile.softmax_merge}}
+  // expected-error @below {{body: 'tile.load' cannot stand in a split; expected an initial state, tile.stream, and tile.softmax_merge or tile.add}}
   %r = tile.split %p iter(%t : !tile.tile<2x4xf32>) {
   ^bb0(%part: !tile.plan, %s: !tile.tile<2x4xf32>):
     // expected-note @below {{this operation}}

@@ -29,8 +29,9 @@ public:
         index(op.getRegionIndexType()) {}
 
   FailureOr<KernelOp> run() {
-    if (failed(checkFunction()) || failed(collectCaptured()) || failed(choosePasses()))
+    if (failed(checkFunction()) || failed(collectCaptured()))
       return failure();
+    choosePasses();
     KernelOp kernel = createKernel();
     buildBody(kernel);
     function.erase();
@@ -78,16 +79,11 @@ private:
 
   /// A prob_mod that is proportional to p may be applied to any multiple of p, so it stands in the one stream (A13). A foreign one that no
   /// formula can express is taken for one that is not.
-  LogicalResult choosePasses() {
+  void choosePasses() {
     if (op.getProb().empty())
-      return success();
+      return;
     FailureOr<expr::Formula> formula = exportQuietly();
     isTwoPass = failed(formula) || !expr::isHomogeneous(formula->prob);
-    if (isTwoPass && splitKeys)
-      return op.emitError()
-             << "prob: it is not proportional to p, so that it needs two passes over the keys; expected a program whose keys "
-                "are not cut into parts";
-    return success();
   }
 
   /// The formula, or failure without a word: a foreign region may use operations that no formula has.
@@ -147,7 +143,7 @@ private:
     auto position = tile::PositionOp::create(builder, loc);
     Value b = position.getB(), h = position.getH(), q0 = position.getQ0();
     Value q = tile::LoadOp::create(builder, loc, tileOf(kernel, KernelOp::Q, tileRows()), kernel.getArgument(KernelOp::Q), b, h, q0);
-    SmallVector<Value> initial = buildInitialState();
+    SmallVector<Value> initial = buildNothing();
     auto plan = tile::PlanOp::create(builder, loc, builder.getType<tile::PlanType>(), b, h, q0, kernel.getScalars());
     buildClosedForm(kernel, plan.getClosedForm());
     Results results = isTwoPass ? buildTwoPasses(kernel, position, q, plan, initial) : buildOnePass(kernel, position, q, plan, initial);
@@ -165,7 +161,18 @@ private:
   };
 
   Results buildOnePass(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
-    SmallVector<Value> state = splitKeys ? buildSplit(kernel, position, q, plan, initial) : buildStream(kernel, position, q, plan, initial);
+    auto stream = [&](Value keys, ValueRange from) {
+      return buildLoop<tile::StreamOp>(keys, from, keyArguments(), [&](Block &body) -> SmallVector<Value> {
+        Value scores = buildScores(kernel, position, q, body);
+        tile::SoftmaxStepOp step = buildStep(body, scores);
+        Value next = buildPv(kernel, position, body, scores, step.getProbs(), [&]() -> Value {
+          return tile::RowScaleOp::create(builder, loc, accType(), body.getArgument(5), step.getAlpha());
+        });
+        return {step.getNewMax(), step.getNewSum(), next};
+      });
+    };
+    auto merge = [&](ValueRange before, ValueRange part) { return mergeStates(before, part); };
+    SmallVector<Value> state = buildWalk(plan, initial, [&] { return buildNothing(); }, stream, merge);
     auto finish = tile::SoftmaxFinishOp::create(builder, loc, accType(), rowType(), rowType(), state[0], state[1], state[2],
                                                 buildSinks(kernel, position));
     return {finish.getOut(), finish.getLse(), finish.getRowMax()};
@@ -173,18 +180,28 @@ private:
 
   /// The state first, then the output from the p that it normalises.
   Results buildTwoPasses(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
-    SmallVector<Value> state =
-        buildLoop<tile::StreamOp>(plan, initial.take_front(2), keyArguments(), [&](Block &body) -> SmallVector<Value> {
-          Value scores = buildScores(kernel, position, q, body);
-          tile::SoftmaxStepOp step = buildStep(body, scores);
-          return {step.getNewMax(), step.getNewSum()};
-        });
+    auto stateStream = [&](Value keys, ValueRange from) {
+      return buildLoop<tile::StreamOp>(keys, from, keyArguments(), [&](Block &body) -> SmallVector<Value> {
+        Value scores = buildScores(kernel, position, q, body);
+        tile::SoftmaxStepOp step = buildStep(body, scores);
+        return {step.getNewMax(), step.getNewSum()};
+      });
+    };
+    auto merge = [&](ValueRange before, ValueRange part) { return mergeStates(before, part); };
+    SmallVector<Value> state = buildWalk(plan, initial.take_front(2), [&] { return buildNoState(); }, stateStream, merge);
     Value lse = tile::SoftmaxLseOp::create(builder, loc, rowType(), state[0], state[1], buildSinks(kernel, position));
-    SmallVector<Value> out = buildLoop<tile::StreamOp>(plan, initial.drop_front(2), keyArguments(), [&](Block &body) -> SmallVector<Value> {
-      Value scores = buildScores(kernel, position, q, body);
-      Value probs = tile::SoftmaxProbsOp::create(builder, loc, scoresType(), scores, lse, body.getArgument(1));
-      return {buildPv(kernel, position, body, scores, probs, [&] { return body.getArgument(3); })};
-    });
+    auto outputStream = [&](Value keys, ValueRange from) {
+      return buildLoop<tile::StreamOp>(keys, from, keyArguments(), [&](Block &body) -> SmallVector<Value> {
+        Value scores = buildScores(kernel, position, q, body);
+        Value probs = tile::SoftmaxProbsOp::create(builder, loc, scoresType(), scores, lse, body.getArgument(1));
+        return {buildPv(kernel, position, body, scores, probs, [&] { return body.getArgument(3); })};
+      });
+    };
+    auto add = [&](ValueRange before, ValueRange part) -> SmallVector<Value> {
+      return {tile::AddOp::create(builder, loc, accType(), before[0], part[0])};
+    };
+    SmallVector<Value> out =
+        buildWalk(plan, initial.drop_front(2), [&]() -> SmallVector<Value> { return {buildZero()}; }, outputStream, add);
     return {out[0], lse, state[0]};
   }
 
@@ -205,11 +222,16 @@ private:
   Type accType() { return tile::TileType::get(builder.getContext(), tileRows(), op.getValueDim(), compute); }
 
   /// Before any key: maximum, sum, accumulator.
-  SmallVector<Value> buildInitialState() {
-    auto init = tile::SoftmaxInitOp::create(builder, loc, rowType(), rowType());
-    Value zero = tile::FillOp::create(builder, loc, accType(), builder.getF64FloatAttr(0.0));
-    return {init.getMax(), init.getSum(), zero};
+  SmallVector<Value> buildNothing() {
+    SmallVector<Value> state = buildNoState();
+    state.push_back(buildZero());
+    return state;
   }
+  SmallVector<Value> buildNoState() {
+    auto init = tile::SoftmaxInitOp::create(builder, loc, rowType(), rowType());
+    return {init.getMax(), init.getSum()};
+  }
+  Value buildZero() { return tile::FillOp::create(builder, loc, accType(), builder.getF64FloatAttr(0.0)); }
 
   /// A loop over `plan` that carries `initial` behind body arguments of its own; `build` fills the body and answers the next state.
   template <typename LoopOp>
@@ -227,27 +249,25 @@ private:
   /// First key, number of keys, partial.
   SmallVector<Type> keyArguments() { return {builder.getI64Type(), builder.getI64Type(), builder.getI1Type()}; }
 
-  /// Parts of the keys, each from the neutral state, merged in order.
-  SmallVector<Value> buildSplit(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
+  /// A stream over the plan from `initial`; or parts of the keys, each from nothing, merged in order behind what came before.
+  SmallVector<Value> buildWalk(Value plan, ValueRange initial, llvm::function_ref<SmallVector<Value>()> nothing,
+                               llvm::function_ref<SmallVector<Value>(Value keys, ValueRange from)> stream,
+                               llvm::function_ref<SmallVector<Value>(ValueRange before, ValueRange part)> merge) {
+    if (!splitKeys)
+      return stream(plan, initial);
     return buildLoop<tile::SplitOp>(plan, initial, {builder.getType<tile::PlanType>()}, [&](Block &body) -> SmallVector<Value> {
-      SmallVector<Value> part = buildStream(kernel, position, q, body.getArgument(0), buildInitialState());
-      ValueRange before = body.getArguments().drop_front();
-      auto merge = tile::SoftmaxMergeOp::create(builder, loc, rowType(), rowType(), accType(), before[0], before[1], before[2], part[0],
-                                                part[1], part[2]);
-      return SmallVector<Value>(merge.getResults());
+      SmallVector<Value> part = stream(body.getArgument(0), nothing());
+      return merge(body.getArguments().drop_front(), part);
     });
   }
 
-  /// Online softmax over the blocks of keys of a plan.
-  SmallVector<Value> buildStream(KernelOp kernel, tile::PositionOp position, Value q, Value plan, ValueRange initial) {
-    return buildLoop<tile::StreamOp>(plan, initial, keyArguments(), [&](Block &body) -> SmallVector<Value> {
-      Value scores = buildScores(kernel, position, q, body);
-      tile::SoftmaxStepOp step = buildStep(body, scores);
-      Value next = buildPv(kernel, position, body, scores, step.getProbs(), [&]() -> Value {
-        return tile::RowScaleOp::create(builder, loc, accType(), body.getArgument(5), step.getAlpha());
-      });
-      return {step.getNewMax(), step.getNewSum(), next};
-    });
+  /// Merges states with or without accumulators.
+  SmallVector<Value> mergeStates(ValueRange before, ValueRange part) {
+    bool hasAcc = part.size() == 3;
+    auto acc = [&](ValueRange state) { return hasAcc ? state[2] : Value(); };
+    auto merge = tile::SoftmaxMergeOp::create(builder, loc, rowType(), rowType(), hasAcc ? accType() : Type(), before[0], before[1],
+                                              acc(before), part[0], part[1], acc(part));
+    return SmallVector<Value>(merge->getResults());
   }
 
   Type scoresType() { return tile::TileType::get(builder.getContext(), tileRows(), tileCols(), compute); }

@@ -10,7 +10,6 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-static constexpr int64_t kCacheLineBytes = 64;
 /// Shares are fractions with so many bits.
 static constexpr int64_t kShareBits = 16;
 
@@ -71,17 +70,33 @@ void EfficientKernel::sharePrefetch(Value row) {
 //===------------------------------------------------------------------------------------------------------------------===//
 
 void EfficientKernel::emitScores(const EfficientRows &keys, Value count, Value row, int64_t rows) {
-  int64_t tileKeys = rows == 1 ? 2 * shape.keyTile : shape.keyTile; // a single row needs more chains of additions
-  Value lastKey = emit.sub(count, 1), queryRow = rowOf(layout.queries, row, d.padded());
-  int64_t rowBytes = d.count * keys.type.getIntOrFloatBitWidth() / 8;
+  int64_t tileKeys = keysOfTile(rows), rowBytes = d.count * keys.type.getIntOrFloatBitWidth() / 8;
+  Value queryRow = rowOf(layout.queries, row, d.padded());
   emit.loop(emit.index(0), count, emit.index(tileKeys), [&](Value key) {
     emitPrefetch(keys, key, tileKeys, emit.index(0), rowBytes);
-    // Keys past the last one are duplicates of it, and become -inf later.
-    Values keyRows;
-    for (int64_t i = 0; i < tileKeys; ++i)
-      keyRows.push_back(rowAt(keys, emit.minS(emit.add(key, i), lastKey)));
-    storeScores(accumulateScores(keys, keyRows, queryRow, rows), row, rows, key);
+    Values indices = tileOfKeys(key, count, rows), keyRows;
+    for (Value index : indices)
+      keyRows.push_back(rowAt(keys, index));
+    Values sums = accumulateScores(keys, keyRows, queryRow, rows);
+    if (const EfficientDot *dot = addedDot())
+      sums = accumulateDot(*dot, indices, row, rows, sums);
+    storeScores(sums, rowOf(layout.scores, row, pitch), rows, key);
   });
+}
+
+void EfficientKernel::emitDotScores(const EfficientDot &dot, Value count, Value row, int64_t rows) {
+  emit.loop(emit.index(0), count, emit.index(keysOfTile(rows)), [&](Value key) {
+    Values none(rows * keysOfTile(rows), splatF(0.0));
+    storeScores(accumulateDot(dot, tileOfKeys(key, count, rows), row, rows, none), rowOf(dot.scores, row, pitch), rows, key);
+  });
+}
+
+Emitter::Values EfficientKernel::tileOfKeys(Value key, Value count, int64_t rows) {
+  Value lastKey = emit.sub(count, 1);
+  Values indices;
+  for (int64_t i = 0; i < keysOfTile(rows); ++i)
+    indices.push_back(emit.minS(emit.add(key, i), lastKey));
+  return indices;
 }
 
 /// Per row and key one vector whose lanes add up to the score: sums[row * keys + key].
@@ -107,9 +122,30 @@ Emitter::Values EfficientKernel::accumulateScores(const EfficientRows &keys, Arr
   return sums;
 }
 
+/// Goes on with a dot, whose rows lie in whole vectors.
+Emitter::Values EfficientKernel::accumulateDot(const EfficientDot &dot, ArrayRef<Value> keys, Value row, int64_t rows, Values sums) {
+  auto rowsAt = [&](int64_t offset, ValueRange indices) {
+    return llvm::map_to_vector(indices, [&](Value index) { return emit.at(region(offset), compute, emit.mul(index, dot.stride)); });
+  };
+  Values queryIndices;
+  for (int64_t r = 0; r < rows; ++r)
+    queryIndices.push_back(emit.add(row, r));
+  Values queryRows = rowsAt(dot.queries, queryIndices), keyRows = rowsAt(dot.keys, keys);
+  return emit.loop(emit.index(0), dot.stride, emit.index(shape.lanes), sums, [&](Value column, ValueRange carried) {
+    auto load = [&](Value pointer) { return emit.load(vectorType(), emit.at(pointer, compute, column)); };
+    Values next(carried), queries = llvm::map_to_vector(queryRows, load);
+    for (auto [key, keyRow] : llvm::enumerate(keyRows)) {
+      Value vector = load(keyRow);
+      for (int64_t r = 0; r < rows; ++r)
+        next[r * keys.size() + key] = emit.fma(queries[r], vector, next[r * keys.size() + key]);
+    }
+    return next;
+  });
+}
+
 /// Adds up the lanes of each sum and stores the scores, [row][key]. `keyTile` vectors become one whose 128-bit parts each hold a piece of
 /// the `keyTile` sums; those of rowTile rows become one whose parts are the rows.
-void EfficientKernel::storeScores(ArrayRef<Value> sums, Value row, int64_t rows, Value key) {
+void EfficientKernel::storeScores(ArrayRef<Value> sums, Value target, int64_t rows, Value key) {
   int64_t keyTile = shape.keyTile, tileKeys = sums.size() / rows;
   for (int64_t first = 0; first < tileKeys; first += keyTile) {
     SmallVector<Value> pieces;
@@ -119,7 +155,7 @@ void EfficientKernel::storeScores(ArrayRef<Value> sums, Value row, int64_t rows,
     for (int64_t r = 0; r < rows; ++r) {
       auto lanes = llvm::to_vector(llvm::seq<int64_t>(r * keyTile, (r + 1) * keyTile));
       Value scores = rows == 1 ? all : emit.make<vector::ShuffleOp>(all, all, lanes);
-      emit.store(scores, emit.at(rowOf(layout.scores, emit.add(row, r), pitch), compute, emit.add(key, first)));
+      emit.store(scores, emit.at(emit.atBytes(target, r * pitch * elementBytes()), compute, emit.add(key, first)));
     }
   }
 }

@@ -7,8 +7,6 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-static constexpr int64_t kCacheLineBytes = 64;
-
 //===------------------------------------------------------------------------------------------------------------------===//
 // Shape
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -29,8 +27,7 @@ TileSizes chooseEfficientTile(int64_t headDim, int64_t valueDim, const CpuTarget
 
 std::optional<std::string> efficientRefusal(const TileProgram &program, const CpuTarget &target) {
   if (!program.isSplit)
-    return program.isTwoPass ? "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one"
-                             : "it computes parts of the keys, the program does not cut them (tile.split)";
+    return "it computes parts of the keys, the program does not cut them (tile.split)";
   if (target.vectorBits != 256 && target.vectorBits != 512)
     return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
   return std::nullopt;
@@ -52,7 +49,7 @@ EfficientKernel::EfficientKernel(OpBuilder &builder, const TileProgram &program,
       d{program.headDim, shape.lanes, program.contiguous && program.headDim >= shape.lanes},
       dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes},
       pitch(llvm::alignTo(program.tileCols, shape.lanes)), maxRows(llvm::alignTo(program.tileRows, shape.rowTile)), layout(layOut()),
-      scoresAreLog2(!program.score) {}
+      softmax(builder, emit.loc) {}
 
 EfficientWorkspace EfficientKernel::layOut() const {
   int64_t end = 0;
@@ -67,6 +64,7 @@ EfficientWorkspace EfficientKernel::layOut() const {
   layout.output = place(maxRows, dv.padded());
   layout.sums = place(maxRows, shape.lanes);
   layout.maxima = place(maxRows, 1);
+  layout.lse = place(program.isTwoPass ? maxRows : 0, 1);
   layout.factors = place(maxRows, 1);
   layout.keys = place(d.inPlace ? 0 : program.tileCols, d.padded());
   layout.values = place(dv.inPlace ? 0 : program.tileCols, dv.padded());
@@ -82,18 +80,49 @@ EfficientWorkspace EfficientKernel::layOut() const {
 
 void EfficientKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
-  kernel.function->setAttr("attnjit.state_row_bytes", builder.getI64IntegerAttr(stateRowElems() * elementBytes()));
   AbiAccess access(builder, emit.loc, kernel.args);
   abi = &access;
   workspace = kernel.workspace;
-  if (program.score)
-    score.emplace(builder, emit.loc, program, *program.score, access, shape.lanes);
-  if (program.mask)
-    mask.emplace(builder, emit.loc, program, *program.mask, access, shape.lanes);
-  if (program.prob)
-    prob.emplace(builder, emit.loc, program, *program.prob, access, shape.lanes);
-  emit.loop(kernel.begin, kernel.end, emit.index(1), [&](Value unit) { emitUnit(unit); });
+  placeDots();
+  kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
+  kernel.function->setAttr("attnjit.state_row_bytes", builder.getI64IntegerAttr(stateRowElems() * elementBytes()));
+  if (program.isTwoPass)
+    kernel.function->setAttr("attnjit.rounds", builder.getI64IntegerAttr(2));
+  auto units = [&](bool withDots) { emitUnits(kernel.begin, kernel.end, withDots); };
+  if (dots.empty())
+    units(false);
+  else
+    emit.ifElse(bindDotLengths(), [&] { units(true); }, [&] { units(false); });
+}
+
+void EfficientKernel::placeDots() {
+  auto place = [&](int64_t rows, int64_t columns) {
+    return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * elementBytes(), kCacheLineBytes));
+  };
+  for (ExtraDot &dot : findExtraDots(program)) {
+    EfficientDot &made = dots.emplace_back(builder, program, *abi, shape.lanes, std::move(dot));
+    made.queries = place(maxRows, kMostDotLength);
+    made.keys = place(program.tileCols, kMostDotLength);
+    made.scores = place(maxRows, pitch);
+  }
+}
+
+void EfficientKernel::emitUnits(Value begin, Value end, bool withDots) {
+  usesDots = withDots;
+  hasScoreMap = program.score && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
+  softmax.scoresAreLog2 = !hasScoreMap;
+  auto expand = [&](std::optional<MapExpander> &expander, Region *formula) {
+    expander.reset();
+    if (formula)
+      expander.emplace(builder, emit.loc, program, *formula, *abi, shape.lanes);
+  };
+  expand(score, hasScoreMap ? program.score : nullptr);
+  expand(mask, program.mask);
+  expand(prob, program.prob);
+  if (hasScoreMap && withDots)
+    for (EfficientDot &dot : dots)
+      score->takeGiven(dot.dot.sum);
+  emit.loop(begin, end, emit.index(1), [&](Value unit) { emitUnit(unit); });
 }
 
 /// Divisions stand inside the loop over units: where M, Hq or Hkv is 0 there is no unit, and nothing may divide by it.
@@ -103,6 +132,12 @@ void EfficientKernel::emitUnit(Value unit) {
   Value rowTiles = emit.make<arith::DivUIOp>(emit.add(rows, program.tileRows - 1), emit.index(program.tileRows));
   Value parts = abi->splitParts();
   Value tiles = emit.mul(emit.mul(abi->batch(), abi->kvHeads()), rowTiles), units = emit.mul(tiles, parts);
+  Value isSecondRound;
+  if (program.isTwoPass) {
+    Value perRound = emit.add(units, tiles);
+    isSecondRound = emit.cmp(Emitter::CmpI::sge, unit, perRound);
+    unit = emit.select(isSecondRound, emit.sub(unit, perRound), unit);
+  }
   auto split = [&](Value index, Value by) {
     Value quotient = emit.make<arith::DivUIOp>(index, by);
     return std::pair(quotient, emit.sub(index, emit.mul(quotient, by)));
@@ -110,26 +145,27 @@ void EfficientKernel::emitUnit(Value unit) {
   auto part = [&] {
     auto [headPart, rowTile] = split(unit, rowTiles);
     auto [head, index] = split(headPart, parts);
-    bindTile(head, rowTile);
-    emitPart(index);
-    emit.ifElse(emit.cmp(Emitter::CmpI::eq, parts, emit.index(1)), [&] { writeResults(); }, [&] { writeState(unit); });
+    bindTile(head, rowTile, rowTiles, parts);
+    emitPart(unit, index, isSecondRound);
   };
   auto merge = [&] {
     auto [head, rowTile] = split(emit.sub(unit, units), rowTiles);
-    bindTile(head, rowTile);
-    mergeStates(emit.add(emit.mul(emit.mul(head, parts), rowTiles), rowTile), rowTiles, parts);
-    writeResults();
+    bindTile(head, rowTile, rowTiles, parts);
+    emitMerge(isSecondRound);
   };
   emit.ifElse(emit.cmp(Emitter::CmpI::slt, unit, units), part, merge);
 }
 
 /// The tile of kv head `head` (counted through all batches).
-void EfficientKernel::bindTile(Value head, Value rowTile) {
+void EfficientKernel::bindTile(Value head, Value rowTile, Value rowTiles, Value parts) {
   Value hkv = abi->kvHeads(), rows = emit.mul(abi->queries(), tile.group);
   tile.b = emit.make<arith::DivUIOp>(head, hkv);
   tile.kvHead = emit.sub(head, emit.mul(tile.b, hkv));
   tile.row0 = emit.mul(rowTile, program.tileRows);
   tile.rows = emit.minS(emit.index(program.tileRows), emit.sub(rows, tile.row0));
+  tile.firstUnit = emit.add(emit.mul(emit.mul(head, parts), rowTiles), rowTile);
+  tile.unitStride = rowTiles;
+  tile.parts = parts;
   factors = abi->headFactors(compute, tile.b, tile.kvHead);
 }
 
@@ -138,15 +174,63 @@ Value EfficientKernel::operandBase(const OperandAccess &operand, Type element, V
   return emit.at(operand.pointer, element, offset);
 }
 
-/// The state of the tile's rows over one part of the keys.
-void EfficientKernel::emitPart(Value part) {
+/// The tile's rows over one part of the keys; where that is all of them, up to the results.
+void EfficientKernel::emitPart(Value unit, Value part, Value isSecondRound) {
   k = KvRows(builder, emit.loc, program, *abi, Operand::K, tile.b, tile.kvHead);
   v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
   if (program.paged) // slots of rows that do not exist are asked for ahead, too
     for (int64_t pointers : {layout.keyPointers, layout.valuePointers})
       emit.loop(0, pointerSlots(), 1, [&](Value slot) { emit.store(workspace, emit.at(region(pointers), emit.ptr(), slot)); });
   packQueries();
+  if (program.isTwoPass)
+    return emitPartOfTwoPasses(unit, part, isSecondRound);
+  walkKeys(Pass::Whole, part);
+  auto finish = [&] {
+    finishRows();
+    writeOutput();
+  };
+  emit.ifElse(emit.cmp(Emitter::CmpI::eq, tile.parts, emit.index(1)), finish, [&] { writeState(Pass::Whole, unit); });
+}
 
+/// The state in the first round, the output in the second; both where there is but one part.
+void EfficientKernel::emitPartOfTwoPasses(Value unit, Value part, Value isSecondRound) {
+  Value isAlone = emit.cmp(Emitter::CmpI::eq, tile.parts, emit.index(1));
+  auto state = [&] {
+    walkKeys(Pass::State, part);
+    emit.ifElse(isAlone, [&] { finishRows(); }, [&] { writeState(Pass::State, unit); });
+  };
+  emit.ifElse(isSecondRound, [&] { readFinishedRows(); }, state);
+  emit.ifThen(emit.bitOr(isSecondRound, isAlone), [&] {
+    walkKeys(Pass::Output, part);
+    emit.ifElse(isAlone, [&] { writeOutput(); }, [&] { writeState(Pass::Output, unit); });
+  });
+}
+
+void EfficientKernel::emitMerge(Value isSecondRound) {
+  auto state = [&] {
+    forEachRow([&](Value row) { mergeStateRow(row); });
+    finishRows();
+  };
+  auto output = [&] {
+    forEachRow([&](Value row) { mergeOutputRow(row); });
+    writeOutput();
+  };
+  if (!program.isTwoPass) {
+    state();
+    return output();
+  }
+  auto firstRound = [&] {
+    state();
+    writeFinishedRows();
+  };
+  auto secondRound = [&] {
+    readFinishedRows();
+    output();
+  };
+  emit.ifElse(isSecondRound, secondRound, firstRound);
+}
+
+void EfficientKernel::walkKeys(Pass pass, Value part) {
   Value keyBegin = emit.mul(part, abi->splitKeys());
   KvScope scope;
   scope.b = tile.b;
@@ -159,15 +243,16 @@ void EfficientKernel::emitPart(Value part) {
   scope.keyBegin = keyBegin;
   scope.keyEnd = emit.minS(emit.add(keyBegin, abi->splitKeys()), abi->keys());
   forEachKvBlock(builder, emit.loc, program, *abi, scope, program.tileCols, {}, [&](const KvBlock &block, ValueRange) {
-    emitBlock(block);
+    emitBlock(pass, block);
     return Values();
   });
 }
 
-void EfficientKernel::emitBlock(const KvBlock &block) {
+void EfficientKernel::emitBlock(Pass pass, const KvBlock &block) {
   Value count = emit.sub(block.end, block.begin), zero = emit.index(0);
   EfficientRows keys = rowsOf(k, d, block, region(layout.keys), region(layout.keyPointers));
-  EfficientRows values = rowsOf(v, dv, block, region(layout.values), region(layout.valuePointers));
+  if (usesDots)
+    packDotKeys(block);
   Value isOneRow = emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1));
   auto overRows = [&](llvm::function_ref<void(Value row, int64_t rows)> body) {
     auto one = [&] {
@@ -182,27 +267,17 @@ void EfficientKernel::emitBlock(const KvBlock &block) {
     };
     emit.ifElse(isOneRow, one, many);
   };
-  overRows([&](Value row, int64_t rows) { emitScores(keys, count, row, rows); });
-  emitSoftmax(block, count);
-  overRows([&](Value row, int64_t rows) { emitValues(values, count, row, rows); });
-}
-
-/// The rows of K or V of a block as the products read them.
-EfficientRows EfficientKernel::rowsOf(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value copy,
-                                      Value pointers) {
-  if (!columns.inPlace) {
-    convertRows(rows, columns, block, copy);
-    return {copy, emit.index(columns.padded()), nullptr, compute, columns};
-  }
-  if (!rows.inPages())
-    return {rows.at(block.begin), rows.stride(), nullptr, program.kvType, columns};
-  Value known = emit.minS(emit.sub(abi->keys(), block.begin), emit.index(pointerSlots()));
-  rows.forEachStretch(block.begin, known, [&](Value address, Value first, Value count) {
-    emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
-      emit.store(emit.at(address, program.kvType, emit.mul(row, rows.stride())), emit.at(pointers, emit.ptr(), emit.add(first, row)));
-    });
+  overRows([&](Value row, int64_t rows) {
+    emitScores(keys, count, row, rows);
+    if (usesDots && hasScoreMap)
+      for (const EfficientDot &dot : dots)
+        emitDotScores(dot, count, row, rows);
   });
-  return {nullptr, nullptr, pointers, program.kvType, columns};
+  emitSoftmax(pass, block, count);
+  if (pass == Pass::State)
+    return;
+  EfficientRows values = rowsOf(v, dv, block, region(layout.values), region(layout.valuePointers));
+  overRows([&](Value row, int64_t rows) { emitValues(values, count, row, rows); });
 }
 
 } // namespace attnjit::tile

@@ -22,18 +22,28 @@
 //     scores  [rows][blockKeys]         S, then P
 //     output  [rows][padded Dv]         not normalised
 //     sums    [rows][lanes]             per lane; added up at the end
-//     maxima, factors [rows]            running maximum; what the block rescales O by
+//     maxima, lse [rows]                running maximum, natural at the end; log-sum-exp
+//     factors [rows]                    what the block rescales O by; at the end, what is left to multiply it by
 //     keys [blockKeys][padded D], values [blockKeys][padded Dv]      copies, where rows cannot be used in place
 //     key and value pointers [2 blockKeys]                           where K and V lie in pages: rows of this block and the next
 //
-// A state (SplitArg::states) has per row the padded O, then one vector that holds maximum, sum and, while merging, weight.
+// and for each further product of queries and keys in score_mod (ExtraDots.h), r being its length, known at run time only:
+//
+//     dot queries [rows][padded r], dot keys [blockKeys][padded r], and dot scores like scores where a map takes it
+//
+// A state (SplitArg::states) has per row the padded O, then one vector that holds maximum, sum and, while merging, weight. Where prob_mod
+// needs the normalised p, parts are computed in two rounds (KernelAbi.h): the first one leaves maxima and sums, and what merges them writes
+// lse and leaves it, with the maximum, in the state of the tile's first part; parts of the second round read it there.
 #pragma once
 
 #include "Emitter.h"
+#include "ExtraDots.h"
+#include "OnlineSoftmax.h"
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
 
+#include <deque>
 #include <optional>
 
 namespace attnjit::tile {
@@ -65,13 +75,24 @@ struct EfficientShape {
 
 /// Byte offsets of the workspace regions.
 struct EfficientWorkspace {
-  int64_t queries, scores, output, sums, maxima, factors, keys, values, keyPointers, valuePointers, bytes;
+  int64_t queries, scores, output, sums, maxima, lse, factors, keys, values, keyPointers, valuePointers, bytes;
 };
 
 /// The packed rows of one unit, i64 values.
 struct EfficientTile {
-  mlir::Value b, kvHead, group; ///< group: query heads per kv head
-  mlir::Value row0, rows;       ///< first packed row, number of rows
+  mlir::Value b, kvHead, group;             ///< group: query heads per kv head
+  mlir::Value row0, rows;                   ///< first packed row, number of rows
+  mlir::Value firstUnit, unitStride, parts; ///< units of its parts
+};
+
+/// A further product of queries and keys, asked for by score_mod.
+struct EfficientDot : PackedDot {
+  EfficientDot(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, int64_t lanes, ExtraDot extra)
+      : PackedDot(builder, program, abi, lanes, std::move(extra)),
+        query(builder, program.kernel->getLoc(), program, *dot.querySide, abi, lanes) {}
+
+  MapExpander query;
+  int64_t queries = 0, keys = 0, scores = 0; ///< offsets of its regions
 };
 
 /// Rows of K or V of one block: where row 0 is and elements between rows, or else where each row is; element type.
@@ -83,7 +104,7 @@ struct EfficientRows {
 };
 
 /// Emits one kernel. EfficientSchedule.cpp: units and blocks; EfficientDots.cpp: the two products; EfficientSoftmax.cpp: maps, mask,
-/// exponentials; EfficientState.cpp: what goes in and out, and merging.
+/// exponentials; EfficientState.cpp: states, their merging and what comes out; EfficientPack.cpp: what goes in.
 class EfficientKernel {
 public:
   EfficientKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
@@ -94,11 +115,15 @@ private:
   using Values = Emitter::Values;
 
   // EfficientSchedule.cpp
+  void placeDots();
+  void emitUnits(Value begin, Value end, bool withDots);
   void emitUnit(Value unit);
-  void emitPart(Value part);
-  void emitBlock(const KvBlock &block);
-  void bindTile(Value head, Value rowTile);
-  EfficientRows rowsOf(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value copy, Value pointers);
+  void bindTile(Value head, Value rowTile, Value rowTiles, Value parts);
+  void emitPart(Value unit, Value part, Value isSecondRound);
+  void emitPartOfTwoPasses(Value unit, Value part, Value isSecondRound);
+  void emitMerge(Value isSecondRound);
+  void walkKeys(Pass pass, Value part);
+  void emitBlock(Pass pass, const KvBlock &block);
   EfficientWorkspace layOut() const;
 
   // EfficientDots.cpp
@@ -108,7 +133,14 @@ private:
   void emitValues(const EfficientRows &values, Value count, Value row, int64_t rows);
   void emitValueTile(const EfficientRows &values, Value count, Value row, int64_t rows, mlir::ArrayRef<Value> columns, Value slot);
   Values accumulateScores(const EfficientRows &keys, mlir::ArrayRef<Value> keyRows, Value queryRow, int64_t rows);
-  void storeScores(mlir::ArrayRef<Value> sums, Value row, int64_t rows, Value key);
+  /// The same of a dot that a map takes, into its own region.
+  void emitDotScores(const EfficientDot &dot, Value count, Value row, int64_t rows);
+  Values accumulateDot(const EfficientDot &dot, mlir::ArrayRef<Value> keys, Value row, int64_t rows, Values sums);
+  void storeScores(mlir::ArrayRef<Value> sums, Value target, int64_t rows, Value key);
+  /// Keys of a register tile of S. A single row needs more chains of additions.
+  int64_t keysOfTile(int64_t rows) const { return rows == 1 ? 2 * shape.keyTile : shape.keyTile; }
+  /// Key `key` and those behind it that make a register tile of S; past the last one, that one again, which becomes -inf later.
+  Values tileOfKeys(Value key, Value count, int64_t rows);
   void emitPrefetch(const EfficientRows &rows, Value key, int64_t count, Value column, int64_t bytes);
   void sharePrefetch(Value row);
   Value rowAt(const EfficientRows &rows, Value index) const;
@@ -118,30 +150,51 @@ private:
   Value addAcrossParts(mlir::ArrayRef<Value> vectors);
 
   // EfficientSoftmax.cpp
-  void emitSoftmax(const KvBlock &block, Value count);
+  /// Turns the scores of every row into P, but for a walk of the state alone; updates maxima and sums, unless they are known; leaves in
+  /// `factors` what O so far must be multiplied with.
+  void emitSoftmax(Pass pass, const KvBlock &block, Value count);
+  /// The exponentials of a row of scores over `reference`, in their place after prob_mod unless `pass` is of the state; returns `sums` plus
+  /// those before prob_mod.
+  Value emitExponentials(Pass pass, const KvBlock &block, Value count, Value row, Value reference, Value sums);
   /// Scores of one row after map and mask, in place; keys past the block become -inf. Returns the maximum per lane.
   Value emitMaps(const KvBlock &block, Value count, Value row);
   Value applyProb(const KvBlock &block, Value row, Value key, Value p, Value score);
-  Value exponent(Value difference) const;
-  Value maximum(Value candidate, Value current) const;
   Value fold(Value vector, llvm::function_ref<Value(Value, Value)> combine) const;
-
-  // EfficientState.cpp
-  void packQueries();
-  void convertRows(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value target);
-  void writeResults();
-  void writeState(Value unit);
-  /// From the states of units first, first + stride ... into sums, maxima and output.
-  void mergeStates(Value first, Value stride, Value parts);
-  Value rowsPerState();
-  void mergeRow(Value firstState, Value stride, Value parts, Value row);
-  void writeRowScalar(Operand which, Value head, Value query, llvm::function_ref<Value()> value);
-  void writeOutputRow(Value head, Value query, Value row, Value isEmpty, Value factor);
-  Value finishedMax(Value max, Value sum);
+  Value sumOf(Value row) const;
   /// Binds a formula to a row: one query of one head.
   void bindRow(MapExpander &expander, Value row);
   /// Keys key, key + 1 ... of a block, one per lane. Lanes past the block stand for its last key once more: their indices are in bounds.
   Value keysAt(const KvBlock &block, Value key);
+
+  // EfficientPack.cpp
+  void packQueries();
+  void packQueryRow(const OperandAccess &q, Value scale, Value row);
+  EfficientRows rowsOf(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value copy, Value pointers);
+  void convertRows(const KvRows &rows, const EfficientColumns &columns, const KvBlock &block, Value target);
+  Value bindDotLengths();
+  void packDotQueries(EfficientDot &dot);
+  void packDotKeys(const KvBlock &block);
+  /// The dot that goes on in the accumulators of the scores; null: none.
+  const EfficientDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
+
+  // EfficientState.cpp
+  /// From maxima and sums: natural maxima and lse, which are written, and in `factors` what O must be multiplied with.
+  void finishRows();
+  void writeOutput();
+  void writeState(Pass pass, Value unit);
+  /// What the first round found out about the rows: into the state of the tile's first part, and from there.
+  void writeFinishedRows();
+  void readFinishedRows();
+  /// From the states of the parts: maxima and sums, and the weight of each part.
+  void mergeStateRow(Value row);
+  /// The weighted sum of their outputs.
+  void mergeOutputRow(Value row);
+  Value rowsPerState();
+  Value stateRow(Value unit, Value row);
+  Value stateSlot(Value state, int64_t element) { return emit.atBytes(state, (dv.padded() + element) * elementBytes()); }
+  Value nextState(Value state) { return emit.at(state, compute, emit.mul(emit.mul(tile.unitStride, rowsPerState()), stateRowElems())); }
+  void writeRowScalar(Operand which, Value head, Value query, llvm::function_ref<Value()> value);
+  void writeOutputRow(Value row);
 
   // Rows and memory.
   Value headOf(Value row) {
@@ -152,8 +205,10 @@ private:
   Value region(int64_t offset) const { return emit.atBytes(workspace, offset); }
   Value rowOf(int64_t offset, Value row, int64_t pitch) const { return emit.at(region(offset), compute, emit.mul(row, pitch)); }
   void forEachRow(llvm::function_ref<void(Value row)> body) { emit.loop(emit.index(0), tile.rows, emit.index(1), body); }
+  /// Rows in whole register tiles.
+  Value paddedRows() { return emit.alignedTo(tile.rows, shape.rowTile); }
 
-  static constexpr int64_t kPointerBytes = 8;
+  static constexpr int64_t kPointerBytes = 8, kCacheLineBytes = 64;
   /// Rows of a block and the next.
   int64_t pointerSlots() const { return 2 * program.tileCols; }
   int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
@@ -172,7 +227,9 @@ private:
   int64_t pitch;   ///< of a row of scores
   int64_t maxRows; ///< of a tile, in whole register tiles
   EfficientWorkspace layout;
-  bool scoresAreLog2; ///< log2 e is folded into Q: there is no score map
+  bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
+  bool hasScoreMap = false; ///< it maps scores
+  OnlineSoftmax softmax;
 
   // Known once the function exists, resp. inside the loop over units.
   AbiAccess *abi = nullptr;
@@ -182,6 +239,7 @@ private:
   KvRows k, v;                       ///< of this batch and kv head
   Value prefetchShare, prefetchBase; ///< of the register tile at work; null: all of it
   std::optional<MapExpander> score, mask, prob;
+  std::deque<EfficientDot> dots;
 };
 
 } // namespace attnjit::tile

@@ -2,24 +2,11 @@
 // a vector holds the scores of neighbouring keys: packed heads cost a formula nothing.
 #include "EfficientSchedule.h"
 
-#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
-
 #include <cmath>
-#include <numbers>
 
 using namespace mlir;
 
 namespace attnjit::tile {
-
-/// The larger one; a NaN candidate changes nothing (it reaches the output through its exponential). One instruction on x86.
-Value EfficientKernel::maximum(Value candidate, Value current) const {
-  return emit.select(emit.cmp(Emitter::CmpF::OGT, candidate, current), candidate, current);
-}
-
-/// A difference of scores as an exponent of 2.
-Value EfficientKernel::exponent(Value difference) const {
-  return scoresAreLog2 ? difference : emit.mulF(difference, emit.constFloat(difference.getType(), std::numbers::log2e));
-}
 
 /// Folds a vector by halves: a fixed order, and few steps.
 Value EfficientKernel::fold(Value vector, llvm::function_ref<Value(Value, Value)> combine) const {
@@ -31,32 +18,42 @@ Value EfficientKernel::fold(Value vector, llvm::function_ref<Value(Value, Value)
   return emit.lane(vector, 0);
 }
 
-/// Turns the scores of every row into P; updates maxima and sums; leaves in `factors` what O so far must be multiplied with.
-void EfficientKernel::emitSoftmax(const KvBlock &block, Value count) {
-  Value minusInf = scalarF(-INFINITY), zero = scalarF(0.0);
+/// The sum of a row, of all lanes.
+Value EfficientKernel::sumOf(Value row) const {
+  return fold(emit.load(vectorType(), rowOf(layout.sums, row, shape.lanes)), [&](Value a, Value b) { return emit.addF(a, b); });
+}
+
+void EfficientKernel::emitSoftmax(Pass pass, const KvBlock &block, Value count) {
   forEachRow([&](Value row) {
-    Value blockMax = fold(emitMaps(block, count, row), [&](Value a, Value b) { return maximum(a, b); });
+    Value blockMax = emitMaps(block, count, row);
+    if (pass == Pass::Output) {
+      Value reference = softmax.referenceOfLse(emit.load(compute, rowOf(layout.lse, row, 1)));
+      emitExponentials(pass, block, count, row, reference, splatF(0.0));
+      return;
+    }
     Value maxAddress = rowOf(layout.maxima, row, 1), sumAddress = rowOf(layout.sums, row, shape.lanes);
-    Value oldMax = emit.load(compute, maxAddress), newMax = maximum(blockMax, oldMax);
-    // While every score is -inf the reference is 0: -inf - 0 is -inf, and its exponential 0 (A5).
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, newMax, minusInf);
-    Value reference = emit.select(isEmpty, zero, newMax), references = broadcast(reference);
-    Value factor = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(oldMax, reference)));
+    Value oldMax = emit.load(compute, maxAddress);
+    Value newMax = softmax.maximum(fold(blockMax, [&](Value a, Value b) { return softmax.maximum(a, b); }), oldMax);
+    Value reference = softmax.reference(newMax), factor = softmax.exponential(oldMax, reference);
     emit.store(newMax, maxAddress);
     emit.store(factor, rowOf(layout.factors, row, 1));
-
-    Value scores = rowOf(layout.scores, row, pitch);
     Value before = emit.mulF(emit.load(vectorType(), sumAddress), broadcast(factor));
-    if (prob)
-      bindRow(*prob, row);
-    Value sums = emit.loop(emit.index(0), count, emit.index(shape.lanes), {before}, [&](Value key, ValueRange carried) -> Values {
-      Value address = emit.at(scores, compute, key), score = emit.load(vectorType(), address);
-      Value p = emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(score, references)));
-      emit.store(prob ? applyProb(block, row, key, p, score) : p, address);
-      return {emit.addF(carried[0], p)};
-    })[0];
-    emit.store(sums, sumAddress);
+    emit.store(emitExponentials(pass, block, count, row, reference, before), sumAddress);
   });
+}
+
+Value EfficientKernel::emitExponentials(Pass pass, const KvBlock &block, Value count, Value row, Value reference, Value sums) {
+  bool mapsProb = prob && pass != Pass::State;
+  Value scores = rowOf(layout.scores, row, pitch), references = broadcast(reference);
+  if (mapsProb)
+    bindRow(*prob, row);
+  return emit.loop(emit.index(0), count, emit.index(shape.lanes), {sums}, [&](Value key, ValueRange carried) -> Values {
+    Value address = emit.at(scores, compute, key), score = emit.load(vectorType(), address);
+    Value p = softmax.exponential(score, references);
+    if (pass != Pass::State)
+      emit.store(mapsProb ? applyProb(block, row, key, p, score) : p, address);
+    return {emit.addF(carried[0], p)};
+  })[0];
 }
 
 /// prob_mod on a vector of keys. Where the score is -inf, 0 whatever it says (A13); so it is past the block.
@@ -103,7 +100,11 @@ Value EfficientKernel::emitMaps(const KvBlock &block, Value count, Value row) {
     Value outOfRange;
     if (score) {
       score->bindKey(kv);
-      MapResult mapped = score->expand(value);
+      Values given;
+      if (usesDots)
+        for (const EfficientDot &dot : dots)
+          given.push_back(emit.load(vectorType(), emit.at(rowOf(dot.scores, row, pitch), compute, key)));
+      MapResult mapped = score->expand(value, given);
       value = score->splat(mapped.value);
       outOfRange = mapped.outOfRange;
     }
@@ -122,7 +123,7 @@ Value EfficientKernel::emitMaps(const KvBlock &block, Value count, Value row) {
     value = mask ? emit.ifElse({vectorType()}, block.partial, masked, unmasked)[0] : unmasked()[0];
     value = emit.select(isInside, value, minusInf);
     emit.store(value, address);
-    return {maximum(value, carried[0])};
+    return {softmax.maximum(value, carried[0])};
   })[0];
 }
 

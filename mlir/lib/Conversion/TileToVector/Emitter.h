@@ -86,6 +86,7 @@ struct Emitter {
   Value mul(Value a, int64_t b) const { return b == 1 ? a : mul(a, constInt(a.getType(), b)); }
   Value minS(Value a, Value b) const { return make<mlir::arith::MinSIOp>(a, b); }
   Value maxS(Value a, Value b) const { return make<mlir::arith::MaxSIOp>(a, b); }
+  Value alignedTo(Value a, int64_t powerOfTwo) const { return bitAnd(add(a, powerOfTwo - 1), constInt(a.getType(), -powerOfTwo)); }
   Value shl(Value a, int64_t count) const { return make<mlir::arith::ShLIOp>(a, constInt(a.getType(), count)); }
   Value shrS(Value a, int64_t count) const { return make<mlir::arith::ShRSIOp>(a, constInt(a.getType(), count)); }
   Value shrU(Value a, int64_t count) const { return make<mlir::arith::ShRUIOp>(a, constInt(a.getType(), count)); }

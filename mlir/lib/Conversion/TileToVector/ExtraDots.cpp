@@ -1,5 +1,6 @@
 #include "ExtraDots.h"
 
+#include "Emitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
@@ -28,11 +29,11 @@ public:
     visit(body);
   }
 
-  SmallVector<ExtraDot> run(unsigned most) {
+  SmallVector<ExtraDot> run() {
     SmallVector<ExtraDot> dots;
     for (auto sum : body.getOps<attn::ReduceOp>()) {
       SmallVector<Factor> query, key;
-      if (dots.size() == most || !split(sum, query, key))
+      if (dots.size() == kMostDots || !split(sum, query, key))
         continue;
       ExtraDot dot;
       dot.sum = sum;
@@ -188,10 +189,51 @@ private:
 
 } // namespace
 
-SmallVector<ExtraDot> findExtraDots(const TileProgram &program, unsigned most) {
+SmallVector<ExtraDot> findExtraDots(const TileProgram &program) {
   if (!program.score || program.checkedIndices)
     return {};
-  return Finder(program).run(most);
+  return Finder(program).run();
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Packing
+//===------------------------------------------------------------------------------------------------------------------===//
+
+PackedDot::PackedDot(OpBuilder &builder, const TileProgram &program, AbiAccess &abi, int64_t lanes, ExtraDot extra)
+    : dot(std::move(extra)), key(builder, program.kernel->getLoc(), program, *dot.keySide, abi, lanes), builder(builder),
+      loc(program.kernel->getLoc()), lanes(lanes), compute(program.computeType), index(program.indexType) {}
+
+Value PackedDot::bindLength(const TileProgram &program, AbiAccess &abi) {
+  Emitter emit(builder, loc);
+  MapExpander expander(builder, loc, program, *dot.length, abi, lanes);
+  expander.bindHeads(emit.index(0), emit.index(0));
+  length = emit.maxS(emit.toInt(emit.i64(), expander.expand(nullptr).value), emit.index(0));
+  stride = emit.alignedTo(length, lanes);
+  return emit.cmp(Emitter::CmpI::sle, length, emit.index(kMostDotLength));
+}
+
+void PackedDot::packKeys(Value first, Value count, Value target) {
+  Emitter emit(builder, loc);
+  emit.loop(emit.index(0), count, emit.index(1), [&](Value row) {
+    key.bindKey(emit.toInt(index, emit.add(first, row)));
+    packRow(emit.at(target, compute, emit.mul(row, stride)), [&](Value r, MapExpander::Lanes inLanes) {
+      key.bindQuery(r, inLanes);
+      return key.splat(key.expand(nullptr).value);
+    });
+  });
+}
+
+void PackedDot::packRow(Value target, llvm::function_ref<Value(Value r, MapExpander::Lanes inLanes)> elements) {
+  Emitter emit(builder, loc);
+  auto lanesFrom = [&](Value column) { return emit.add(emit.splat(emit.toInt(index, column), lanes), emit.iota(emit.vec(lanes, index))); };
+  Value whole = emit.bitAnd(length, emit.index(-lanes));
+  emit.loop(emit.index(0), whole, emit.index(lanes),
+            [&](Value column) { emit.store(elements(lanesFrom(column), MapExpander::Lanes::Counting), emit.at(target, compute, column)); });
+  emit.ifThen(emit.cmp(Emitter::CmpI::ne, whole, length), [&] {
+    Value all = lanesFrom(whole), end = emit.splat(emit.toInt(index, length), lanes);
+    Value value = elements(emit.minS(all, emit.sub(end, 1)), MapExpander::Lanes::Any), zero = emit.constFloat(value.getType(), 0.0);
+    emit.store(emit.select(emit.cmp(Emitter::CmpI::slt, all, end), value, zero), emit.at(target, compute, whole));
+  });
 }
 
 } // namespace attnjit::tile

@@ -6,6 +6,7 @@
 // left are multiply-adds. Which factor belongs to which side follows from what it depends on. Private to this room.
 #pragma once
 
+#include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
 
@@ -25,8 +26,35 @@ struct ExtraDot {
   bool isWholeMap = false;
 };
 
-/// The extra dots of score_mod, at most `most`; other sums stay loops. None where indices are checked: a side is evaluated for rows that no
-/// visible pair reads, and those must not be reported (A10).
-llvm::SmallVector<ExtraDot> findExtraDots(const TileProgram &program, unsigned most);
+/// Dots that are longer at run time stay loops within the map; more dots than these do anyway.
+inline constexpr int64_t kMostDotLength = 512;
+inline constexpr unsigned kMostDots = 2;
+
+/// An extra dot as a schedule computes it: of sides that are packed, a row per query and a row per key, filled up with zeros.
+struct PackedDot {
+  using Value = mlir::Value;
+  PackedDot(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, int64_t lanes, ExtraDot extra);
+
+  /// How far the dot reaches at this call: sets length and stride; answers whether that fits (i1).
+  Value bindLength(const TileProgram &program, AbiAccess &abi);
+  /// Rows of the key side, `stride` apart, for `count` keys from `first` on.
+  void packKeys(Value first, Value count, Value target);
+  /// One row of either side: `elements` answers those at a vector of r.
+  void packRow(Value target, llvm::function_ref<Value(Value r, MapExpander::Lanes inLanes)> elements);
+
+  ExtraDot dot;
+  MapExpander key;
+  Value length, stride; ///< stride: the length in whole vectors
+
+private:
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+  int64_t lanes;
+  mlir::Type compute, index;
+};
+
+/// The extra dots of score_mod, at most kMostDots; other sums stay loops. None where indices are checked: a side is evaluated for rows that
+/// no visible pair reads, and those must not be reported (A10).
+llvm::SmallVector<ExtraDot> findExtraDots(const TileProgram &program);
 
 } // namespace attnjit::tile

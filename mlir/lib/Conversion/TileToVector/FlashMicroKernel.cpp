@@ -73,7 +73,7 @@ Emitter::Values FlashKernel::emitProducts(ArrayRef<FlashProduct> products, const
       ArrayRef<Value> rowScores = ArrayRef(tileScores).slice(row * vectors, vectors);
       storeRow(rowScores, emit.atBytes(address, row * rowBytes()));
       for (int64_t vector = 0; vector < maxima; ++vector)
-        next[vector] = maximum(rowScores[vector], next[vector]);
+        next[vector] = softmax.maximum(rowScores[vector], next[vector]);
     }
     next.push_back(emit.atBytes(address, rows * rowBytes()));
     if (!prefetch.empty())

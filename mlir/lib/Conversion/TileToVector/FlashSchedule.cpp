@@ -111,7 +111,8 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
 FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const CpuTarget &target)
     : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType),
       shape(compute.getIntOrFloatBitWidth(), unitOf(program, target), target), steps(llvm::divideCeil(program.headDim, shape.stepElems())),
-      panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)) {}
+      panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)),
+      softmax(builder, emit.loc) {}
 
 void FlashKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
@@ -121,7 +122,7 @@ void FlashKernel::emitFunction() {
   auto place = [&](int64_t rows, int64_t columns, int64_t bytes) {
     return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * bytes, kCacheLineBytes));
   };
-  for (ExtraDot &dot : findExtraDots(program, kMostDots)) {
+  for (ExtraDot &dot : findExtraDots(program)) {
     FlashDot &made = dots.emplace_back(builder, program, access, shape, std::move(dot));
     made.queries = place(panels * kMostDotLength, shape.panelWidth(), elementBytes());
     made.keys = place(program.tileCols, kMostDotLength, elementBytes());
@@ -143,7 +144,7 @@ void FlashKernel::emitFunction() {
 void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
   usesDots = withDots;
   hasScoreMap = program.score && bias.empty() && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
-  scoresAreLog2 = !hasScoreMap && bias.empty(); // a bias times log2 e would be rounded once more
+  softmax.scoresAreLog2 = !hasScoreMap && bias.empty(); // a bias times log2 e would be rounded once more
   for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
     expanders->clear();
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
@@ -172,7 +173,7 @@ void FlashKernel::emitTile(const TileCoords &coords) {
   k = KvRows(builder, emit.loc, program, *abi, Operand::K, tile.b, tile.kvHead);
   v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
   factors = abi->headFactors(compute, tile.b, tile.kvHead);
-  scoreFactor = scoresAreLog2 ? emit.mulF(factors.score, emit.constFloat(compute, std::numbers::log2e)) : factors.score;
+  scoreFactor = softmax.scoresAreLog2 ? emit.mulF(factors.score, emit.constFloat(compute, std::numbers::log2e)) : factors.score;
   lastRow = emit.sub(tile.rows, 1);
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();
@@ -218,7 +219,7 @@ void FlashKernel::emitBlock(Pass pass, const KvBlock &kvBlock) {
   FlashBlock block = loadBlock(pass, kvBlock);
   if (usesDots)
     for (FlashDot &dot : dots)
-      packDotKeys(dot, block);
+      dot.packKeys(block.begin, block.count, region(dot.keys));
   forEachPanel([&](const FlashPanel &panel) {
     FlashKeys keys = narrowKeys(block, panel);
     if (!program.closedForm)

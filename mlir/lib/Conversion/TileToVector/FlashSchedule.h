@@ -36,6 +36,7 @@
 
 #include "Emitter.h"
 #include "ExtraDots.h"
+#include "OnlineSoftmax.h"
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
@@ -98,14 +99,12 @@ struct FlashProduct {
 };
 
 /// A further product of queries and keys, asked for by score_mod.
-struct FlashDot {
+struct FlashDot : PackedDot {
   FlashDot(mlir::OpBuilder &builder, const TileProgram &program, AbiAccess &abi, const FlashShape &shape, ExtraDot extra);
 
-  ExtraDot dot;
-  std::deque<MapExpander> query; ///< one per vector of the panel
-  MapExpander key;
+  std::deque<MapExpander> query;             ///< one per vector of the panel
   int64_t queries = 0, keys = 0, scores = 0; ///< offsets of its regions
-  mlir::Value length, depth, stride;         ///< length; filled up to whole steps; to whole vectors
+  mlir::Value depth;                         ///< length in whole steps
 };
 
 /// A value of score_mod that is computed for all pairs of a panel and a block before the scores are.
@@ -127,17 +126,10 @@ struct FlashBiasTerm {
 };
 inline constexpr unsigned kMostTables = 4;
 
-/// Dots that are longer at run time stay loops within the map; more dots than these do anyway.
-inline constexpr int64_t kMostDotLength = 512;
-inline constexpr unsigned kMostDots = 2;
-
 /// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
 /// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashTables.cpp and
 /// FlashBias.cpp (what is added to scores); for bf16 FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
-  /// What a walk over the keys is for. A prob_mod that needs the normalised p takes two walks: one for the state, one for the output.
-  enum class Pass { Whole, State, Output };
-
 public:
   FlashKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
   void emitFunction();
@@ -192,16 +184,13 @@ private:
   void applyProb(mlir::MutableArrayRef<Value> probabilities, mlir::ArrayRef<Value> scores, mlir::ArrayRef<Value> queries, Value key);
   /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums what O^T must be multiplied with.
   void emitFinish(const FlashPanel &panel);
-  Value exponent(Value difference) const;
   /// Stores the probabilities of softmaxRows rows, [row * panelVectors + vector], as the second product takes them.
   void storeProbabilities(llvm::ArrayRef<Value> probabilities, Value address) const;
-  Value maximum(Value candidate, Value current) const;
 
   // FlashDots.cpp
   Value bindDotLengths();
   FlashProduct productOf(const FlashDot &dot, const FlashPanel &panel) const;
   void packDotQueries(FlashDot &dot, const FlashPanel &panel);
-  void packDotKeys(FlashDot &dot, const FlashBlock &block);
   /// The dot that goes on in the accumulators of the scores; null: none.
   const FlashDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
 
@@ -268,9 +257,9 @@ private:
   int64_t steps; ///< of S^T: elements or words of a row of Q and K
   int64_t panels;
   FlashWorkspace layout;
-  bool usesDots = false;      ///< the code being emitted computes extra dots as products, not within the map
-  bool hasScoreMap = false;   ///< it maps scores
-  bool scoresAreLog2 = false; ///< log2 e is folded into Q: score_mod does nothing to a score but add further products
+  bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
+  bool hasScoreMap = false; ///< it maps scores
+  OnlineSoftmax softmax;
 
   // Known once the function exists, resp. inside the loop over tiles.
   AbiAccess *abi = nullptr;

@@ -1,23 +1,11 @@
 // What happens to scores between the two products of the flash schedule: maps, mask, the online softmax; and its end.
 #include "FlashSchedule.h"
 
-#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
-#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
-
 #include <cmath>
-#include <numbers>
 
 using namespace mlir;
 
 namespace attnjit::tile {
-
-static constexpr double kLog2E = std::numbers::log2e;
-static constexpr double kLn2 = std::numbers::ln2;
-
-/// The larger one; a NaN candidate changes nothing (it reaches the output through its exponential). One instruction on x86.
-Value FlashKernel::maximum(Value candidate, Value current) const {
-  return emit.select(emit.cmp(Emitter::CmpF::OGT, candidate, current), candidate, current);
-}
 
 //===------------------------------------------------------------------------------------------------------------------===//
 // Maps
@@ -112,7 +100,7 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
     storeRow(scores, address);
     Values next;
     for (int64_t vector = 0; vector < vectors; ++vector)
-      next.push_back(maximum(scores[vector], state[vector]));
+      next.push_back(softmax.maximum(scores[vector], state[vector]));
     next.push_back(emit.atBytes(address, rowBytes()));
     return next;
   });
@@ -124,20 +112,14 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
 // Online softmax
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// A difference of scores as an exponent of 2.
-Value FlashKernel::exponent(Value difference) const { return scoresAreLog2 ? difference : emit.mulF(difference, splatF(kLog2E)); }
-
 Emitter::Values FlashKernel::emitSoftmax(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                                          ValueRange blockMax) {
   int64_t vectors = shape.panelVectors;
-  Value minusInf = splatF(-INFINITY), zero = splatF(0.0);
   Values oldMax = loadRow(panel.maxima), newMax, reference, rescale;
   for (int64_t vector = 0; vector < vectors; ++vector) {
-    newMax.push_back(maximum(blockMax[vector], oldMax[vector]));
-    // While every score is -inf the reference is 0: -inf - 0 is -inf, and its exponential 0 (A5).
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, newMax[vector], minusInf);
-    reference.push_back(emit.select(isEmpty, zero, newMax[vector]));
-    rescale.push_back(emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(oldMax[vector], reference[vector]))));
+    newMax.push_back(softmax.maximum(blockMax[vector], oldMax[vector]));
+    reference.push_back(softmax.reference(newMax[vector]));
+    rescale.push_back(softmax.exponential(oldMax[vector], reference[vector]));
   }
   storeRow(newMax, panel.maxima);
 
@@ -165,10 +147,8 @@ void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value addres
 
 void FlashKernel::emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count) {
   Values reference;
-  for (Value lse : loadRow(panel.lse)) {
-    Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, lse, splatF(-INFINITY));
-    reference.push_back(emit.select(isEmpty, splatF(0.0), scoresAreLog2 ? emit.mulF(lse, splatF(kLog2E)) : lse));
-  }
+  for (Value lse : loadRow(panel.lse))
+    reference.push_back(softmax.referenceOfLse(lse));
   emitExponentials(Pass::Output, block, panel, keys, count, reference);
 }
 
@@ -201,7 +181,7 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
     for (int64_t row = 0; row < rows; ++row) {
       Values rowScores = loadRow(emit.atBytes(source, row * rowBytes())), ofRow;
       for (auto [score, max] : llvm::zip(rowScores, reference))
-        ofRow.push_back(emitExp2NonPositive(builder, emit.loc, exponent(emit.subF(score, max))));
+        ofRow.push_back(softmax.exponential(score, max));
       for (int64_t vector = 0; vector < vectors; ++vector)
         next[vector] = emit.addF(next[vector], ofRow[vector]);
       if (mapsProb)
@@ -234,20 +214,16 @@ void FlashKernel::emitFinish(const FlashPanel &panel) {
   Value sink = emitSink(builder, emit.loc, program, *abi, tile.b, tile.h);
   if (sink)
     sink = emit.splat(sink, shape.lanes);
-  auto exp = [&](Value x) { return emitExp2NonPositive(builder, emit.loc, emit.mulF(x, splatF(kLog2E))); };
-  Values maxima, lse, factors;
+  Values maxima, lse, outputFactors;
   for (auto [max, sum] : llvm::zip(loadRow(panel.maxima), loadRow(panel.sums))) {
-    // The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is known.)
-    Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), emit.cmp(Emitter::CmpF::OLT, max, splatF(INFINITY)));
-    Value natural = scoresAreLog2 ? emit.mulF(max, splatF(kLn2)) : max;
-    maxima.push_back(emit.select(sawNan, sum, natural));
-    SoftmaxEnd end = emitSoftmaxEnd(builder, emit.loc, *abi, maxima.back(), sum, sink, exp);
+    maxima.push_back(softmax.finishedMax(max, sum));
+    SoftmaxEnd end = softmax.finish(*abi, maxima.back(), sum, sink);
     lse.push_back(end.lse);
-    factors.push_back(program.isTwoPass ? splatF(1.0) : end.factor(builder, emit.loc));
+    outputFactors.push_back(program.isTwoPass ? splatF(1.0) : end.factor(builder, emit.loc));
   }
   storeRow(maxima, panel.maxima);
   storeRow(lse, panel.lse);
-  storeRow(factors, panel.sums);
+  storeRow(outputFactors, panel.sums);
 }
 
 } // namespace attnjit::tile

@@ -99,7 +99,7 @@ Emitter::Values FlashKernel::emitScoreTiles(const FlashBlock &block, const Flash
         score = emit.addF(score, more);
     storeRow(row, address);
     for (auto [score, max] : llvm::zip(row, state.take_front(shape.panelVectors)))
-      next.push_back(maximum(score, max));
+      next.push_back(softmax.maximum(score, max));
     for (Value pointer : state.drop_front(shape.panelVectors))
       next.push_back(emit.atBytes(pointer, rowBytes()));
     return next;

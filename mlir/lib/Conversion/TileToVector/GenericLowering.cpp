@@ -54,7 +54,7 @@ void GenericLowering::lowerBlock(Block &block) {
       return; // read by whoever owns the block
     llvm::TypeSwitch<Operation *>(&op)
         .Case<PositionOp, PlanOp, SplitOp, StreamOp, LoadOp, StoreOp, LoadRowOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, ProbOp, CastOp,
-              RowScaleOp, SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp, SoftmaxLseOp, SoftmaxProbsOp>(
+              RowScaleOp, AddOp, SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp, SoftmaxLseOp, SoftmaxProbsOp>(
             [&](auto typed) { lower(typed); })
         .Default([&](Operation *other) { status = other->emitOpError("has no generic lowering for the CPU"); });
     if (failed(status))
@@ -334,6 +334,12 @@ void GenericLowering::lower(RowScaleOp op) {
     Value factor = emit.splat(loadRow(factors, r), lanes);
     forEachColumnVector(out, [&](Value c) { storeVector(out, r, c, emit.mulF(loadVector(in, r, c), factor)); });
   });
+  buffers[op.getResult()] = out;
+}
+
+void GenericLowering::lower(AddOp op) {
+  TileBuffer a = buffers.lookup(op.getA()), b = buffers.lookup(op.getB()), out = reuseOrAllocate(op.getA());
+  forEachVector(out, [&](Value r, Value c) { storeVector(out, r, c, emit.addF(loadVector(a, r, c), loadVector(b, r, c))); });
   buffers[op.getResult()] = out;
 }
 

@@ -84,6 +84,7 @@ private:
   void lower(FillOp op);
   void lower(CastOp op);
   void lower(RowScaleOp op);
+  void lower(AddOp op);
   void lower(DotOp op);
   void dotBlock(const Dot &dot, Value r, Value c, int64_t width);
 

@@ -76,10 +76,16 @@ void GenericLowering::lower(SoftmaxStepOp op) {
 }
 
 void GenericLowering::lower(SoftmaxMergeOp op) {
-  TileBuffer maxA = buffers.lookup(op.getMaxA()), sumA = buffers.lookup(op.getSumA()), accA = buffers.lookup(op.getAccA());
-  TileBuffer maxB = buffers.lookup(op.getMaxB()), sumB = buffers.lookup(op.getSumB()), accB = buffers.lookup(op.getAccB());
-  TileBuffer max = allocate(op.getMax().getType()), sum = allocate(op.getSum().getType()), acc = reuseOrAllocate(op.getAccA());
-  forEachRow(acc, [&](Value r) {
+  TileBuffer maxA = buffers.lookup(op.getMaxA()), sumA = buffers.lookup(op.getSumA());
+  TileBuffer maxB = buffers.lookup(op.getMaxB()), sumB = buffers.lookup(op.getSumB());
+  TileBuffer max = allocate(op.getMax().getType()), sum = allocate(op.getSum().getType());
+  TileBuffer accA, accB, acc;
+  if (op.getAcc()) {
+    accA = buffers.lookup(op.getAccA());
+    accB = buffers.lookup(op.getAccB());
+    acc = buffers[op.getAcc()] = reuseOrAllocate(op.getAccA());
+  }
+  forEachRow(max, [&](Value r) {
     Value a = loadRow(maxA, r), b = loadRow(maxB, r), larger = maximum(a, b);
     // As in a step: while no score is above -inf the reference is 0, and both weights are exp(-inf) = 0.
     Value isEmpty = emit.cmp(CmpF::OEQ, larger, emit.constFloat(compute, -HUGE_VAL));
@@ -87,6 +93,8 @@ void GenericLowering::lower(SoftmaxMergeOp op) {
     Value weightA = emitExp(builder, loc, emit.subF(a, reference)), weightB = emitExp(builder, loc, emit.subF(b, reference));
     storeRow(max, r, larger);
     storeRow(sum, r, emit.fma(weightB, loadRow(sumB, r), emit.mulF(weightA, loadRow(sumA, r))));
+    if (!op.getAcc())
+      return;
     Value factorA = emit.splat(weightA, lanes), factorB = emit.splat(weightB, lanes);
     forEachColumnVector(acc, [&](Value c) {
       storeVector(acc, r, c, emit.fma(factorB, loadVector(accB, r, c), emit.mulF(factorA, loadVector(accA, r, c))));
@@ -94,7 +102,6 @@ void GenericLowering::lower(SoftmaxMergeOp op) {
   });
   buffers[op.getMax()] = max;
   buffers[op.getSum()] = sum;
-  buffers[op.getAcc()] = acc;
 }
 
 /// The sink of a row; null if there is none.

@@ -114,14 +114,16 @@ void MapExpander::bindHeads(Value b, Value h) {
   emitLevel(Heads);
 }
 
-void MapExpander::bindQuery(Value q) {
+void MapExpander::bindQuery(Value q, Lanes inLanes) {
   scopes[Query] = Scope();
+  counts[Query] = inLanes == Lanes::Counting;
   define(Query, body.getArgument(hasElement + Q), q);
   emitLevel(Query);
 }
 
-void MapExpander::bindKey(Value kv) {
+void MapExpander::bindKey(Value kv, Lanes inLanes) {
   scopes[Key] = Scope();
+  counts[Key] = inLanes == Lanes::Counting;
   define(Key, body.getArgument(hasElement + Kv), kv);
   emitLevel(Key);
 }
@@ -210,8 +212,8 @@ void MapExpander::emitOp(Level level, Operation &op) {
     return;
   }
   SmallVector<Value> operands = operandsOf(level, op);
-  if (isa<attn::LoadOp>(op)) {
-    define(level, op.getResult(0), emitLoad(level, op, operands));
+  if (auto load = dyn_cast<attn::LoadOp>(op)) {
+    define(level, load.getResult(), emitLoad(level, load, operands));
     return;
   }
   SmallVector<Value> results = emitFormulaOp(builder, loc, abi, op, operands);
@@ -371,13 +373,34 @@ const MapExpander::Capture &MapExpander::captureOf(attn::LoadOp load) const {
   return captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
 }
 
-MapExpander::Place MapExpander::placeOf(attn::LoadOp load, ArrayRef<Value> indices) const {
+/// When the lanes of an index count up by one and none is negative (i1); null for who knows. It was bound so, and moved by a number at
+/// most. Where two lengths have to agree, the index is one thing if they do and another if not: hence when, not whether.
+Value MapExpander::countsIf(Value bodyValue) {
+  Emitter emit(builder, loc);
+  if (auto argument = dyn_cast<BlockArgument>(bodyValue))
+    return argument.getOwner() == &body && counts[levelOf(argument)] ? emit.truth(true) : Value();
+  Operation *op = bodyValue.getDefiningOp();
+  auto isNumber = [&](Value operand) { return !isVector(lookup(operand)); };
+  if (isa<arith::ExtSIOp, arith::TruncIOp>(op))
+    return countsIf(op->getOperand(0));
+  if (isa<arith::AddIOp>(op) && isNonNegative(bodyValue)) {
+    bool numberIsFirst = isNumber(op->getOperand(0));
+    return numberIsFirst || isNumber(op->getOperand(1)) ? countsIf(op->getOperand(numberIsFirst)) : Value();
+  }
+  auto choice = dyn_cast<arith::SelectOp>(op);
+  if (!choice || !isNumber(choice.getCondition()))
+    return nullptr;
+  Value counts = countsIf(choice.getTrueValue());
+  return counts ? emit.bitAnd(lookup(choice.getCondition()), counts) : Value();
+}
+
+/// Elements from the start of the tensor to what is loaded. Where indices are checked, those outside are flagged and replaced.
+Value MapExpander::emitOffset(Level level, attn::LoadOp load, ArrayRef<Value> indices) {
   Emitter emit(builder, loc);
   const Capture &capture = captureOf(load);
   bool inVectors = !indices.empty() && isVector(indices[0]);
-  auto shaped = [&](Value scalar) { return inVectors ? emit.splat(scalar, lanes) : scalar; };
-
-  Place place;
+  auto shaped = [&](Value scalar) { return inVectors ? splat(scalar) : scalar; };
+  Value offset, outOfRange;
   for (auto [dim, index] : llvm::enumerate(indices)) {
     Value size = shaped(capture.sizes[dim]), position = emit.toInt(emit.i64(), index);
     Value zero = emit.constInt(position.getType(), 0);
@@ -385,15 +408,20 @@ MapExpander::Place MapExpander::placeOf(attn::LoadOp load, ArrayRef<Value> indic
       position = emit.select(emit.cmp(CmpI::slt, position, zero), emit.add(position, size), position);
     if (program.checkedIndices) {
       Value outside = emit.cmp(CmpI::uge, position, size);
-      place.outOfRange = place.outOfRange ? emit.bitOr(place.outOfRange, outside) : outside;
+      outOfRange = outOfRange ? emit.bitOr(outOfRange, outside) : outside;
       position = emit.select(outside, zero, position);
     }
     Value term = emit.mul(position, shaped(capture.strides[dim]));
-    place.offset = place.offset ? emit.add(place.offset, term) : term;
+    offset = offset ? emit.add(offset, term) : term;
   }
-  if (!place.offset)
-    place.offset = emit.index(0);
-  return place;
+  if (!offset)
+    offset = emit.index(0);
+  if (program.checkedIndices) {
+    Value isEmpty = shaped(capture.isEmpty);
+    offset = emit.select(isEmpty, emit.constInt(offset.getType(), 0), offset);
+    flag(level, outOfRange ? emit.bitOr(outOfRange, isEmpty) : isEmpty);
+  }
+  return offset;
 }
 
 Value MapExpander::addressOf(attn::LoadOp load) {
@@ -402,40 +430,55 @@ Value MapExpander::addressOf(attn::LoadOp load) {
     indices.push_back(lookup(index));
   Emitter emit(builder, loc);
   Type raw = rawType(emit, attn::captureElementType(load.getCapture().getType()));
-  return emit.at(captureOf(load).pointer, raw, placeOf(load, indices).offset);
+  return emit.at(captureOf(load).pointer, raw, emitOffset(Element, load, indices));
 }
 
-Value MapExpander::emitLoad(Level level, Operation &op, ArrayRef<Value> indices) {
-  auto load = cast<attn::LoadOp>(op);
+Value MapExpander::emitLoad(Level level, attn::LoadOp load, ArrayRef<Value> indices) {
   Emitter emit(builder, loc);
   const Capture &capture = captureOf(load);
-  Type memory = attn::captureElementType(load.getCapture().getType());
-  int64_t vectorLanes = !indices.empty() && isVector(indices[0]) ? lanes : 1;
-  auto shaped = [&](Value scalar) { return vectorLanes == 1 ? scalar : splat(scalar); };
-
-  auto [offset, outOfRange] = placeOf(load, indices);
-  if (program.checkedIndices) {
-    Value isEmpty = shaped(capture.isEmpty);
-    offset = emit.select(isEmpty, emit.constInt(offset.getType(), 0), offset);
-    flag(level, outOfRange ? emit.bitOr(outOfRange, isEmpty) : isEmpty);
-  }
-
-  Type raw = rawType(emit, memory);
+  Type memory = attn::captureElementType(load.getCapture().getType()), raw = rawType(emit, memory);
   Value element;
-  if (vectorLanes == 1) {
-    element = emit.load(raw, emit.at(capture.pointer, raw, offset));
+  if (indices.empty() || !isVector(indices[0])) {
+    element = emit.load(raw, emit.at(capture.pointer, raw, emitOffset(level, load, indices)));
   } else {
-    Value addresses = emit.make<LLVM::GEPOp>(emit.vec(lanes, emit.ptr()), raw, capture.pointer, ArrayRef<LLVM::GEPArg>{offset});
-    Value everywhere = emit.constInt(emit.vec(lanes, emit.i1()), 1);
-    element = emit.make<LLVM::masked_gather>(emit.vec(lanes, raw), addresses, everywhere, ValueRange{},
-                                             builder.getI32IntegerAttr(raw.getIntOrFloatBitWidth() / 8));
+    element = emitLanes(load, [&]() -> Value {
+      Value offset = emitOffset(level, load, indices);
+      Value addresses = emit.make<LLVM::GEPOp>(emit.vec(lanes, emit.ptr()), raw, capture.pointer, ArrayRef<LLVM::GEPArg>{offset});
+      Value everywhere = emit.constInt(emit.vec(lanes, emit.i1()), 1);
+      return emit.make<LLVM::masked_gather>(emit.vec(lanes, raw), addresses, everywhere, ValueRange{},
+                                            builder.getI32IntegerAttr(raw.getIntOrFloatBitWidth() / 8));
+    });
   }
   element = widenElements(emit, element, memory, load.getResult().getType());
   if (!program.checkedIndices)
     return element;
   Type type = element.getType();
   Value nothing = isa<FloatType>(elementTypeOf(type)) ? emit.constFloat(type, 0.0) : emit.constInt(type, 0);
-  return emit.select(shaped(capture.isEmpty), nothing, element);
+  return emit.select(isVector(element) ? splat(capture.isEmpty) : capture.isEmpty, nothing, element);
+}
+
+/// The elements of all lanes. They are one vector in memory where a single index moves, counting, along a dimension of stride 1.
+Value MapExpander::emitLanes(attn::LoadOp load, llvm::function_ref<Value()> gather) {
+  Emitter emit(builder, loc);
+  const Capture &capture = captureOf(load);
+  Value isDense;
+  SmallVector<Value> first;
+  for (auto [dim, index] : llvm::enumerate(load.getIndices())) {
+    Value value = lookup(index);
+    if (isVector(value)) {
+      Value counts = isDense || program.checkedIndices ? Value() : countsIf(index);
+      if (!counts)
+        return gather();
+      isDense = emit.bitAnd(counts, emit.cmp(CmpI::eq, capture.strides[dim], emit.index(1)));
+      value = emit.lane(value, 0);
+    }
+    first.push_back(value);
+  }
+  Type raw = rawType(emit, attn::captureElementType(load.getCapture().getType())), all = emit.vec(lanes, raw);
+  auto dense = [&]() -> Emitter::Values {
+    return {emit.load(all, emit.at(capture.pointer, raw, emitOffset(Element, load, first)))};
+  };
+  return emit.ifElse({all}, isDense, dense, [&]() -> Emitter::Values { return {gather()}; })[0];
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -246,8 +246,8 @@ LogicalResult SplitOp::verifyRegions() {
   if (failed(verifyStateLoop(*this, PlanType::get(getContext()), "part")))
     return failure();
   for (Operation &op : getBody().front().without_terminator())
-    if (!isa<SoftmaxInitOp, FillOp, StreamOp, SoftmaxMergeOp>(op))
-      return refuseInBody(*this, op, "split", "an initial state, tile.stream and tile.softmax_merge");
+    if (!isa<SoftmaxInitOp, FillOp, StreamOp, SoftmaxMergeOp, AddOp>(op))
+      return refuseInBody(*this, op, "split", "an initial state, tile.stream, and tile.softmax_merge or tile.add");
   return success();
 }
 

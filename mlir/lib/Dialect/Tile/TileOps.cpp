@@ -141,7 +141,6 @@ static LogicalResult verifyRowOf(Operation *op, StringRef what, RowType row, Til
 
 LogicalResult RowScaleOp::verify() { return verifyRowOf(*this, "factors", getFactors().getType(), getTile().getType()); }
 LogicalResult SoftmaxStepOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getScores().getType()); }
-LogicalResult SoftmaxMergeOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType()); }
 LogicalResult SoftmaxProbsOp::verify() { return verifyRowOf(*this, "lse", getLse().getType(), getScores().getType()); }
 
 /// A sink is one more row of the state.
@@ -164,5 +163,58 @@ LogicalResult CastOp::verify() {
 }
 
 OpFoldResult CastOp::fold(FoldAdaptor) { return getInput().getType() == getType() ? getInput() : Value(); }
+
+//===----------------------------------------------------------------------===//
+// Merging
+//===----------------------------------------------------------------------===//
+
+/// `(max, sum[, acc])`.
+static ParseResult parseState(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &state) {
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseOperandList(state, OpAsmParser::Delimiter::Paren))
+    return failure();
+  if (state.size() != 2 && state.size() != 3)
+    return parser.emitError(loc) << "expected a maximum, a sum and, if there is one, an accumulator";
+  return success();
+}
+
+ParseResult SoftmaxMergeOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::UnresolvedOperand, 3> a, b;
+  RowType row;
+  TileType tile;
+  if (parseState(parser, a) || parser.parseComma() || parseState(parser, b) || parser.parseOptionalAttrDict(result.attributes) ||
+      parser.parseColonType(row) || (a.size() == 3 && (parser.parseComma() || parser.parseType(tile))))
+    return failure();
+  for (ArrayRef<OpAsmParser::UnresolvedOperand> state : {a, b})
+    if (parser.resolveOperands(state.take_front(2), row, result.operands) ||
+        parser.resolveOperands(state.drop_front(2), tile, result.operands))
+      return failure();
+  auto &properties = result.getOrAddProperties<Properties>();
+  llvm::copy(ArrayRef<int32_t>{1, 1, int32_t(a.size() - 2), 1, 1, int32_t(b.size() - 2)}, properties.operandSegmentSizes.begin());
+  result.addTypes({row, row});
+  if (tile)
+    result.addTypes(tile);
+  return success();
+}
+
+void SoftmaxMergeOp::print(OpAsmPrinter &printer) {
+  unsigned half = getNumOperands() / 2;
+  printer << '(' << getOperands().take_front(half) << "), (" << getOperands().drop_front(half) << ')';
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"operandSegmentSizes"});
+  printer << " : " << getMax().getType();
+  if (getAcc())
+    printer << ", " << getAcc().getType();
+}
+
+LogicalResult SoftmaxMergeOp::verify() {
+  if (bool(getAccA()) != bool(getAcc()) || bool(getAccB()) != bool(getAcc()))
+    return emitOpError("expected an accumulator in both states and in the result, or in none");
+  if (!getAcc())
+    return success();
+  for (Value acc : {getAccA(), getAccB()})
+    if (acc.getType() != getAcc().getType())
+      return emitOpError() << "accumulators: expected " << getAcc().getType() << " as the result, got " << acc.getType();
+  return verifyRowOf(*this, "state", getMax().getType(), getAcc().getType());
+}
 
 } // namespace attnjit::tile

@@ -118,7 +118,7 @@ public:
                              "expected k and v, or none, to be paged"))
       return failure();
     Reader reader(kernel, kernel.getBody().front());
-    if (!matchBegin(reader) || (ops.split ? !matchSplit() : !matchStream(reader)) || !matchEnd(reader))
+    if (!matchBegin(reader) || !matchLoops(reader) || !matchEnd(reader))
       return failure();
     return ops;
   }
@@ -155,44 +155,59 @@ private:
   }
 
   /// One loop over the plan for everything, or one for the state and a second one for the output.
-  bool matchStream(Reader &reader) {
-    if (ops.stream.getInits().size() == 3)
-      return checkLoop(ops.stream, ops.plan.getPlan(), {init.getMax(), init.getSum(), fill.getResult()}) && matchBody();
-    if (!checkLoop(ops.stream, ops.plan.getPlan(), {init.getMax(), init.getSum()}) || !matchStateBody() || !matchSinks(reader) ||
+  bool matchLoops(Reader &reader) {
+    ValueRange inits = ops.split ? ops.split.getInits() : ops.stream.getInits();
+    if (inits.size() == 3)
+      return matchLoop(ops.split, ops.stream, {init.getMax(), init.getSum(), fill.getResult()}) && matchBody();
+    if (!matchLoop(ops.split, ops.stream, {init.getMax(), init.getSum()}) || !matchStateBody() || !matchSinks(reader) ||
         !(ops.lse = reader.take<SoftmaxLseOp>()))
       return false;
     if (!Wiring(ops.lse)
-             .are("states", {ops.lse.getMax(), ops.lse.getSum()}, ops.stream.getResults())
+             .are("states", {ops.lse.getMax(), ops.lse.getSum()}, statesOf(ops.split, ops.stream))
              .that(ops.lse.getSink() == sinkRow(), "the sink is the row loaded before"))
       return false;
-    outputStream = reader.take<StreamOp>();
-    return outputStream && checkLoop(outputStream, ops.plan.getPlan(), fill.getResult()) && matchOutputBody();
+    if (ops.split ? !(outputSplit = reader.take<SplitOp>()) : !(outputStream = reader.take<StreamOp>()))
+      return false;
+    return matchLoop(outputSplit, outputStream, fill.getResult()) && matchOutputBody();
   }
 
-  /// Each part from the neutral state, merged behind what came before.
-  bool matchSplit() {
-    if (!checkLoop(ops.split, ops.plan.getPlan(), {init.getMax(), init.getSum(), fill.getResult()}))
+  static ResultRange statesOf(SplitOp split, StreamOp stream) { return split ? split.getResults() : stream.getResults(); }
+
+  /// A stream over the plan from `initial`. With a split, which `stream` is then taken from: one over each part, from nothing, taken in
+  /// behind what came before.
+  bool matchLoop(SplitOp split, StreamOp &stream, ValueRange initial) {
+    if (!split)
+      return checkLoop(stream, ops.plan.getPlan(), initial);
+    if (!checkLoop(split, ops.plan.getPlan(), initial))
       return false;
-    Block &body = ops.split.getBody().front();
-    Reader reader(ops.split, body);
+    Block &body = split.getBody().front();
+    Reader reader(split, body);
     // Where common subexpressions were eliminated, the neutral state is the one outside.
     reader.takeOptional<SoftmaxInitOp>();
     reader.takeOptional<FillOp>();
-    SoftmaxMergeOp merge;
+    Operation *merge = nullptr;
     YieldOp yield;
-    if (!(ops.stream = reader.take<StreamOp>()) || !(merge = reader.take<SoftmaxMergeOp>()) || !(yield = reader.take<YieldOp>()) ||
-        !reader.atEnd())
-      return false;
-    OperandRange inits = ops.stream.getInits();
-    auto neutral = inits.size() == 3 ? inits[0].getDefiningOp<SoftmaxInitOp>() : SoftmaxInitOp();
-    auto zero = neutral ? inits[2].getDefiningOp<FillOp>() : FillOp();
-    if (!Wiring(ops.stream).that(neutral && zero, "a part starts from tile.softmax_init and tile.fill"))
+    if (!(stream = reader.take<StreamOp>()) ||
+        !(merge = initial.size() == 1 ? reader.take<AddOp>().getOperation() : reader.take<SoftmaxMergeOp>().getOperation()) ||
+        !(yield = reader.take<YieldOp>()) || !reader.atEnd() || !startsFromNothing(stream, initial.size()))
       return false;
     SmallVector<Value> merged(body.getArguments().drop_front());
-    llvm::append_range(merged, ops.stream.getResults());
-    return checkZero(zero) && checkLoop(ops.stream, body.getArgument(0), {neutral.getMax(), neutral.getSum(), zero.getResult()}) &&
-           Wiring(merge).are("states", merge.getOperands(), merged) && Wiring(yield).are("states", yield.getValues(), merge.getResults()) &&
-           matchBody();
+    llvm::append_range(merged, stream.getResults());
+    return Wiring(stream).is("plan", stream.getPlan(), body.getArgument(0)) && Wiring(merge).are("states", merge->getOperands(), merged) &&
+           Wiring(yield).are("states", yield.getValues(), merge->getResults());
+  }
+
+  /// Whether a stream over a part begins with the neutral one of `states`: maximum and sum, accumulator, or all three.
+  bool startsFromNothing(StreamOp stream, size_t states) {
+    OperandRange inits = stream.getInits();
+    if (!Wiring(stream).that(inits.size() == states, "a part carries the states of its split"))
+      return false;
+    bool hasState = states >= 2, hasAcc = states != 2;
+    auto neutral = hasState ? inits[0].getDefiningOp<SoftmaxInitOp>() : SoftmaxInitOp();
+    auto zero = hasAcc ? inits.back().getDefiningOp<FillOp>() : FillOp();
+    bool isNeutral = !hasState || (neutral && inits[0] == neutral.getMax() && inits[1] == neutral.getSum());
+    return Wiring(stream).that(isNeutral && (!hasAcc || zero), "a part starts from tile.softmax_init and tile.fill") &&
+           (!hasAcc || checkZero(zero));
   }
 
   bool checkLoad(LoadOp load, unsigned argument, Value head, Value row) {
@@ -355,13 +370,12 @@ private:
   /// The results of the softmax: the output before it is rounded, lse, maximum.
   std::optional<std::array<Value, 3>> matchFinish(Reader &reader) {
     if (ops.lse)
-      return std::array<Value, 3>{outputStream.getResult(0), ops.lse.getLse(), ops.stream.getResult(0)};
+      return std::array<Value, 3>{statesOf(outputSplit, outputStream)[0], ops.lse.getLse(), statesOf(ops.split, ops.stream)[0]};
     if (!matchSinks(reader))
       return std::nullopt;
     auto finish = reader.take<SoftmaxFinishOp>();
-    ResultRange states = ops.split ? ops.split.getResults() : ops.stream.getResults();
     if (!finish || !Wiring(finish)
-                        .are("states", {finish.getMax(), finish.getSum(), finish.getAcc()}, states)
+                        .are("states", {finish.getMax(), finish.getSum(), finish.getAcc()}, statesOf(ops.split, ops.stream))
                         .that(finish.getSink() == sinkRow(), "the sink is the row loaded before"))
       return std::nullopt;
     return std::array<Value, 3>{finish.getOut(), finish.getLse(), finish.getRowMax()};
@@ -401,6 +415,7 @@ private:
   LoadOp loadQ;
   SoftmaxInitOp init;
   FillOp fill;
+  SplitOp outputSplit;   ///< of a split program with two passes
   StreamOp outputStream; ///< of a program with two passes
   Ops ops;
 };

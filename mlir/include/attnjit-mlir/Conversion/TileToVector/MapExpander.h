@@ -40,9 +40,11 @@ public:
 
   /// b, h: scalars of any integer type. Captured scalars, and extents and strides of captured tensors, are read here too.
   void bindHeads(mlir::Value b, mlir::Value h);
+  /// What a caller knows of the lanes of an index: nothing, or that they count up by one.
+  enum class Lanes { Any, Counting };
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
-  void bindQuery(mlir::Value q);
-  void bindKey(mlir::Value kv);
+  void bindQuery(mlir::Value q, Lanes inLanes = Lanes::Any);
+  void bindKey(mlir::Value kv, Lanes inLanes = Lanes::Any);
   /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a
   /// vector<lanes>.
   void takeGiven(mlir::Operation *op);
@@ -91,13 +93,11 @@ private:
   mlir::Value lookup(mlir::Value bodyValue);
   mlir::Value lookupSplat(Level level, mlir::Value bodyValue);
   void readCaptures();
-  mlir::Value emitLoad(Level level, mlir::Operation &op, llvm::ArrayRef<mlir::Value> indices);
-  struct Place {
-    mlir::Value offset;     ///< in elements, scalar or one per lane
-    mlir::Value outOfRange; ///< null where indices are not checked, or there are none
-  };
-  Place placeOf(attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices) const;
   const Capture &captureOf(attn::LoadOp load) const;
+  mlir::Value emitLoad(Level level, attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices);
+  mlir::Value emitOffset(Level level, attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices);
+  mlir::Value emitLanes(attn::LoadOp load, llvm::function_ref<mlir::Value()> gather);
+  mlir::Value countsIf(mlir::Value bodyValue);
   void flag(Level level, mlir::Value outOfRange);
   bool isNonNegative(mlir::Value bodyValue, unsigned depth = 0) const;
 
@@ -113,6 +113,7 @@ private:
   llvm::SmallVector<mlir::Operation *> given;
   llvm::DenseSet<mlir::Operation *> needed; ///< what the root takes, but for what is given
   llvm::DenseMap<unsigned, Capture> captures;
+  bool counts[kLevels] = {}; ///< the lanes of what was bound at this level do
   Scope scopes[kLevels];
 };
 

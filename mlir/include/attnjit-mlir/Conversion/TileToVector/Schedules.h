@@ -1,5 +1,6 @@
 // The CPU lowerings of a tile program. Each replaces the tile.kernel op by a func.func with the ABI of CpuKernelFn (KernelFrame.h) and
-// sets on it the integer attribute "attnjit.workspace_bytes"; one whose work is cut into (tile, part) units also "attnjit.state_row_bytes".
+// sets on it the integer attribute "attnjit.workspace_bytes"; one whose work is cut into (tile, part) units also "attnjit.state_row_bytes"
+// and, where they are gone through twice, "attnjit.rounds" (KernelAbi.h).
 #pragma once
 
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"

@@ -14,8 +14,8 @@ def ConvertTileToVectorPass : Pass<"convert-tile-to-vector", "::mlir::ModuleOp">
     is arith and vector, control flow scf. No op is left that would become a call into libm or compiler-rt.
 
     `pipeline=math` lowers op by op through buffers and accepts every program. `pipeline=flash` is the transposed flash schedule and
-    `pipeline=efficient` the streaming one of split programs, which also sets `attnjit.state_row_bytes`; they fail with their reason on a program
-    that they cannot schedule.
+    `pipeline=efficient` the streaming one of split programs, which also sets `attnjit.state_row_bytes` and, for two passes, `attnjit.rounds`; they fail with
+    their reason on a program that they cannot schedule.
   }];
   let options = [
     Option<"pipeline", "pipeline", "std::string", "\"math\"", "math, flash or efficient">,

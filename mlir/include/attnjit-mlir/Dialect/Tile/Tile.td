@@ -273,6 +273,23 @@ def Tile_RowScaleOp : Tile_Op<"row_scale", [Pure, AllTypesMatch<["tile", "result
   let hasVerifier = 1;
 }
 
+def Tile_AddOp : Tile_Op<"add", [Pure, AllTypesMatch<["a", "b", "result"]>]> {
+  let summary = "adds two tiles";
+  let description = [{
+    result[i, j] = a[i, j] + b[i, j]: what two parts of the keys make of an output whose p is normalised already.
+
+    ```mlir
+    func.func @both(%a: !tile.tile<16x64xf32>, %b: !tile.tile<16x64xf32>) {
+      %r = tile.add %a, %b : !tile.tile<16x64xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Tile_AnyTile:$a, Tile_AnyTile:$b);
+  let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = "$a `,` $b attr-dict `:` qualified(type($result))";
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Softmax state
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -318,8 +335,8 @@ def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["max", "s
   let hasVerifier = 1;
 }
 
-def Tile_SoftmaxMergeOp : Tile_Op<"softmax_merge", [Pure, AllTypesMatch<["maxA", "sumA", "maxB", "sumB", "max", "sum"]>,
-    AllTypesMatch<["accA", "accB", "acc"]>]> {
+def Tile_SoftmaxMergeOp : Tile_Op<"softmax_merge", [Pure, AttrSizedOperandSegments,
+    AllTypesMatch<["maxA", "sumA", "maxB", "sumB", "max", "sum"]>]> {
   let summary = "one state out of two that saw different keys";
   let description = [{
         max = max(maxA, maxB)                        NaN propagates (A6)
@@ -328,7 +345,7 @@ def Tile_SoftmaxMergeOp : Tile_Op<"softmax_merge", [Pure, AllTypesMatch<["maxA",
         sum = wA * sumA + wB * sumB,  acc = wA * accA + wB * accB
 
     softmax_init with a zero accumulator is neutral on either side. Merging in another order gives the same up to rounding; a program that
-    promises equal bits (A11) fixes the order.
+    promises equal bits (A11) fixes the order. States of a program with two passes have no accumulators.
 
     ```mlir
     func.func @merge(%ma: !tile.row<16xf32>, %la: !tile.row<16xf32>, %a: !tile.tile<16x64xf32>,
@@ -338,11 +355,10 @@ def Tile_SoftmaxMergeOp : Tile_Op<"softmax_merge", [Pure, AllTypesMatch<["maxA",
     }
     ```
   }];
-  let arguments = (ins Tile_AnyRow:$maxA, Tile_AnyRow:$sumA, Tile_AnyTile:$accA, Tile_AnyRow:$maxB, Tile_AnyRow:$sumB, Tile_AnyTile:$accB);
-  let results = (outs Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$acc);
-  let assemblyFormat = [{
-    `(` $maxA `,` $sumA `,` $accA `)` `,` `(` $maxB `,` $sumB `,` $accB `)` attr-dict `:` qualified(type($maxA)) `,` qualified(type($accA))
-  }];
+  let arguments = (ins Tile_AnyRow:$maxA, Tile_AnyRow:$sumA, Optional<Tile_AnyTile>:$accA, Tile_AnyRow:$maxB, Tile_AnyRow:$sumB,
+                       Optional<Tile_AnyTile>:$accB);
+  let results = (outs Tile_AnyRow:$max, Tile_AnyRow:$sum, Optional<Tile_AnyTile>:$acc);
+  let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
 }
 
