@@ -11,7 +11,7 @@ using namespace attnjit::test;
 namespace {
 
 template <std::int64_t kRows> void slowKernel(const KernelArgs *args, std::int64_t begin, std::int64_t end, void *workspace) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(8));
   plainKernelOf<kRows>(args, begin, end, workspace);
 }
 
@@ -36,7 +36,7 @@ TEST_CASE("the fastest tiles take the place of the schedule's choice, in this pr
   REQUIRE(report->timings.size() == 9); // 3 numbers of rows by 3 of keys
   CHECK(report->timings.front().tiles == report->model);
   for (const AutotuneReport::Timing &timing : report->timings)
-    CHECK((timing.tiles.rows == 8) == (timing.medianNs < 1e6));
+    CHECK((timing.tiles.rows == 8 || timing.medianNs >= 8e6)); // the others sleep for longer
   CHECK(tuned.out == plain.out); // the call is computed, too
 
   const int compiles = compiler.calls;
