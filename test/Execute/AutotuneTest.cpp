@@ -24,7 +24,9 @@ TEST_CASE("the fastest tiles take the place of the schedule's choice, in this pr
   const TempDir folder;
   FakeCompiler compiler;
   compiler.kernelFor = fastWith8;
-  const Engine engine = makeEngine(compiler, {.cacheDirectory = folder.path});
+  EngineOptions onDisk;
+  onDisk.cacheDirectory = folder.path;
+  const Engine engine = makeEngine(compiler, onDisk);
   Operands plain, tuned;
   REQUIRE(engine.forward(plain.call)->tileRows == 16);
 
@@ -47,7 +49,7 @@ TEST_CASE("the fastest tiles take the place of the schedule's choice, in this pr
   Operands longer(1, 2, 2, 100, 7); // of the same class
   CHECK(engine.forward(longer.call)->tileRows == 8);
 
-  const Engine later = makeEngine(compiler, {.cacheDirectory = folder.path});
+  const Engine later = makeEngine(compiler, onDisk);
   const Result<ForwardReport> found = later.forward(plain.call);
   REQUIRE(found);
   CHECK(found->source == KernelSource::Disk);
