@@ -39,7 +39,7 @@ TEST_CASE("the fastest tiles take the place of the schedule's choice, in this pr
   CHECK(report->timings.front().tiles == report->model);
   for (const AutotuneReport::Timing &timing : report->timings)
     CHECK((timing.tiles.rows == 8 || timing.medianNs >= 8e6)); // the others sleep for longer
-  CHECK(tuned.out == plain.out); // the call is computed, too
+  CHECK(tuned.out == plain.out);                               // the call is computed, too
 
   const int compiles = compiler.calls;
   const Result<ForwardReport> after = engine.forward(plain.call);
