@@ -22,7 +22,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     %mb, %lb = tile.softmax_merge (%ma, %la), (%mp, %lp) : !tile.row<4xf32>
     tile.yield %mb, %lb : !tile.row<4xf32>, !tile.row<4xf32>
   }
-  %rlse = tile.softmax_lse %m, %l : !tile.row<4xf32>
+  %rlse, %factor = tile.softmax_norm %m, %l : !tile.row<4xf32>
   %acc = tile.split %plan iter(%acc0 : !tile.tile<4x8xf32>) {
   ^bb0(%part: !tile.plan, %acca: !tile.tile<4x8xf32>):
     %accn = tile.fill 0.0 : !tile.tile<4x8xf32>
@@ -30,7 +30,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     ^bb0(%kv0: i64, %cols: i64, %partial: i1, %acci: !tile.tile<4x8xf32>):
       %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %s = tile.dot qk %qt, trans %kt scale(%scale) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
-      %p = tile.softmax_probs %s, %rlse cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
+      %p = tile.softmax_probs %s, %m, %factor cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
       %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %acc1 = tile.dot pv %p, %vt acc(%acci) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
       tile.yield %acc1 : !tile.tile<4x8xf32>
@@ -68,7 +68,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     %mb, %lb = tile.softmax_merge (%ma, %la), (%mp, %lp) : !tile.row<4xf32>
     tile.yield %mb, %lb : !tile.row<4xf32>, !tile.row<4xf32>
   }
-  %rlse = tile.softmax_lse %m, %l : !tile.row<4xf32>
+  %rlse, %factor = tile.softmax_norm %m, %l : !tile.row<4xf32>
   %acc = tile.split %plan iter(%acc0 : !tile.tile<4x8xf32>) {
   ^bb0(%part: !tile.plan, %acca: !tile.tile<4x8xf32>):
     %accn = tile.fill 0.0 : !tile.tile<4x8xf32>
@@ -76,7 +76,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     ^bb0(%kv0: i64, %cols: i64, %partial: i1, %acci: !tile.tile<4x8xf32>):
       %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %s = tile.dot qk %qt, trans %kt scale(%scale) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
-      %p = tile.softmax_probs %s, %rlse cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
+      %p = tile.softmax_probs %s, %m, %factor cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
       %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %acc1 = tile.dot pv %p, %vt acc(%acci) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
       tile.yield %acc1 : !tile.tile<4x8xf32>
@@ -113,7 +113,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     %mb, %lb = tile.softmax_merge (%ma, %la), (%mp, %lp) : !tile.row<4xf32>
     tile.yield %mb, %lb : !tile.row<4xf32>, !tile.row<4xf32>
   }
-  %rlse = tile.softmax_lse %m, %l : !tile.row<4xf32>
+  %rlse, %factor = tile.softmax_norm %m, %l : !tile.row<4xf32>
   %acc = tile.split %plan iter(%acc0 : !tile.tile<4x8xf32>) {
   // expected-note @below {{expected this value}}
   ^bb0(%part: !tile.plan, %acca: !tile.tile<4x8xf32>):
@@ -122,7 +122,7 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     ^bb0(%kv0: i64, %cols: i64, %partial: i1, %acci: !tile.tile<4x8xf32>):
       %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %s = tile.dot qk %qt, trans %kt scale(%scale) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
-      %p = tile.softmax_probs %s, %rlse cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
+      %p = tile.softmax_probs %s, %m, %factor cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
       %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
       %acc1 = tile.dot pv %p, %vt acc(%acci) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
       tile.yield %acc1 : !tile.tile<4x8xf32>
@@ -160,13 +160,13 @@ tile.kernel @k(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.view<
     %mb, %lb = tile.softmax_merge (%ma, %la), (%mp, %lp) : !tile.row<4xf32>
     tile.yield %mb, %lb : !tile.row<4xf32>, !tile.row<4xf32>
   }
-  %rlse = tile.softmax_lse %m, %l : !tile.row<4xf32>
+  %rlse, %factor = tile.softmax_norm %m, %l : !tile.row<4xf32>
   // expected-error @below {{not the normal form of a tile program: expected 'tile.split' here, got 'tile.stream'}}
   %acc = tile.stream %plan iter(%acc0 : !tile.tile<4x8xf32>) {
   ^bb0(%kv0: i64, %cols: i64, %partial: i1, %acci: !tile.tile<4x8xf32>):
     %kt = tile.load %k[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
     %s = tile.dot qk %qt, trans %kt scale(%scale) : !tile.tile<4x8xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x16xf32>
-    %p = tile.softmax_probs %s, %rlse cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
+    %p = tile.softmax_probs %s, %m, %factor cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
     %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
     %acc1 = tile.dot pv %p, %vt acc(%acci) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
     tile.yield %acc1 : !tile.tile<4x8xf32>

@@ -21,7 +21,7 @@ tile.kernel @differ(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.
     %m1, %l1, %p, %alpha = tile.softmax_step %mi, %li, %t cols(%cols) : !tile.row<4xf32>, !tile.tile<4x16xf32>
     tile.yield %m1, %l1 : !tile.row<4xf32>, !tile.row<4xf32>
   }
-  %rlse = tile.softmax_lse %m, %l : !tile.row<4xf32>
+  %rlse, %factor = tile.softmax_norm %m, %l : !tile.row<4xf32>
   // expected-error @below {{not the normal form of a tile program: both streams compute the scores by the same map and mask}}
   %acc = tile.stream %plan iter(%acc0 : !tile.tile<4x8xf32>) {
   ^bb0(%kv0: i64, %cols: i64, %partial: i1, %acci: !tile.tile<4x8xf32>):
@@ -32,7 +32,7 @@ tile.kernel @differ(%q: !tile.view<?x8xf32>, %k: !tile.view<?x8xf32>, %v: !tile.
       %r = math.absf %e : f32
       tile.yield %r : f32
     }
-    %p = tile.softmax_probs %t, %rlse cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
+    %p = tile.softmax_probs %t, %m, %factor cols(%cols) : !tile.tile<4x16xf32>, !tile.row<4xf32>
     %vt = tile.load %v[%b, %hkv, %kv0] : !tile.view<?x8xf32> -> !tile.tile<16x8xf32>
     %acc1 = tile.dot pv %p, %vt acc(%acci) : !tile.tile<4x16xf32>, !tile.tile<16x8xf32> -> !tile.tile<4x8xf32>
     tile.yield %acc1 : !tile.tile<4x8xf32>

@@ -21,12 +21,12 @@
 // CHECK: %[[MB:.*]], %[[LB:.*]] = tile.softmax_merge(%[[MA]], %[[LA]]), (%[[P]]#0, %[[P]]#1) : !tile.row<16xf32>
 // CHECK: tile.yield %[[MB]], %[[LB]]
 // CHECK: %[[S:.*]] = tile.load_row %sinks
-// CHECK: %[[LSE:.*]] = tile.softmax_lse %[[ML]]#0, %[[ML]]#1 sink(%[[S]] :
+// CHECK: %[[LSE:.*]], %[[FACTOR:.*]] = tile.softmax_norm %[[ML]]#0, %[[ML]]#1 sink(%[[S]] :
 // CHECK: %[[ACC:.*]] = tile.split %[[PLAN]] iter(%[[A0]] :
 // CHECK: ^bb0(%[[PART2:.*]]: !tile.plan, %[[AA:.*]]: !tile.tile<16x64xf32>):
 // CHECK: %[[AN:.*]] = tile.fill
 // CHECK: %[[AP:.*]] = tile.stream %[[PART2]] iter(%[[AN]] :
-// CHECK: %[[PROBS:.*]] = tile.softmax_probs %{{.*}}, %[[LSE]]
+// CHECK: %[[PROBS:.*]] = tile.softmax_probs %{{.*}}, %[[ML]]#0, %[[FACTOR]]
 // CHECK: %[[W:.*]] = tile.prob %[[PROBS]]
 // CHECK: tile.dot pv %[[W]]
 // CHECK: %[[AB:.*]] = tile.add %[[AA]], %[[AP]] : !tile.tile<16x64xf32>

@@ -68,11 +68,11 @@ func.func @proportional(%q: !view, %k: !view, %v: !view, %out: !view, %scale: f3
 // CHECK: tile.softmax_step
 // CHECK-NOT: tile.dot pv
 // CHECK: %[[S:.*]] = tile.load_row %sinks
-// CHECK: %[[LSE:.*]] = tile.softmax_lse %[[ML]]#0, %[[ML]]#1 sink(%[[S]] : !tile.row<16xf32>) : !tile.row<16xf32>
+// CHECK: %[[LSE:.*]], %[[FACTOR:.*]] = tile.softmax_norm %[[ML]]#0, %[[ML]]#1 sink(%[[S]] : !tile.row<16xf32>) : !tile.row<16xf32>
 // CHECK: %[[ACC:.*]] = tile.stream %[[PLAN]] iter(%[[A0]] :
 // CHECK: ^bb0(%{{.*}}: i64, %[[COLS:.*]]: i64, %{{.*}}: i1, %[[A:.*]]: !tile.tile<16x64xf32>):
 // CHECK: %[[U:.*]] = tile.dot qk
-// CHECK: %[[P:.*]] = tile.softmax_probs %[[U]], %[[LSE]] cols(%[[COLS]]) : !tile.tile<16x128xf32>, !tile.row<16xf32>
+// CHECK: %[[P:.*]] = tile.softmax_probs %[[U]], %[[ML]]#0, %[[FACTOR]] cols(%[[COLS]]) : !tile.tile<16x128xf32>, !tile.row<16xf32>
 // CHECK: %[[W:.*]] = tile.prob %[[P]] of %[[U]]
 // CHECK: tile.dot pv %[[W]], %{{.*}} acc(%[[A]])
 // CHECK: %[[O:.*]] = tile.cast %[[ACC]]

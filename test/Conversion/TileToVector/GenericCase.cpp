@@ -213,10 +213,10 @@ std::string moduleText(const Case &c) {
   };
   if (c.twoPasses) {
     writeLoop({"m", "l"}, "tile.softmax_merge (%ma, %la), (%mp, %lp) : " + row, [&] { writeStep(writeScores()); });
-    os << "%rlse = tile.softmax_lse %m, %l : " << row << "\n";
+    os << "%rlse, %factor = tile.softmax_norm %m, %l : " << row << "\n";
     writeLoop({"acc"}, "tile.add %acca, %accp : " + acc, [&] {
       const std::string scores = writeScores();
-      os << "%p = tile.softmax_probs " << scores << ", %rlse cols(%cols) : " << s << ", " << row << "\n";
+      os << "%p = tile.softmax_probs " << scores << ", %m, %factor cols(%cols) : " << s << ", " << row << "\n";
       writePv("%acci");
     });
   } else {

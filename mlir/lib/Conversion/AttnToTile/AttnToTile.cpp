@@ -189,11 +189,11 @@ private:
     };
     auto merge = [&](ValueRange before, ValueRange part) { return mergeStates(before, part); };
     SmallVector<Value> state = buildWalk(plan, initial.take_front(2), [&] { return buildNoState(); }, stateStream, merge);
-    Value lse = tile::SoftmaxLseOp::create(builder, loc, rowType(), state[0], state[1], buildSinks(kernel, position));
+    auto norm = tile::SoftmaxNormOp::create(builder, loc, rowType(), rowType(), state[0], state[1], buildSinks(kernel, position));
     auto outputStream = [&](Value keys, ValueRange from) {
       return buildLoop<tile::StreamOp>(keys, from, keyArguments(), [&](Block &body) -> SmallVector<Value> {
         Value scores = buildScores(kernel, position, q, body);
-        Value probs = tile::SoftmaxProbsOp::create(builder, loc, scoresType(), scores, lse, body.getArgument(1));
+        Value probs = tile::SoftmaxProbsOp::create(builder, loc, scoresType(), scores, state[0], norm.getFactor(), body.getArgument(1));
         return {buildPv(kernel, position, body, scores, probs, [&] { return body.getArgument(3); })};
       });
     };
@@ -202,7 +202,7 @@ private:
     };
     SmallVector<Value> out =
         buildWalk(plan, initial.drop_front(2), [&]() -> SmallVector<Value> { return {buildZero()}; }, outputStream, add);
-    return {out[0], lse, state[0]};
+    return {out[0], norm.getLse(), state[0]};
   }
 
   /// The sinks of the tile's rows; null if there are none.

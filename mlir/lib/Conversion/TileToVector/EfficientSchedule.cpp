@@ -64,7 +64,7 @@ EfficientWorkspace EfficientKernel::layOut() const {
   layout.output = place(maxRows, dv.padded());
   layout.sums = place(maxRows, shape.lanes);
   layout.maxima = place(maxRows, 1);
-  layout.lse = place(program.isTwoPass ? maxRows : 0, 1);
+  layout.normalisers = place(program.isTwoPass ? maxRows : 0, 1);
   layout.factors = place(maxRows, 1);
   layout.keys = place(d.inPlace ? 0 : program.tileCols, d.padded());
   layout.values = place(dv.inPlace ? 0 : program.tileCols, dv.padded());

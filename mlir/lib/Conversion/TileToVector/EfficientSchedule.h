@@ -22,7 +22,7 @@
 //     scores  [rows][blockKeys]         S, then P
 //     output  [rows][padded Dv]         not normalised
 //     sums    [rows][lanes]             per lane; added up at the end
-//     maxima, lse [rows]                running maximum, natural at the end; log-sum-exp
+//     maxima, normalisers [rows]        running maximum; what makes p of e^(score - maximum)
 //     factors [rows]                    what the block rescales O by; at the end, what is left to multiply it by
 //     keys [blockKeys][padded D], values [blockKeys][padded Dv]      copies, where rows cannot be used in place
 //     key and value pointers [2 blockKeys]                           where K and V lie in pages: rows of this block and the next
@@ -33,7 +33,7 @@
 //
 // A state (SplitArg::states) has per row the padded O, then one vector that holds maximum, sum and, while merging, weight. Where prob_mod
 // needs the normalised p, parts are computed in two rounds (KernelAbi.h): the first one leaves maxima and sums, and what merges them writes
-// lse and leaves it, with the maximum, in the state of the tile's first part; parts of the second round read it there.
+// maxima and normalisers and leaves them in the state of the tile's first part; parts of the second round read it there.
 #pragma once
 
 #include "Emitter.h"
@@ -75,7 +75,7 @@ struct EfficientShape {
 
 /// Byte offsets of the workspace regions.
 struct EfficientWorkspace {
-  int64_t queries, scores, output, sums, maxima, lse, factors, keys, values, keyPointers, valuePointers, bytes;
+  int64_t queries, scores, output, sums, maxima, normalisers, factors, keys, values, keyPointers, valuePointers, bytes;
 };
 
 /// The packed rows of one unit, i64 values.
@@ -178,7 +178,8 @@ private:
   const EfficientDot *addedDot() const { return usesDots && program.score && !hasScoreMap ? &dots.front() : nullptr; }
 
   // EfficientState.cpp
-  /// From maxima and sums: natural maxima and lse, which are written, and in `factors` what O must be multiplied with.
+  /// From maxima and sums: natural maxima and lse, which are written; normalisers, if there is a second pass; and in `factors` what O must
+  /// be multiplied with.
   void finishRows();
   void writeOutput();
   void writeState(Pass pass, Value unit);

@@ -27,7 +27,7 @@ void EfficientKernel::emitSoftmax(Pass pass, const KvBlock &block, Value count) 
   forEachRow([&](Value row) {
     Value blockMax = emitMaps(block, count, row);
     if (pass == Pass::Output) {
-      Value reference = softmax.referenceOfLse(emit.load(compute, rowOf(layout.lse, row, 1)));
+      Value reference = softmax.reference(emit.load(compute, rowOf(layout.maxima, row, 1)));
       emitExponentials(pass, block, count, row, reference, splatF(0.0));
       return;
     }
@@ -45,11 +45,14 @@ void EfficientKernel::emitSoftmax(Pass pass, const KvBlock &block, Value count) 
 Value EfficientKernel::emitExponentials(Pass pass, const KvBlock &block, Value count, Value row, Value reference, Value sums) {
   bool mapsProb = prob && pass != Pass::State;
   Value scores = rowOf(layout.scores, row, pitch), references = broadcast(reference);
+  Value normaliser = pass == Pass::Output ? broadcast(emit.load(compute, rowOf(layout.normalisers, row, 1))) : Value();
   if (mapsProb)
     bindRow(*prob, row);
   return emit.loop(emit.index(0), count, emit.index(shape.lanes), {sums}, [&](Value key, ValueRange carried) -> Values {
     Value address = emit.at(scores, compute, key), score = emit.load(vectorType(), address);
     Value p = softmax.exponential(score, references);
+    if (normaliser)
+      p = emit.mulF(p, normaliser);
     if (pass != Pass::State)
       emit.store(mapsProb ? applyProb(block, row, key, p, score) : p, address);
     return {emit.addF(carried[0], p)};

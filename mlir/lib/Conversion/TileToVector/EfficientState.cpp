@@ -13,8 +13,8 @@ namespace attnjit::tile {
 // States
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Elements of the vector behind the output of a state's row. The log-sum-exp stands in the first part of a tile only.
-enum StateElement : int64_t { kStateMax, kStateSum, kStateWeight, kStateLse };
+/// Elements of the vector behind the output of a state's row. Normalisers stand in the first part of a tile only.
+enum StateElement : int64_t { kStateMax, kStateSum, kStateWeight, kStateNormaliser };
 
 /// The row of a unit's state; units lie behind one another, min(R, tileRows) rows each.
 Value EfficientKernel::stateRow(Value unit, Value row) {
@@ -46,7 +46,7 @@ void EfficientKernel::writeFinishedRows() {
   forEachRow([&](Value row) {
     Value state = stateRow(tile.firstUnit, row);
     emit.store(emit.load(compute, rowOf(layout.maxima, row, 1)), stateSlot(state, kStateMax));
-    emit.store(emit.load(compute, rowOf(layout.lse, row, 1)), stateSlot(state, kStateLse));
+    emit.store(emit.load(compute, rowOf(layout.normalisers, row, 1)), stateSlot(state, kStateNormaliser));
   });
 }
 
@@ -54,7 +54,7 @@ void EfficientKernel::readFinishedRows() {
   forEachRow([&](Value row) {
     Value state = stateRow(tile.firstUnit, row);
     emit.store(emit.load(compute, stateSlot(state, kStateMax)), rowOf(layout.maxima, row, 1));
-    emit.store(emit.load(compute, stateSlot(state, kStateLse)), rowOf(layout.lse, row, 1));
+    emit.store(emit.load(compute, stateSlot(state, kStateNormaliser)), rowOf(layout.normalisers, row, 1));
     emit.store(scalarF(1.0), rowOf(layout.factors, row, 1));
   });
 }
@@ -104,12 +104,13 @@ void EfficientKernel::finishRows() {
     Value head = headOf(row), query = queryOf(row), maxAddress = rowOf(layout.maxima, row, 1), sum = sumOf(row);
     Value max = softmax.finishedMax(emit.load(compute, maxAddress), sum);
     SoftmaxEnd end = softmax.finish(*abi, max, sum, emitSink(builder, emit.loc, program, *abi, tile.b, head));
-    writeRowScalar(Operand::Max, head, query, [&] { return max; });
+    writeRowScalar(Operand::Max, head, query, [&] { return softmax.natural(max); });
     writeRowScalar(Operand::Lse, head, query, [&] { return end.lse; });
     emit.store(max, maxAddress);
+    Value normaliser = end.factor(builder, emit.loc);
     if (program.isTwoPass)
-      emit.store(end.lse, rowOf(layout.lse, row, 1));
-    emit.store(program.isTwoPass ? scalarF(1.0) : end.factor(builder, emit.loc), rowOf(layout.factors, row, 1));
+      emit.store(normaliser, rowOf(layout.normalisers, row, 1));
+    emit.store(program.isTwoPass ? scalarF(1.0) : normaliser, rowOf(layout.factors, row, 1));
   });
 }
 

@@ -148,12 +148,12 @@ void FlashKernel::writeOutput() {
     emit.loop(emit.index(0), lanes, emit.index(1), [&](Value lane) {
       Value row = emit.add(panel.firstQuery, lane);
       auto laneOf = [&](Value region) { return emit.at(region, compute, lane); };
-      writeScalar(lse, row, laneOf(panel.lse));
-      writeScalar(max, row, laneOf(panel.maxima));
+      writeScalar(lse, row, emit.load(compute, laneOf(panel.lse)));
+      writeScalar(max, row, softmax.natural(emit.load(compute, laneOf(panel.maxima))));
       if (written == program.valueDim)
         return;
       // A row that saw no key is 0; its sums may be NaN times 0 (A5).
-      Value factor = emit.mulF(emit.load(compute, laneOf(panel.sums)), factors.output);
+      Value factor = outputFactor(emit.load(compute, laneOf(panel.sums)));
       Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, emit.load(compute, laneOf(panel.maxima)), emit.constFloat(compute, -INFINITY));
       Value target = emit.at(outBase, program.outType, emit.add(emit.mul(row, out.strides[2]), emit.mul(out.strides[3], written)));
       emit.loop(emit.index(written), emit.index(program.valueDim), emit.index(1),
@@ -167,11 +167,18 @@ void FlashKernel::writeOutput() {
 }
 
 /// One value of a row output that the caller may not want.
-void FlashKernel::writeScalar(const OperandAccess &operand, Value row, Value source) {
+/// What rows of O^T with these normalisers are multiplied with. What came of two passes is normalised.
+Value FlashKernel::outputFactor(Value normalisers) {
+  Value output = isa<VectorType>(normalisers.getType()) ? emit.splat(factors.output, shape.lanes) : factors.output;
+  return program.isTwoPass ? output : emit.mulF(normalisers, output);
+}
+
+/// One value of a row output that the caller may not want.
+void FlashKernel::writeScalar(const OperandAccess &operand, Value row, Value value) {
   Value wanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
   emit.ifThen(wanted, [&] {
     Value target = emit.at(operandBase(operand, compute, tile.h), compute, emit.mul(row, operand.strides[2]));
-    emit.store(emit.load(compute, source), target);
+    emit.store(value, target);
   });
 }
 

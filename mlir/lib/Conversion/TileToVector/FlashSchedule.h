@@ -175,14 +175,14 @@ private:
   /// factor by which O^T so far must be multiplied.
   Values emitSoftmax(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                      mlir::ValueRange blockMax);
-  /// Turns the scores region into P^T, normalised by lse.
+  /// Turns the scores region into P^T, normalised by the state that a walk before has finished.
   void emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count);
   /// The exponentials of the scores region over `reference`, in its place after prob_mod unless `pass` is of the state; returns their sums
   /// before prob_mod.
   Values emitExponentials(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                           mlir::ArrayRef<Value> reference);
   void applyProb(mlir::MutableArrayRef<Value> probabilities, mlir::ArrayRef<Value> scores, mlir::ArrayRef<Value> queries, Value key);
-  /// Turns maxima and sums into what is written: natural maxima, lse, and in place of sums what O^T must be multiplied with.
+  /// Turns maxima and sums into lse, finished maxima, and in place of sums the factor that makes p of e^(score - maximum).
   void emitFinish(const FlashPanel &panel);
   /// Stores the probabilities of softmaxRows rows, [row * panelVectors + vector], as the second product takes them.
   void storeProbabilities(llvm::ArrayRef<Value> probabilities, Value address) const;
@@ -218,7 +218,8 @@ private:
   Values firstPrefetch(const FlashBlock &block, const FlashPanel &panel);
   Values emitPrefetch(mlir::ValueRange rows, int64_t keysPerStep);
   void writeOutput();
-  void writeScalar(const OperandAccess &operand, Value row, Value source);
+  Value outputFactor(Value normalisers);
+  void writeScalar(const OperandAccess &operand, Value row, Value value);
 
   // FlashWords.cpp
   void packQueryWords(const FlashPanel &panel, const OperandAccess &q, Value base);

@@ -147,8 +147,8 @@ void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value addres
 
 void FlashKernel::emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count) {
   Values reference;
-  for (Value lse : loadRow(panel.lse))
-    reference.push_back(softmax.referenceOfLse(lse));
+  for (Value max : loadRow(panel.maxima))
+    reference.push_back(softmax.reference(max));
   emitExponentials(Pass::Output, block, panel, keys, count, reference);
 }
 
@@ -156,7 +156,7 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
                                               Value count, ArrayRef<Value> reference) {
   int64_t vectors = shape.panelVectors, rows = shape.softmaxRows;
   bool mapsProb = program.prob && pass != Pass::State;
-  Values queries;
+  Values queries, normalisers = pass == Pass::Output ? loadRow(panel.sums) : Values();
   Value firstKey, lastKey;
   if (mapsProb) {
     queries = queriesOf(panel);
@@ -184,6 +184,8 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
         ofRow.push_back(softmax.exponential(score, max));
       for (int64_t vector = 0; vector < vectors; ++vector)
         next[vector] = emit.addF(next[vector], ofRow[vector]);
+      for (auto [p, normaliser] : llvm::zip(ofRow, normalisers))
+        p = emit.mulF(p, normaliser);
       if (mapsProb)
         applyProb(ofRow, rowScores, queries, emit.minS(emit.add(firstKey, emit.add(firstRow, row)), lastKey));
       probabilities.append(ofRow);
@@ -214,16 +216,16 @@ void FlashKernel::emitFinish(const FlashPanel &panel) {
   Value sink = emitSink(builder, emit.loc, program, *abi, tile.b, tile.h);
   if (sink)
     sink = emit.splat(sink, shape.lanes);
-  Values maxima, lse, outputFactors;
+  Values maxima, lse, normalisers;
   for (auto [max, sum] : llvm::zip(loadRow(panel.maxima), loadRow(panel.sums))) {
     maxima.push_back(softmax.finishedMax(max, sum));
     SoftmaxEnd end = softmax.finish(*abi, maxima.back(), sum, sink);
     lse.push_back(end.lse);
-    outputFactors.push_back(program.isTwoPass ? splatF(1.0) : end.factor(builder, emit.loc));
+    normalisers.push_back(end.factor(builder, emit.loc));
   }
   storeRow(maxima, panel.maxima);
   storeRow(lse, panel.lse);
-  storeRow(outputFactors, panel.sums);
+  storeRow(normalisers, panel.sums);
 }
 
 } // namespace attnjit::tile

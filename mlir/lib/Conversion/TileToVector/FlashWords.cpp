@@ -191,7 +191,7 @@ void FlashKernel::writeOutputRows(const FlashPanel &panel, const OperandAccess &
     auto laneVector = [&](Value row) { return emit.load(vectorType(), emit.at(row, compute, firstLane)); };
     // A row that saw no key is 0; its sums may be NaN times 0 (A5).
     Value isEmpty = emit.cmp(Emitter::CmpF::OEQ, laneVector(panel.maxima), splatF(-INFINITY));
-    Value factor = emit.mulF(laneVector(panel.sums), emit.splat(factors.output, lanes));
+    Value factor = outputFactor(laneVector(panel.sums));
     Values targets;
     for (int64_t lane = 0; lane < lanes; ++lane) {
       Value row = emit.minS(emit.add(emit.add(panel.firstQuery, firstLane), lane), panel.lastQuery);

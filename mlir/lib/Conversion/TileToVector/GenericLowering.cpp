@@ -54,7 +54,7 @@ void GenericLowering::lowerBlock(Block &block) {
       return; // read by whoever owns the block
     llvm::TypeSwitch<Operation *>(&op)
         .Case<PositionOp, PlanOp, SplitOp, StreamOp, LoadOp, StoreOp, LoadRowOp, StoreRowOp, FillOp, DotOp, MapOp, MaskOp, ProbOp, CastOp,
-              RowScaleOp, AddOp, SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp, SoftmaxLseOp, SoftmaxProbsOp>(
+              RowScaleOp, AddOp, SoftmaxInitOp, SoftmaxStepOp, SoftmaxMergeOp, SoftmaxFinishOp, SoftmaxNormOp, SoftmaxProbsOp>(
             [&](auto typed) { lower(typed); })
         .Default([&](Operation *other) { status = other->emitOpError("has no generic lowering for the CPU"); });
     if (failed(status))
@@ -245,8 +245,7 @@ void GenericLowering::lower(LoadOp op) {
   forEachRow(buffer, [&](Value r) {
     Value from = pages ? pages->at(emit.add(row, r)) : rowAddress(access, raw, b, head, emit.add(row, r));
     forEachOperandColumn(
-        buffer.cols, view.getContiguous() && !transposed,
-        [&](Value c) { storeVector(buffer, r, c, load(emit.at(from, raw, c), lanes)); },
+        buffer.cols, view.getContiguous() && !transposed, [&](Value c) { storeVector(buffer, r, c, load(emit.at(from, raw, c), lanes)); },
         [&](Value c) {
           Value offset = view.getContiguous() ? c : emit.mul(c, access.strides[3]);
           emit.store(load(emit.at(from, raw, offset), 1), element(buffer, r, c));

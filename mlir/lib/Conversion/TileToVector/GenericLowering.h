@@ -108,7 +108,7 @@ private:
   void lower(SoftmaxStepOp op);
   void lower(SoftmaxMergeOp op);
   void lower(SoftmaxFinishOp op);
-  void lower(SoftmaxLseOp op);
+  void lower(SoftmaxNormOp op);
   void lower(SoftmaxProbsOp op);
   Value sinkOf(Value sink, Value r);
   Value maximum(Value a, Value b) { return emit.make<mlir::arith::MaximumFOp>(a, b); }
@@ -124,7 +124,7 @@ private:
   int64_t lanes;
   Type vectorType;
   TileCoords tile;
-  Value valueFactor; ///< of the elements of V (HeadFactors::output)
+  Value valueFactor;                                    ///< of the elements of V (HeadFactors::output)
   llvm::DenseMap<Value, TileBuffer> buffers;            ///< of tiles and rows
   llvm::DenseMap<Value, Value> scalars;                 ///< everything else that ops exchange
   llvm::DenseMap<Value, std::pair<Value, Value>> parts; ///< of plans that are parts of another: first key, end

@@ -126,31 +126,35 @@ void GenericLowering::lower(SoftmaxFinishOp op) {
   buffers[op.getRowMax()] = max;
 }
 
-void GenericLowering::lower(SoftmaxLseOp op) {
-  TileBuffer max = buffers.lookup(op.getMax()), sum = buffers.lookup(op.getSum()), lse = allocate(op.getLse().getType());
+void GenericLowering::lower(SoftmaxNormOp op) {
+  TileBuffer max = buffers.lookup(op.getMax()), sum = buffers.lookup(op.getSum());
+  TileBuffer lse = allocate(op.getLse().getType()), factor = allocate(op.getFactor().getType());
   forEachRow(lse, [&](Value r) {
-    storeRow(lse, r, emitSoftmaxEnd(builder, loc, abi, loadRow(max, r), loadRow(sum, r), sinkOf(op.getSink(), r), [&](Value x) {
-                       return emitExp(builder, loc, x);
-                     }).lse);
+    SoftmaxEnd end = emitSoftmaxEnd(builder, loc, abi, loadRow(max, r), loadRow(sum, r), sinkOf(op.getSink(), r),
+                                    [&](Value x) { return emitExp(builder, loc, x); });
+    storeRow(lse, r, end.lse);
+    storeRow(factor, r, end.factor(builder, loc));
   });
   buffers[op.getLse()] = lse;
+  buffers[op.getFactor()] = factor;
 }
 
 void GenericLowering::lower(SoftmaxProbsOp op) {
-  TileBuffer scores = buffers.lookup(op.getScores()), lse = buffers.lookup(op.getLse()), probs = reuseOrAllocate(op.getScores());
+  TileBuffer scores = buffers.lookup(op.getScores()), max = buffers.lookup(op.getMax()), factor = buffers.lookup(op.getFactor());
+  TileBuffer probs = reuseOrAllocate(op.getScores());
   probs.validCols = scalars.lookup(op.getCols());
   Value minusInf = emit.constFloat(compute, -HUGE_VAL), minusInfs = emit.constFloat(vectorType, -HUGE_VAL);
   Type positions = emit.vec(lanes, emit.i64());
   Value count = emit.splat(probs.validCols, lanes);
   forEachRow(probs, [&](Value r) {
     // As in a step: the reference of a row without a score above -inf is 0.
-    Value normaliser = loadRow(lse, r);
-    Value reference = emit.select(emit.cmp(CmpF::OEQ, normaliser, minusInf), emit.constFloat(compute, 0.0), normaliser);
-    Value references = emit.splat(reference, lanes);
+    Value maximum = loadRow(max, r);
+    Value reference = emit.select(emit.cmp(CmpF::OEQ, maximum, minusInf), emit.constFloat(compute, 0.0), maximum);
+    Value references = emit.splat(reference, lanes), factors = emit.splat(loadRow(factor, r), lanes);
     forEachColumnVector(probs, [&](Value c) {
       Value isInside = emit.cmp(CmpI::slt, emit.add(emit.splat(c, lanes), emit.iota(positions)), count);
       Value score = emit.select(isInside, loadVector(scores, r, c), minusInfs);
-      storeVector(probs, r, c, emitExp(builder, loc, emit.subF(score, references)));
+      storeVector(probs, r, c, emit.mulF(emitExp(builder, loc, emit.subF(score, references)), factors));
     });
   });
   buffers[op.getProbs()] = probs;

@@ -18,8 +18,6 @@ Value OnlineSoftmax::reference(Value max) const {
   return emit.select(isEmpty, emit.constFloat(max.getType(), 0.0), max);
 }
 
-Value OnlineSoftmax::referenceOfLse(Value lse) const { return reference(scoresAreLog2 ? times(lse, std::numbers::log2e) : lse); }
-
 Value OnlineSoftmax::exponential(Value score, Value reference) const {
   Value difference = emit.subF(score, reference);
   return emitExp2NonPositive(emit.builder, emit.loc, scoresAreLog2 ? difference : times(difference, std::numbers::log2e));
@@ -29,11 +27,13 @@ Value OnlineSoftmax::exponential(Value score, Value reference) const {
 Value OnlineSoftmax::finishedMax(Value max, Value sum) const {
   Value isFinite = emit.cmp(Emitter::CmpF::OLT, max, emit.constFloat(max.getType(), INFINITY));
   Value sawNan = emit.bitAnd(emit.cmp(Emitter::CmpF::UNO, sum, sum), isFinite);
-  return emit.select(sawNan, sum, scoresAreLog2 ? times(max, std::numbers::ln2) : max);
+  return emit.select(sawNan, sum, max);
 }
 
+Value OnlineSoftmax::natural(Value max) const { return scoresAreLog2 ? times(max, std::numbers::ln2) : max; }
+
 SoftmaxEnd OnlineSoftmax::finish(AbiAccess &abi, Value finishedMax, Value sum, Value sink) const {
-  return emitSoftmaxEnd(emit.builder, emit.loc, abi, finishedMax, sum, sink,
+  return emitSoftmaxEnd(emit.builder, emit.loc, abi, natural(finishedMax), sum, sink,
                         [&](Value x) { return emitExp2NonPositive(emit.builder, emit.loc, times(x, std::numbers::log2e)); });
 }
 

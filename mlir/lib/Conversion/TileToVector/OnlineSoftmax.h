@@ -23,13 +23,13 @@ public:
   /// What scores of a row with this maximum are taken relative to. While every score is -inf it is 0: -inf - 0 is -inf, and its exponential
   /// 0 (A5).
   Value reference(Value max) const;
-  /// The same for the normalised p, which is relative to the log-sum-exp (natural).
-  Value referenceOfLse(Value lse) const;
   /// e^(score - reference), at most 1 but for rounding.
   Value exponential(Value score, Value reference) const;
 
-  /// The maximum in natural units, NaN where a visible score is.
+  /// The maximum when all scores are in: NaN where a visible score is.
   Value finishedMax(Value max, Value sum) const;
+  /// A maximum as the caller gets it: in natural units.
+  Value natural(Value max) const;
   SoftmaxEnd finish(AbiAccess &abi, Value finishedMax, Value sum, Value sink) const;
 
 private:

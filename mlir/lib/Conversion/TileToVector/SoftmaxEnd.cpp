@@ -11,7 +11,8 @@ namespace attnjit::tile {
 
 Value SoftmaxEnd::factor(OpBuilder &builder, Location loc) const {
   Emitter emit(builder, loc);
-  return emit.divF(weight ? weight : emit.constFloat(total.getType(), 1.0), total);
+  Value quotient = emit.divF(weight ? weight : emit.constFloat(total.getType(), 1.0), total);
+  return emit.select(isEmpty, emit.constFloat(total.getType(), 0.0), quotient);
 }
 
 SoftmaxEnd emitSoftmaxEnd(OpBuilder &builder, Location loc, AbiAccess &abi, Value max, Value sum, Value sink,

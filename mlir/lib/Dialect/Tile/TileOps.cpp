@@ -141,7 +141,7 @@ static LogicalResult verifyRowOf(Operation *op, StringRef what, RowType row, Til
 
 LogicalResult RowScaleOp::verify() { return verifyRowOf(*this, "factors", getFactors().getType(), getTile().getType()); }
 LogicalResult SoftmaxStepOp::verify() { return verifyRowOf(*this, "state", getMax().getType(), getScores().getType()); }
-LogicalResult SoftmaxProbsOp::verify() { return verifyRowOf(*this, "lse", getLse().getType(), getScores().getType()); }
+LogicalResult SoftmaxProbsOp::verify() { return verifyRowOf(*this, "max", getMax().getType(), getScores().getType()); }
 
 /// A sink is one more row of the state.
 static LogicalResult verifySink(Operation *op, Value sink, RowType state) {
@@ -153,7 +153,7 @@ LogicalResult SoftmaxFinishOp::verify() {
     return failure();
   return verifySink(*this, getSink(), getMax().getType());
 }
-LogicalResult SoftmaxLseOp::verify() { return verifySink(*this, getSink(), getMax().getType()); }
+LogicalResult SoftmaxNormOp::verify() { return verifySink(*this, getSink(), getMax().getType()); }
 
 LogicalResult CastOp::verify() {
   TileType from = getInput().getType(), to = getResult().getType();

@@ -87,11 +87,11 @@ struct Ops {
   PlanOp plan;
   SplitOp split; ///< null: the stream walks the plan itself
   StreamOp stream;
-  MapOp map;        ///< null: identity
-  MaskOp mask;      ///< null: True
-  ProbOp prob;      ///< null: identity
-  LoadRowOp sinks;  ///< null: none
-  SoftmaxLseOp lse; ///< null: one pass
+  MapOp map;          ///< null: identity
+  MaskOp mask;        ///< null: True
+  ProbOp prob;        ///< null: identity
+  LoadRowOp sinks;    ///< null: none
+  SoftmaxNormOp norm; ///< null: one pass
 };
 
 /// The scores of a block, and the ops that made them.
@@ -160,11 +160,11 @@ private:
     if (inits.size() == 3)
       return matchLoop(ops.split, ops.stream, {init.getMax(), init.getSum(), fill.getResult()}) && matchBody();
     if (!matchLoop(ops.split, ops.stream, {init.getMax(), init.getSum()}) || !matchStateBody() || !matchSinks(reader) ||
-        !(ops.lse = reader.take<SoftmaxLseOp>()))
+        !(ops.norm = reader.take<SoftmaxNormOp>()))
       return false;
-    if (!Wiring(ops.lse)
-             .are("states", {ops.lse.getMax(), ops.lse.getSum()}, statesOf(ops.split, ops.stream))
-             .that(ops.lse.getSink() == sinkRow(), "the sink is the row loaded before"))
+    if (!Wiring(ops.norm)
+             .are("states", {ops.norm.getMax(), ops.norm.getSum()}, statesOf(ops.split, ops.stream))
+             .that(ops.norm.getSink() == sinkRow(), "the sink is the row loaded before"))
       return false;
     if (ops.split ? !(outputSplit = reader.take<SplitOp>()) : !(outputStream = reader.take<StreamOp>()))
       return false;
@@ -347,7 +347,8 @@ private:
     auto recompute = reader.take<SoftmaxProbsOp>();
     if (!recompute || !Wiring(recompute)
                            .is("scores", recompute.getScores(), scores->value)
-                           .is("lse", recompute.getLse(), ops.lse.getLse())
+                           .is("max", recompute.getMax(), ops.norm.getMax())
+                           .is("factor", recompute.getFactor(), ops.norm.getFactor())
                            .is("cols", recompute.getCols(), body.getArgument(1)))
       return false;
     Value probs = recompute.getProbs();
@@ -369,8 +370,8 @@ private:
 
   /// The results of the softmax: the output before it is rounded, lse, maximum.
   std::optional<std::array<Value, 3>> matchFinish(Reader &reader) {
-    if (ops.lse)
-      return std::array<Value, 3>{statesOf(outputSplit, outputStream)[0], ops.lse.getLse(), statesOf(ops.split, ops.stream)[0]};
+    if (ops.norm)
+      return std::array<Value, 3>{statesOf(outputSplit, outputStream)[0], ops.norm.getLse(), statesOf(ops.split, ops.stream)[0]};
     if (!matchSinks(reader))
       return std::nullopt;
     auto finish = reader.take<SoftmaxFinishOp>();
@@ -453,7 +454,7 @@ FailureOr<TileProgram> TileProgram::match(Operation *op) {
   program.outIsContiguous = view(KernelOp::Out).getContiguous();
   program.checkedIndices = kernel.getConfig().getCheckedIndices();
   program.isSplit = bool(ops->split);
-  program.isTwoPass = bool(ops->lse);
+  program.isTwoPass = bool(ops->norm);
   program.sinkType = kernel.getSinks() ? cast<ViewType>(kernel.getSinks().getType()).getElementType() : Type();
   program.score = ops->map ? &ops->map.getBody() : nullptr;
   program.mask = ops->mask ? &ops->mask.getBody() : nullptr;

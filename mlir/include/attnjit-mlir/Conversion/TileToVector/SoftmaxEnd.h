@@ -1,4 +1,4 @@
-// The end of a softmax row (tile.softmax_finish, tile.softmax_lse), emitted alike by every lowering.
+// The end of a softmax row (tile.softmax_finish, tile.softmax_norm), emitted alike by every lowering.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
@@ -12,7 +12,7 @@ struct SoftmaxEnd {
   mlir::Value isEmpty; ///< no key was visible: out is 0, though the accumulator may be NaN times 0 (A5)
   mlir::Value lse;     ///< natural log
 
-  /// weight / total.
+  /// What makes p of exp(u - max): weight / total; 0 for an empty row.
   mlir::Value factor(mlir::OpBuilder &builder, mlir::Location loc) const;
 };
 

@@ -391,39 +391,49 @@ def Tile_SoftmaxFinishOp : Tile_Op<"softmax_finish", [Pure, AllTypesMatch<["max"
   let hasVerifier = 1;
 }
 
-def Tile_SoftmaxLseOp : Tile_Op<"softmax_lse", [Pure, AllTypesMatch<["max", "sum", "lse"]>]> {
-  let summary = "the log-sum-exp of a state that has no accumulator";
+def Tile_SoftmaxNormOp : Tile_Op<"softmax_norm", [Pure, AllTypesMatch<["max", "sum", "lse", "factor"]>]> {
+  let summary = "what normalises p, of a state that has no accumulator";
   let description = [{
-    lse = max + ln(sum), and with a sink as in tile.softmax_finish.
+        lse = max + ln(sum),  factor = 1 / sum,  so that p = exp(u - max) * factor
+
+    and with a sink, where r is as in tile.softmax_finish:
+
+        sum' = sum * exp(max - r) + exp(sink - r),  lse = r + ln(sum'),  factor = exp(max - r) / sum'
+
+    A row that has seen no score above -inf has factor 0. p is not exp(u - lse): where |max| is so large that max + ln(sum) rounds to max,
+    that would be 1 for every score at the maximum.
 
     ```mlir
     func.func @normaliser(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %s: !tile.row<16xf32>) {
-      %lse = tile.softmax_lse %m, %l sink(%s : !tile.row<16xf32>) : !tile.row<16xf32>
+      %lse, %factor = tile.softmax_norm %m, %l sink(%s : !tile.row<16xf32>) : !tile.row<16xf32>
       return
     }
     ```
   }];
   let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Optional<Tile_AnyRow>:$sink);
-  let results = (outs Tile_AnyRow:$lse);
+  let results = (outs Tile_AnyRow:$lse, Tile_AnyRow:$factor);
   let assemblyFormat = "$max `,` $sum (`sink` `(` $sink^ `:` qualified(type($sink)) `)`)? attr-dict `:` qualified(type($max))";
   let hasVerifier = 1;
 }
 
-def Tile_SoftmaxProbsOp : Tile_Op<"softmax_probs", [Pure, AllTypesMatch<["scores", "probs"]>]> {
-  let summary = "the normalised p of a block of scores, from the log-sum-exp of their rows";
+def Tile_SoftmaxProbsOp : Tile_Op<"softmax_probs", [Pure, AllTypesMatch<["scores", "probs"]>, AllTypesMatch<["max", "factor"]>]> {
+  let summary = "the normalised p of a block of scores, from the maxima and normalising factors of their rows";
   let description = [{
-        p[j] = exp(u[j] - lse) for the first `cols` columns, 0 for the others; exactly 0 where u[j] is -inf (A5)
+        r    = max == -inf ? 0 : max             as in a step
+        p[j] = exp(u[j] - r) * factor            for the first `cols` columns, 0 for the others; exactly 0 where u[j] is -inf (A5)
 
     ```mlir
-    func.func @recompute(%u: !tile.tile<16x128xf32>, %lse: !tile.row<16xf32>, %cols: i64) {
-      %p = tile.softmax_probs %u, %lse cols(%cols) : !tile.tile<16x128xf32>, !tile.row<16xf32>
+    func.func @recompute(%u: !tile.tile<16x128xf32>, %m: !tile.row<16xf32>, %factor: !tile.row<16xf32>, %cols: i64) {
+      %p = tile.softmax_probs %u, %m, %factor cols(%cols) : !tile.tile<16x128xf32>, !tile.row<16xf32>
       return
     }
     ```
   }];
-  let arguments = (ins Tile_AnyTile:$scores, Tile_AnyRow:$lse, I64:$cols);
+  let arguments = (ins Tile_AnyTile:$scores, Tile_AnyRow:$max, Tile_AnyRow:$factor, I64:$cols);
   let results = (outs Tile_AnyTile:$probs);
-  let assemblyFormat = "$scores `,` $lse `cols` `(` $cols `)` attr-dict `:` qualified(type($scores)) `,` qualified(type($lse))";
+  let assemblyFormat = [{
+    $scores `,` $max `,` $factor `cols` `(` $cols `)` attr-dict `:` qualified(type($scores)) `,` qualified(type($max))
+  }];
   let hasVerifier = 1;
 }
 

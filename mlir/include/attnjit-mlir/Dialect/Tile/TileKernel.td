@@ -21,7 +21,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
     reads, is the order of ops in this example; tile.map, tile.mask, tile.prob and the region of tile.plan may be absent. In a program whose
     keys are split, a tile.split stands in place of the tile.stream (see there). With sinks, a tile.load_row stands before
     tile.softmax_finish, which takes it. A prob_mod that is not proportional to p takes two streams: the first one has no v and carries
-    (max, sum) only, tile.softmax_lse follows, and the second one carries the accumulator, with tile.softmax_probs and tile.prob in place of
+    (max, sum) only, tile.softmax_norm follows, and the second one carries the accumulator, with tile.softmax_probs and tile.prob in place of
     tile.softmax_step and tile.row_scale; it computes the scores with the same maps.
 
     ```mlir

@@ -46,7 +46,7 @@ struct TileProgram {
   bool outIsContiguous = true;       ///< last stride of out is 1 at compile time
   bool checkedIndices = false;       ///< captured loads must be checked and reported (A10)
   bool isSplit = false;              ///< keys are cut into parts whose states are merged in index order (tile.split)
-  bool isTwoPass = false;            ///< prob needs the normalised p: one stream for lse, a second one for the output
+  bool isTwoPass = false;            ///< prob needs the normalised p: one stream for the state, a second one for the output
   mlir::Type sinkType;               ///< element type of the sinks in memory; null: there are none
 
   /// Map bodies, null when the map is absent (identity score, True mask, identity prob). Block arguments: score has (score, b, h, q, kv),
