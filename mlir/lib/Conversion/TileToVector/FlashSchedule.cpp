@@ -119,16 +119,15 @@ void FlashKernel::emitFunction() {
   AbiAccess access(builder, emit.loc, kernel.args);
   abi = &access;
   workspace = kernel.workspace;
-  auto place = [&](int64_t rows, int64_t columns, int64_t bytes) {
-    return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(rows * columns * bytes, kCacheLineBytes));
-  };
   for (ExtraDot &dot : findExtraDots(program)) {
     FlashDot &made = dots.emplace_back(builder, program, access, shape, std::move(dot));
-    made.queries = place(panels * kMostDotLength, shape.panelWidth(), elementBytes());
-    made.keys = place(program.tileCols, kMostDotLength, elementBytes());
-    made.scores = place(program.tileCols + shape.keyTile - 1, shape.panelWidth(), elementBytes());
+    made.queries = reserve(panels * kMostDotLength * rowBytes());
+    made.keys = reserve(program.tileCols * kMostDotLength * elementBytes());
+    made.scores = reserve((program.tileCols + shape.keyTile - 1) * rowBytes());
   }
   findTablesAndBias();
+  if (program.mask)
+    visibleRows = reserve(program.tileCols * visibleRowBytes());
   kernel.function->setAttr("attnjit.workspace_bytes", builder.getI64IntegerAttr(layout.bytes));
   if (shape.unit == Bf16Unit::Tile)
     configureTiles();
@@ -140,6 +139,8 @@ void FlashKernel::emitFunction() {
   if (shape.unit == Bf16Unit::Tile)
     releaseTiles();
 }
+
+int64_t FlashKernel::reserve(int64_t bytes) { return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(bytes, kCacheLineBytes)); }
 
 void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
   usesDots = withDots;
@@ -222,7 +223,7 @@ void FlashKernel::emitBlock(Pass pass, const KvBlock &kvBlock) {
       dot.packKeys(block.begin, block.count, region(dot.keys));
   forEachPanel([&](const FlashPanel &panel) {
     FlashKeys keys = narrowKeys(block, panel);
-    if (!program.closedForm)
+    if (!program.mask)
       return emitPanel(pass, block, panel, keys);
     emit.ifThen(emit.cmp(Emitter::CmpI::slt, keys.begin, keys.end), [&] { emitPanel(pass, block, panel, keys); });
   });
@@ -263,34 +264,6 @@ void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel
 
 /// The part of a partial block that the panel sees, by the closed form of the mask, in granules. What lies between two visible
 /// granules is visited; begin >= end means that nothing is.
-FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &panel) {
-  if (!program.closedForm)
-    return {emit.index(0), block.count, block.partial};
-  Type i64 = emit.i64(), i1 = emit.i1();
-  Value no = emit.truth(false);
-  Values keys = emit.ifElse(
-      {i64, i64, i1}, block.partial,
-      [&] {
-        Values found =
-            emit.loop(emit.index(0), block.count, emit.index(shape.keyGranule), {block.count, emit.index(0), no, no},
-                      [&](Value granule, ValueRange carried) -> Values {
-                        Value begin = carried[0], end = carried[1], partial = carried[2], sawGap = carried[3];
-                        Value granuleEnd = emit.minS(emit.add(granule, shape.keyGranule), block.count);
-                        auto [mayBeTrue, mayBeFalse] =
-                            emitClassify(builder, emit.loc, program, *abi, tile.b, tile.h, panel.firstQuery, panel.lastQuery,
-                                         emit.add(block.begin, granule), emit.sub(emit.add(block.begin, granuleEnd), 1));
-                        // A gap counts only if a visible granule stands on either side of it.
-                        Value isOpen = emit.cmp(Emitter::CmpI::ne, end, emit.index(0));
-                        Value needsMask = emit.bitOr(mayBeFalse, emit.bitAnd(isOpen, sawGap));
-                        return {emit.select(mayBeTrue, emit.minS(begin, granule), begin), emit.select(mayBeTrue, granuleEnd, end),
-                                emit.bitOr(partial, emit.bitAnd(mayBeTrue, needsMask)), emit.logicalNot(mayBeTrue)};
-                      });
-        return Values{found[0], found[1], found[2]};
-      },
-      [&] { return Values{emit.index(0), block.count, no}; });
-  return {keys[0], keys[1], keys[2]};
-}
-
 Emitter::Values FlashKernel::loadRow(Value address) const {
   Values row;
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector)

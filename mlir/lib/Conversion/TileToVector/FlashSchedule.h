@@ -30,6 +30,8 @@
 //
 //     dot queries [panels][r][panelWidth], dot keys [blockKeys][r], and dot scores like scores where a map takes it
 //
+// for a mask (FlashMask.cpp) a bit per pair of a panel and a block,
+//
 // and for each table of score_mod (FlashTables.cpp) one element per diagonal, [blockKeys + panelWidth] up to a whole vector, or one per
 // pair, [blockKeys][panelWidth].
 #pragma once
@@ -126,9 +128,10 @@ struct FlashBiasTerm {
 };
 inline constexpr unsigned kMostTables = 4;
 
-/// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMicroKernel.cpp (the two products),
-/// FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out), FlashDots.cpp (further products), FlashTables.cpp and
-/// FlashBias.cpp (what is added to scores); for bf16 FlashWords.cpp (packing words) and FlashTiles.cpp (the two products by AMX).
+/// Emits one kernel. The parts stand in one file each: FlashSchedule.cpp (loops and plan), FlashMask.cpp (which keys of a block),
+/// FlashMicroKernel.cpp (the two products), FlashSoftmax.cpp (maps, mask, exponentials), FlashPack.cpp (what goes in and out),
+/// FlashDots.cpp (further products), FlashTables.cpp and FlashBias.cpp (what is added to scores); for bf16 FlashWords.cpp (packing words)
+/// and FlashTiles.cpp (the two products by AMX).
 class FlashKernel {
 public:
   FlashKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
@@ -145,10 +148,21 @@ private:
   void forEachPanel(llvm::function_ref<void(const FlashPanel &)> body);
   void emitBlock(Pass pass, const KvBlock &kvBlock);
   void emitPanel(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
-  FlashKeys narrowKeys(const FlashBlock &block, const FlashPanel &panel);
   FlashPanel panelAt(Value index);
   Value operandBase(const OperandAccess &operand, mlir::Type element, Value head);
+  /// `bytes` more of the workspace; returns where they are.
+  int64_t reserve(int64_t bytes);
   Value region(int64_t offset) const { return emit.atBytes(workspace, offset); }
+
+  // FlashMask.cpp
+  FlashKeys narrowKeys(const FlashBlock &block, const FlashPanel &panel);
+  Values askClosedForm(const FlashBlock &block, const FlashPanel &panel);
+  Value evaluateMask(int64_t vector, Value queries, Value key);
+  Values lookAtMask(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
+  Value loadVisible(Value key, int64_t vector) const;
+  mlir::Type visibleType() const;
+  int64_t visibleRowBytes() const;
+  Value visibleAt(Value key, int64_t vector) const;
 
   // FlashMicroKernel.cpp
   /// S^T of `keys` into the scores region, from its first row; returns the maximum per lane if `wantMax`, else nothing.
@@ -258,6 +272,7 @@ private:
   int64_t steps; ///< of S^T: elements or words of a row of Q and K
   int64_t panels;
   FlashWorkspace layout;
+  int64_t visibleRows = 0;  ///< bits of the mask
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false; ///< it maps scores
   OnlineSoftmax softmax;

@@ -44,8 +44,6 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
   for (int64_t vector = 0; vector < vectors; ++vector) {
     if (hasScoreMap)
       score[vector].bindQuery(queries[vector]);
-    if (program.mask)
-      mask[vector].bindQuery(queries[vector]);
   }
 
   Value key0 = emit.add(block.begin, keys.begin);
@@ -77,10 +75,7 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
     auto masked = [&] {
       Values maskedScores, visible;
       for (int64_t vector = 0; vector < vectors; ++vector) {
-        mask[vector].bindKey(key);
-        MapResult mapped = mask[vector].expand(nullptr);
-        visible.push_back(mask[vector].splat(mapped.value));
-        emitReport(builder, emit.loc, *abi, mapped.outOfRange, nullptr, b, h, queries[vector], key, shape.lanes);
+        visible.push_back(loadVisible(emit.add(keys.begin, row), vector));
         maskedScores.push_back(emit.select(visible[vector], scores[vector], splatF(-INFINITY)));
       }
       reportScores(visible);

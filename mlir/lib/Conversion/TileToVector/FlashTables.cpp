@@ -18,7 +18,7 @@ void FlashKernel::addTable(FlashTable::Kind kind, Value source) {
   int64_t width = shape.panelWidth(), elements = isOfDiagonals ? program.tileCols + width + shape.lanes : program.tileCols * width;
   int64_t bytes = elements * llvm::divideCeil(source.getType().getIntOrFloatBitWidth(), 8);
   FlashTable &made = tables.emplace_back(builder, program, *abi, shape, kind, source);
-  made.region = std::exchange(layout.bytes, layout.bytes + llvm::alignTo(bytes, kCacheLineBytes));
+  made.region = reserve(bytes);
 }
 
 void FlashKernel::fillTables(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count) {
