@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
+#include <utility>
 #include <vector>
 #include <xmmintrin.h>
 
@@ -87,8 +87,8 @@ public:
     if (states.memory)
       pool.release(states);
   }
-  Meeting(const Meeting &) = delete;
-  Meeting &operator=(const Meeting &) = delete;
+  Meeting(Meeting &&other) noexcept : pool(other.pool), states(std::exchange(other.states, {})), partsLeft(std::move(other.partsLeft)) {}
+  Meeting &operator=(Meeting &&) = delete;
 
   Result<void> prepare(LaunchJob &job) {
     job.args.split = {job.shape.keysPerPart, job.shape.parts, nullptr};
@@ -184,7 +184,8 @@ Result<int> CpuLauncher::launch(std::span<LaunchJob> jobs, int threads) {
   int rounds = 1;
   std::size_t workspaceBytes = 0;
   double flops = 0;
-  std::deque<Meeting> meetings;
+  std::vector<Meeting> meetings;
+  meetings.reserve(jobs.size());
   for (LaunchJob &job : jobs) {
     // Kernels lower the word atomically; it is read only after every worker has returned.
     job.status = kStatusOk;
