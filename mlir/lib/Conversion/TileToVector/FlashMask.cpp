@@ -23,7 +23,7 @@ FlashKeys FlashKernel::narrowKeys(const FlashBlock &block, const FlashPanel &pan
   return ifPartial(open, [&] { return lookAtMask(block, panel, open); });
 }
 
-/// First key, end, partial.
+/// First key, end, partial, in granules. What lies between two visible granules is visited; begin >= end means that nothing is.
 Emitter::Values FlashKernel::askClosedForm(const FlashBlock &block, const FlashPanel &panel) {
   Value no = emit.truth(false);
   Values found = emit.loop(emit.index(0), block.count, emit.index(shape.keyGranule), {block.count, emit.index(0), no, no},

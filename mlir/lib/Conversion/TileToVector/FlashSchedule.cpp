@@ -262,8 +262,6 @@ void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel
   emitValues(block, panel, keys, count, rescale);
 }
 
-/// The part of a partial block that the panel sees, by the closed form of the mask, in granules. What lies between two visible
-/// granules is visited; begin >= end means that nothing is.
 Emitter::Values FlashKernel::loadRow(Value address) const {
   Values row;
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector)
