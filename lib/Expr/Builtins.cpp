@@ -446,14 +446,14 @@ constexpr Builtin kBuiltins[] = {
     ROW(".short", "input", return l.cast(c[0], DType::I16);),
     ROW(".to .type", "input dtype dtype=", return castTo(l, c, 1);),
     ROW(".type_as", "input other", return l.convert(c[0], l.kind(c[1]));),
-    ROW("tensor as_tensor scalar_tensor", "data dtype=", return castTo(l, c, 1);),
+    ROW("scalar_tensor", "data dtype=", return castTo(l, c, 1);),
     ROW(".new_tensor", "input data dtype=",
         return valueLike(l, c, c[1], 2, l.kind(c[1]));),
     ROW("zeros_like empty_like", "input dtype=", return valueLike(l, c, l.number(0), 1, l.kind(c[0]));),
     ROW("ones_like", "input dtype=", return valueLike(l, c, l.number(1), 1, l.kind(c[0]));),
     ROW("full_like", "input fill_value dtype=",
         return valueLike(l, c, c[1], 2, l.kind(c[0]));),
-    ROW(".clone .detach .contiguous .item .cuda .cpu", "input", return c[0];),
+    ROW(".clone .detach .contiguous .item .tolist .cuda .cpu", "input", return c[0];),
 };
 // clang-format on
 
