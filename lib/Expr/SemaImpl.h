@@ -346,6 +346,7 @@ private:
   Object pySorted(Arguments &a, const PythonFunction &self);
   Object pyDivmod(Arguments &a, const PythonFunction &self);
   Object pyIntMath(Arguments &a, const PythonFunction &self);
+  Object pyCount(Arguments &a, const PythonFunction &self);
   Object pyBitLength(Arguments &a, const PythonFunction &self);
   Object pyProduct(Arguments &a, const PythonFunction &self);
   Object pyOperator(Arguments &a, const PythonFunction &self);

@@ -134,6 +134,17 @@ TensorRef tensorOf(const CaptureDecl &decl) {
   return tensor;
 }
 
+std::string listCaptures(const Formula &formula) {
+  std::string names;
+  bool hasOwn = false;
+  for (const CaptureDecl &capture : formula.captures) {
+    if (!capture.isOwn())
+      names += fmt::format("{}'{}'", names.empty() ? "" : ", ", capture.name);
+    hasOwn |= capture.isOwn();
+  }
+  return hasOwn ? names + (names.empty() ? "one that its text makes" : ", or one that its text makes") : names;
+}
+
 std::string tableText(const CaptureDecl &decl) {
   std::string text = fmt::format("[{}]", fmt::join(decl.table->sizes, ", "));
   for (std::size_t i = 0; i < tableElements(*decl.table); ++i) {

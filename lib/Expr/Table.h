@@ -26,6 +26,9 @@ std::size_t tableElements(const Table &table);
 /// A view of the elements, which the declaration's table owns.
 TensorRef tensorOf(const CaptureDecl &decl);
 
+/// "'doc', 'keep'": the captures, for messages. The tensors that the text makes have no names.
+std::string listCaptures(const Formula &formula);
+
 /// "[2, 3] 0 1 2 3 4 5"
 std::string tableText(const CaptureDecl &decl);
 /// The inverse; null where the text is no table of that dtype and rank, or has more elements than `most`.

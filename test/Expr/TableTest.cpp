@@ -134,6 +134,7 @@ TEST_CASE("reductions and functions of known tensors") {
                            "torch.arange(4)[torch.arange(4) % 2 == 1].tolist() == [1, 3]",
                            "2 in torch.arange(3) and 3 not in torch.arange(3)",
                            "[x + 1 for x in torch.arange(3)] == [1, 2, 3]",
+                           "torch.prod(torch.arange(1, 5)) == 24",
                            "len(torch.zeros(4, 2)) == 4",
                            "sum(torch.arange(4).tolist()) == 6",
                            "max(torch.arange(4).tolist()) == 3",
