@@ -191,6 +191,7 @@ void Sema::reset() {
   bareScope = nullptr;
   scopes.clear();
   moduleErrors.clear();
+  tables.erase(tables.begin() + static_cast<std::ptrdiff_t>(othersTables), tables.end());
   imports.clear();
   effects = {};
   scope = &scopes.emplace_back(nullptr, true);

@@ -1,8 +1,9 @@
 // The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaModule.cpp (modules, imports, decorators),
 // SemaStatements.cpp, SemaExceptions.cpp (try, raise), SemaMatch.cpp, SemaExpressions.cpp (operators, numbers), SemaAccess.cpp (subscripts,
-// attributes), SemaContainers.cpp (tuples, lists, dictionaries), SemaText.cpp, SemaCalls.cpp (functions), SemaPython.cpp and SemaObjects.cpp
-// (Python's own functions), SemaTensors.cpp and SemaViewMethods.cpp (views of captured tensors), SemaTables.cpp, SemaTableMakers.cpp and
-// SemaTableFunctions.cpp (tensors that the text makes) and SemaRows.cpp (elementwise functions and reductions of whole tensors).
+// attributes), SemaContainers.cpp (tuples, lists, dictionaries), SemaText.cpp, SemaCalls.cpp (functions), SemaPython.cpp and
+// SemaObjects.cpp (Python's own functions), SemaTensors.cpp and SemaViewMethods.cpp (views of captured tensors), SemaTables.cpp,
+// SemaTableMakers.cpp and SemaTableFunctions.cpp (tensors that the text makes) and SemaRows.cpp (elementwise functions and reductions of
+// whole tensors).
 #pragma once
 
 #include "Expr/Names.h"
@@ -395,6 +396,7 @@ private:
   const CaptureInfo &infoOf(const View &view) const { return view.constant ? view.constant->info : captures.infos[view.capture]; }
   Object unlifted(const Object &object) const;
   const View *foldedView(const View &view, TextRange range);
+  bool placeTable(Constant &tensor, TextRange range);
   ValueId constantElement(const View &view, const std::vector<Object> &indices, TextRange range);
   Object mapKnown(const std::vector<Object> &operands, const std::vector<Object> &sizes, Kind kind, const Elementwise &apply,
                   TextRange range);
@@ -446,7 +448,8 @@ private:
   const ModKind mod;
   const CaptureScope &captures;
   std::vector<ScalarDecl> &scalars;
-  std::vector<CaptureDecl> &tables; ///< the captures, then the tensors that the text makes
+  std::vector<CaptureDecl> &tables;               ///< the captures, then the tensors that the text makes
+  const std::size_t othersTables = tables.size(); ///< the captures, and what the mods before this one have made
 
   const Unit *unit = &root;
   Lower lower;

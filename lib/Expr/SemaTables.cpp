@@ -129,6 +129,25 @@ const View *Sema::foldedView(const View &view, TextRange range) {
   return failed() ? nullptr : view.folded = folded.view;
 }
 
+/// Makes the tensor a capture of the formula's own. Mods of one module share what is equal.
+bool Sema::placeTable(Constant &tensor, TextRange range) {
+  const std::shared_ptr<const Table> table = makeTable(tensor.sizes, tensor.info.dtype, tensor.elements);
+  std::size_t total = tensor.elements.size();
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const CaptureDecl &other = tables[i];
+    if (other.table && other.dtype == tensor.info.dtype && other.table->sizes == table->sizes && other.table->bytes == table->bytes)
+      return tensor.slot = static_cast<int>(i), true;
+    total += other.table ? tableElements(*other.table) : 0;
+  }
+  if (total > kMaxTableElements)
+    return fail(range, fmt::format("the tensors that this formula makes have {} elements together", total),
+                fmt::format("at most {} are accepted; make the larger ones before the call and capture them", kMaxTableElements)),
+           false;
+  tensor.slot = static_cast<int>(tables.size());
+  tables.push_back({"#t", tensor.info.dtype, tensor.info.rank, table});
+  return true;
+}
+
 /// An element: a constant where the index is known, else a read of the table.
 ValueId Sema::constantElement(const View &view, const std::vector<Object> &indices, TextRange range) {
   Constant &tensor = *view.constant;
@@ -147,17 +166,8 @@ ValueId Sema::constantElement(const View &view, const std::vector<Object> &indic
     return fail(range, fmt::format("a tensor of rank {}", tensor.sizes.size()),
                 fmt::format("a formula reads those of rank {} at most", kMaxRank)),
            0;
-  if (tensor.slot < 0) {
-    std::size_t total = tensor.elements.size();
-    for (const CaptureDecl &other : tables)
-      total += other.table ? tableElements(*other.table) : 0;
-    if (total > kMaxTableElements)
-      return fail(range, fmt::format("the tensors that this formula makes have {} elements together", total),
-                  fmt::format("at most {} are accepted; make the larger ones before the call and capture them", kMaxTableElements)),
-             0;
-    tensor.slot = static_cast<int>(tables.size());
-    tables.push_back({"#t", tensor.info.dtype, tensor.info.rank, makeTable(tensor.sizes, tensor.info.dtype, tensor.elements)});
-  }
+  if (tensor.slot < 0 && !placeTable(tensor, range))
+    return 0;
   tensor.isRead = true;
   std::vector<ValueId> values;
   for (const Object &index : indices)

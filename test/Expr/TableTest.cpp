@@ -222,9 +222,14 @@ TEST_CASE("tables of mods that are joined stay apart") {
   CHECK(mask("torch.arange(3).sum() == q_idx").captures.size() == 6);
 }
 
-TEST_CASE("the score and the mask of one module each have their table") {
-  const Formula formula = parse({"score + IDS[q_idx]", "same_document", kModule});
+TEST_CASE("the score and the mask of one module share a table, and its size is bounded") {
+  const Formula formula = parse({"score + IDS[q_idx] + OFFSETS[h]", "same_document", kModule});
   REQUIRE(formula.captures.size() == 8);
   CHECK(formula.captures[6].dtype == DType::I32);
   CHECK(formula.captures[7].name == "#t1");
+  const std::string_view half = "torch.arange(40000)[q_idx] == kv_idx", other = "score + torch.arange(1, 40001)[q_idx]";
+  CHECK(parseFormula({"score + torch.arange(40000)[q_idx]", half}, {}));
+  const Result<Formula> both = parseFormula({other, half}, {});
+  REQUIRE(!both);
+  CHECK(both.error().message.find("the tensors that this formula makes have 80000 elements together") != std::string::npos);
 }
