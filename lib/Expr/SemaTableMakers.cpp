@@ -189,7 +189,9 @@ Object Sema::pyArange(Arguments &a, const PythonFunction &) {
     kind = std::max(kind, bounds[i].kind);
   }
   const double start = bounds[0].asDouble(), step = bounds[2].asDouble();
-  const double count = std::ceil((bounds[1].asDouble() - start) / step);
+  const __int128 distance = static_cast<__int128>(bounds[1].i) - bounds[0].i; // of ints, which a double would round
+  const double count =
+      kind == Kind::Int && step != 0 ? std::ceil(static_cast<double>(distance) / step) : std::ceil((bounds[1].asDouble() - start) / step);
   if (step == 0 || !(count >= 0))
     return fail(a.call, "'arange' does not reach its end by this step", "e.g. torch.arange(0, 8, 2)");
   if (count > static_cast<double>(kMaxTableElements))

@@ -258,10 +258,11 @@ Object Sema::gather(const View &view, int dim, const View &indices, TextRange ra
   if (failed())
     return {};
   const auto place = static_cast<std::size_t>(dim);
-  if (by->elements.empty() || by->elements[0].kind == Kind::Float)
+  const Kind kind = kindOf(by->info.dtype);
+  if (kind == Kind::Float)
     return fail(range, "an index is a tensor of ints or bools", "convert it with .to(torch.int64)");
   const std::int64_t size = from->sizes[place];
-  const bool chooses = by->elements[0].kind == Kind::Bool;
+  const bool chooses = kind == Kind::Bool;
   if (chooses && (by->sizes.size() != 1 || by->sizes[0] != size))
     return fail(range, fmt::format("bools that choose among {} elements must be as many", size), "compare the tensor itself: t[t > 0]");
   std::vector<std::int64_t> chosen;

@@ -66,7 +66,9 @@ Object Sema::failRank(const View &view, TextRange range) {
   while (root->parent && root->step != View::Step::Reduce)
     root = root->parent;
   if (root->step != View::Step::Capture && root->step != View::Step::Constant)
-    return fail(range, fmt::format("expected a number, found a tensor of rank {}, computed from '{}'", view.rank, capture.name),
+    return fail(range,
+                fmt::format("expected a number, found a tensor of rank {}, computed from {}", view.rank,
+                            capture.name.empty() ? "one that the text makes" : "'" + capture.name + "'"),
                 fmt::format("index what it is made of, e.g. {}, or reduce it: (...).sum()", indexExample(capture)));
   if (step->parent)
     return fail(

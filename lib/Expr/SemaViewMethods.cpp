@@ -11,9 +11,9 @@ namespace attnjit::expr {
 namespace {
 
 constexpr std::string_view kViewMethods[] = {
-    "size",     "dim",     "ndimension", "numel",     "nelement", "view",       "reshape", "flatten", "ravel", "transpose",
-    "swapaxes", "permute", "t",          "unsqueeze", "squeeze",  "contiguous", "clone",   "detach",  "to",    "type",
-    "float",    "double",  "int",        "long",      "bool",     "cuda",       "cpu",     "select",  "narrow"};
+    "size",    "dim",  "ndimension", "numel",   "nelement",   "view",   "reshape", "flatten", "ravel",   "transpose", "swapaxes",
+    "permute", "t",    "unsqueeze",  "squeeze", "contiguous", "clone",  "detach",  "to",      "type",    "float",     "double",
+    "int",     "long", "bool",       "cuda",    "cpu",        "select", "narrow",  "half",    "bfloat16"};
 
 } // namespace
 
@@ -250,7 +250,7 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
     object.view = receiver;
     return object;
   };
-  static constexpr std::string_view kCasts[] = {"to", "type", "float", "double", "int", "long", "bool"};
+  static constexpr std::string_view kCasts[] = {"to", "type", "float", "double", "int", "long", "bool", "half", "bfloat16"};
   if (std::find(std::begin(kCasts), std::end(kCasts), method) != std::end(kCasts))
     return castView(view, arguments, method);
   static constexpr std::string_view kSame[] = {"contiguous", "clone", "detach", "cuda", "cpu"};
