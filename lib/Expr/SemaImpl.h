@@ -402,7 +402,7 @@ private:
                   TextRange range);
   Object reduceKnown(Op op, const View &view, const std::vector<int> &dims, bool keepDims, TextRange range);
   Object gather(const View &view, int dim, const View &indices, TextRange range);
-  const View &onOther(const View &view, const View &root);
+  const View *onOther(const View &view, const View *root);
   void assignConstant(const View &target, const Object &value, TextRange range);
   bool readElements(const Object &data, TextRange range, std::vector<std::int64_t> &sizes, std::vector<PyNumber> &elements,
                     std::size_t dim);

@@ -296,14 +296,14 @@ Object Sema::gather(const View &view, int dim, const View &indices, TextRange ra
 // --- assigning ---
 
 /// The same steps from another root.
-const View &Sema::onOther(const View &view, const View &root) {
+const View *Sema::onOther(const View &view, const View *root) {
   if (!view.parent)
     return root;
   View moved = view;
-  moved.parent = &onOther(*view.parent, root);
+  moved.parent = onOther(*view.parent, root);
   moved.folded = nullptr;
-  moved.kind = root.kind;
-  return addView(std::move(moved));
+  moved.kind = root->kind;
+  return &addView(std::move(moved));
 }
 
 /// t[...] = value
@@ -325,7 +325,7 @@ void Sema::assignConstant(const View &target, const Object &value, TextRange ran
   for (std::size_t i = 0; i < tensor.elements.size(); ++i)
     numbers.push_back({Kind::Int, static_cast<std::int64_t>(i), 0});
   const Object root = makeConstant(DType::I64, tensor.sizes, std::move(numbers), range);
-  const Constant *places = failed() ? nullptr : valuesOf(onOther(target, *root.view), range);
+  const Constant *places = failed() ? nullptr : valuesOf(*onOther(target, root.view), range);
   const Object number = failed() || isKnownTensor(value) ? value : asNumber(value, range);
   const Constant *given = failed() ? nullptr : knownTensor(number, range);
   if (failed())
