@@ -383,8 +383,15 @@ Result<void> Compilation::readFormula() {
     for (std::size_t i = 0; i < listed.scalars.size(); i++)
       written->scalars[i].name = listed.scalars[i].name;
   }
-  // Names tell which scalars are literals and sizes; the values of literals stand in the header alone.
-  const auto restoreScalars = [&](expr::Formula &formula) -> Result<void> {
+  // Names tell which scalars are literals and sizes, and which tensors the text makes; their values stand in the header alone.
+  const auto restoreOwn = [&](expr::Formula &formula) -> Result<void> {
+    for (expr::CaptureDecl &capture : formula.captures) {
+      for (const expr::CaptureDecl &known : listed.captures)
+        if (known.name == capture.name && known.dtype == capture.dtype && known.rank == capture.rank)
+          capture.table = known.table;
+      if (capture.isOwn() && !capture.table)
+        return Error{ErrorCode::InvalidArgument, fmt::format("'{}' is no tensor that the formula of the header makes", capture.name)};
+    }
     for (expr::ScalarDecl &scalar : formula.scalars) {
       std::optional<expr::ScalarDecl> named = expr::ScalarDecl::named(scalar.name, scalar.kind, formula.captures);
       if (!named)
@@ -396,7 +403,7 @@ Result<void> Compilation::readFormula() {
     }
     return {};
   };
-  if (Result<void> restored = restoreScalars(*written); !restored)
+  if (Result<void> restored = restoreOwn(*written); !restored)
     return restored;
   // The way through MLIR may spell a number otherwise (an f32 has fewer digits), so the carried formula goes the same way before the two are compared;
   // unless they differ the header stays as it is, to the letter.
@@ -405,7 +412,7 @@ Result<void> Compilation::readFormula() {
   if (carried)
     expected = attn::exportFormula(forwardOf(*carried));
   if (succeeded(expected))
-    if (Result<void> restored = restoreScalars(*expected); !restored)
+    if (Result<void> restored = restoreOwn(*expected); !restored)
       return restored;
   if (failed(expected) || expr::print(*written) != expr::print(*expected))
     header.spec.formula = std::move(*written);

@@ -6,6 +6,7 @@
 #include "Engine/TensorCheck.h"
 #include "Expr/LaneInterp.h"
 #include "Expr/Rewrite.h"
+#include "Expr/Table.h"
 #include "Runtime/ThreadPool.h"
 
 #include <algorithm>
@@ -82,14 +83,11 @@ plan::ParallelFor onPool(int workers) {
 }
 
 Error outOfRange(const Mod &mod, const expr::Position &at) {
-  std::string names;
-  for (const expr::CaptureDecl &capture : expr::maskOnly(mod.impl().formula).captures)
-    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", capture.name);
   return {
       ErrorCode::IndexOutOfRange,
       fmt::format("the mask_mod indexes a captured tensor ({}) outside its sizes; the first such position is b = {}, h = {}, q_idx = {}, "
                   "kv_idx = {} (A10). Clamp the index in the formula, or capture a larger tensor.",
-                  names, at.b, at.h, at.q, at.kv)};
+                  expr::listCaptures(expr::maskOnly(mod.impl().formula)), at.b, at.h, at.q, at.kv)};
 }
 
 /// Decides the blocks that `options` asks for and says how it went. The separation of full blocks and ragged ones is the caller's.

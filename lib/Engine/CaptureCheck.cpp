@@ -102,6 +102,7 @@ Result<BoundCaptures> bindCaptures(const std::vector<CaptureArgument> &arguments
   BoundCaptures bound;
   bound.captures.resize(mod.formula.captures.size());
   bound.scalars.resize(mod.formula.scalars.size());
+  expr::bindOwnTensors(mod.formula, bound.captures);
   if (mod.captures.empty() && arguments.empty()) {
     expr::bindOwnScalars(mod.formula, bound.captures, bound.scalars);
     return bound;

@@ -1,6 +1,7 @@
 #include "Engine/Launch.h"
 
 #include "Engine/MaskedCall.h"
+#include "Expr/Table.h"
 
 #include <algorithm>
 #include <exception>
@@ -26,13 +27,10 @@ std::string positionText(const runtime::StatusPosition &at) {
 }
 
 Error outOfRangeError(std::int64_t status, const KernelArgs &args, const ModImpl &mod) {
-  std::string captures;
-  for (const expr::CaptureDecl &capture : mod.formula.captures)
-    captures += fmt::format("{}'{}'", captures.empty() ? "" : ", ", capture.name);
   return {ErrorCode::IndexOutOfRange, fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is "
                                                   "{} (A10). The output is not usable. Clamp the index in the "
                                                   "formula, or capture a larger tensor.",
-                                                  captures, positionText(runtime::decodeStatus(status, args)))};
+                                                  expr::listCaptures(mod.formula), positionText(runtime::decodeStatus(status, args)))};
 }
 
 /// One block of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out. A kernel from an edited stage

@@ -75,7 +75,8 @@ std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula, std::vector<Ca
 std::shared_ptr<const ModImpl> makeModImpl(expr::Formula formula) {
   std::vector<CaptureInfo> captures;
   for (const expr::CaptureDecl &capture : formula.captures)
-    captures.push_back({capture.name, capture.dtype, capture.rank});
+    if (!capture.isOwn())
+      captures.push_back({capture.name, capture.dtype, capture.rank});
   for (const expr::ScalarDecl &scalar : formula.scalars)
     if (scalar.source == expr::ScalarDecl::Source::Caller)
       captures.push_back({scalar.name, numberType(scalar.kind), CaptureInfo::kNumber});

@@ -99,8 +99,8 @@ private:
   }
 
   void dumpStatement(const AstStatement &statement, int indent) {
-    static constexpr std::string_view kNames[] = {"Expression", "Assign", "Return", "If",     "For",      "While",
-                                                  "Def",        "Assert", "Raise",  "Pass",   "Break",    "Continue",
+    static constexpr std::string_view kNames[] = {"Expression", "Assign", "Return", "If",     "For",      "While",  "Def",
+                                                  "Assert",     "Raise",  "Try",    "Match",  "Pass",     "Break",  "Continue",
                                                   "Import",     "With",   "Delete", "Global", "Nonlocal", "Refused"};
     const std::string_view kind = kNames[static_cast<std::size_t>(statement.kind)];
     if (statement.kind == AstStatementKind::Def) {
@@ -120,10 +120,19 @@ private:
       if (value != kNoNode)
         dumpTree(value, indent + 1);
     dumpBlock(statement.body, indent + 1);
-    if (!statement.orElse.empty()) {
-      line(indent, "Else");
-      dumpBlock(statement.orElse, indent + 1);
+    for (const AstArm &arm : statement.arms) {
+      const std::string named = arm.name.empty() ? "" : fmt::format(" as {}", arm.name);
+      line(indent, (statement.kind == AstStatementKind::Try ? "Except" : "Case") + named);
+      for (AstId part : {arm.what, arm.guard})
+        if (part != kNoNode)
+          dumpTree(part, indent + 1);
+      dumpBlock(arm.body, indent + 1);
     }
+    for (const auto &[label, block] : {std::pair("Else", &statement.orElse), std::pair("Finally", &statement.finally)})
+      if (!block->empty()) {
+        line(indent, label);
+        dumpBlock(*block, indent + 1);
+      }
   }
 
   const Ast &ast;

@@ -3,6 +3,7 @@
 
 #include "Expr/SourceText.h"
 
+#include <deque>
 #include <vector>
 
 namespace attnjit::expr {
@@ -62,6 +63,8 @@ enum class AstStatementKind : std::uint8_t {
   Def,        ///< function
   Assert,     ///< value, message
   Raise,      ///< value, or kNoNode
+  Try,        ///< body, arms: the handlers, orElse, finally
+  Match,      ///< value: the subject; arms: the cases
   Pass,
   Break,
   Continue,
@@ -80,12 +83,22 @@ struct AstImport {
   std::string_view path, member, alias;
 };
 
+/// An `except` or a `case`.
+struct AstArm {
+  TextRange range;
+  AstId what = kNoNode;  ///< the exceptions, or kNoNode for all; the pattern
+  AstId guard = kNoNode; ///< of a case
+  std::string_view name; ///< after `as`
+  std::vector<StatementId> body;
+};
+
 struct AstStatement {
   AstStatementKind kind = AstStatementKind::Pass;
   TextRange range; ///< what to point at
   std::vector<AstId> targets;
   AstId value = kNoNode, message = kNoNode;
-  std::vector<StatementId> body, orElse;
+  std::vector<StatementId> body, orElse, finally;
+  std::vector<AstArm> arms;
   std::size_t function = 0;
   std::vector<AstImport> imports;
   std::vector<std::string_view> names;
@@ -111,7 +124,7 @@ struct AstFunction {
   std::vector<StatementId> body; ///< of a lambda: one Return
 };
 
-/// A parsed text: one expression, or statements. Its string views borrow from the text.
+/// A parsed text: one expression, or statements. Its string views borrow from the text and from `texts`.
 struct Ast {
   std::vector<AstNode> nodes;
   std::vector<AstStatement> statements;
@@ -119,6 +132,7 @@ struct Ast {
   AstId expression = kNoNode;
   std::vector<StatementId> body; ///< without an expression
   std::vector<Error> errors;     ///< of Refused statements
+  std::deque<std::string> texts; ///< of strings with escapes
   const AstNode &operator[](AstId id) const { return nodes[id]; }
 };
 

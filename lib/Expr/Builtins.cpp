@@ -37,6 +37,43 @@ ValueId logSigmoid(Lower &l, ValueId x) {
   return l.op(Op::Sub, {l.op(Op::Min, {x, l.number(0)}), tail});
 }
 
+/// c0 x^n + c1 x^(n-1) + ...
+ValueId polynomial(Lower &l, ValueId x, std::initializer_list<double> coefficients) {
+  ValueId sum = l.number(*coefficients.begin());
+  for (const double *next = coefficients.begin() + 1; next != coefficients.end(); ++next)
+    sum = l.op(Op::Add, {l.op(Op::Mul, {sum, x}), l.number(*next)});
+  return sum;
+}
+
+/// M. Giles's approximation ("Approximating the erfinv function", 2010), and of what only an f64 can hold the first term of the
+/// asymptotic series; then two steps of Halley's iteration, by erf and, where that is near 1, by erfc, which give the digits of an f64.
+ValueId erfInverse(Lower &l, ValueId x) {
+  const auto add = [&](ValueId a, ValueId b) { return l.op(Op::Add, {a, b}); };
+  const auto sub = [&](ValueId a, ValueId b) { return l.op(Op::Sub, {a, b}); };
+  const auto mul = [&](ValueId a, ValueId b) { return l.op(Op::Mul, {a, b}); };
+  const ValueId one = l.number(1), size = l.op(Op::Abs, {x}), rest = sub(one, size);
+  const ValueId w = l.op(Op::Neg, {l.op(Op::Log, {mul(rest, add(one, size))})});
+  const ValueId center = polynomial(l, sub(w, l.number(2.5)),
+                                    {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
+                                     -0.00417768164, 0.246640727, 1.50140941});
+  const ValueId root = l.op(Op::Sqrt, {l.op(Op::Min, {l.op(Op::Max, {w, l.number(5)}), l.number(16)})});
+  const ValueId tail = polynomial(l, sub(root, l.number(3)),
+                                  {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
+                                   0.00943887047, 1.00167406, 2.83297682});
+  const ValueId far = l.op(Op::Max, {w, l.number(16)});
+  const ValueId farthest = l.op(Op::Sqrt, {sub(far, mul(l.number(0.5), l.op(Op::Log, {mul(far, l.number(std::numbers::pi / 4))})))});
+  ValueId y = mul(size, l.select(l.op(Op::Lt, {w, l.number(5)}), center, tail));
+  y = l.select(l.op(Op::Lt, {l.number(16), w}), farthest, y);
+  for (int step = 0; step < 2; ++step) {
+    const ValueId away = l.select(l.op(Op::Lt, {size, l.number(0.75)}), sub(l.op(Op::Erf, {y}), size), sub(rest, l.op(Op::Erfc, {y})));
+    const ValueId change = mul(mul(away, l.number(0.5 * std::sqrt(std::numbers::pi))), l.op(Op::Exp, {mul(y, y)}));
+    y = sub(y, l.op(Op::Div, {change, add(one, mul(y, change))}));
+  }
+  const ValueId isEnd = l.op(Op::Eq, {size, one});
+  y = l.select(isEnd, l.number(kInf), y);
+  return l.select(l.op(Op::Lt, {x, l.number(0)}), l.op(Op::Neg, {y}), l.select(l.op(Op::Eq, {x, l.number(0)}), x, y));
+}
+
 ValueId gelu(Lower &l, const Call &c) {
   const ValueId x = l.toFloat(c[0]);
   const ValueId half = l.op(Op::Mul, {x, l.number(0.5)});
@@ -366,6 +403,7 @@ constexpr Builtin kBuiltins[] = {
     ROW("xlog1py", "input other", return xTimesLog(l, c, Op::Log1p);),
     ROW("entr", "input", return entropy(l, l.toFloat(c[0]));),
     FLOAT("erfc", Erfc),
+    ROW("erfinv", "input", return erfInverse(l, l.toFloat(c[0]));),
     // random numbers
     ROW("rand", "seed offset", return randomNumber(l, c, Op::Rand);),
     ROW("randint", "seed offset", return randomNumber(l, c, Op::RandInt);),
@@ -446,14 +484,14 @@ constexpr Builtin kBuiltins[] = {
     ROW(".short", "input", return l.cast(c[0], DType::I16);),
     ROW(".to .type", "input dtype dtype=", return castTo(l, c, 1);),
     ROW(".type_as", "input other", return l.convert(c[0], l.kind(c[1]));),
-    ROW("tensor as_tensor scalar_tensor", "data dtype=", return castTo(l, c, 1);),
+    ROW("scalar_tensor", "data dtype=", return castTo(l, c, 1);),
     ROW(".new_tensor", "input data dtype=",
         return valueLike(l, c, c[1], 2, l.kind(c[1]));),
     ROW("zeros_like empty_like", "input dtype=", return valueLike(l, c, l.number(0), 1, l.kind(c[0]));),
     ROW("ones_like", "input dtype=", return valueLike(l, c, l.number(1), 1, l.kind(c[0]));),
     ROW("full_like", "input fill_value dtype=",
         return valueLike(l, c, c[1], 2, l.kind(c[0]));),
-    ROW(".clone .detach .contiguous .item .cuda .cpu", "input", return c[0];),
+    ROW(".clone .detach .contiguous .item .tolist .cuda .cpu", "input", return c[0];),
 };
 // clang-format on
 

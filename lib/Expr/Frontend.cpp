@@ -61,7 +61,7 @@ bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") =
 
 /// An empty text keeps the default that `function` holds.
 Result<void> parseMod(std::string_view text, ModKind mod, const Unit *module, const CaptureScope &scope, Function &function,
-                      std::vector<ScalarDecl> &scalars) {
+                      Formula &formula) {
   if (isBlank(text))
     return {};
   Unit unit{{roleOf(mod), text}, {}};
@@ -69,7 +69,7 @@ Result<void> parseMod(std::string_view text, ModKind mod, const Unit *module, co
   if (!ast)
     return ast.error();
   unit.ast = std::move(*ast);
-  Result<Function> analysed = analyse(unit, module, mod, scope, scalars);
+  Result<Function> analysed = analyse(unit, module, mod, scope, formula);
   if (!analysed)
     return analysed.error();
   function = std::move(*analysed);
@@ -92,15 +92,15 @@ Result<Formula> parseFormula(const SourceTexts &given, std::span<const CaptureIn
       return ast.error();
     module->ast = std::move(*ast);
   }
-  const std::size_t own = formula.scalars.size();
+  const std::size_t ownCapture = formula.captures.size(), ownScalar = formula.scalars.size();
   const Unit *shared = module ? &*module : nullptr;
-  if (Result<void> ok = parseMod(texts.scoreMod, ModKind::Score, shared, *scope, formula.score, formula.scalars); !ok)
+  if (Result<void> ok = parseMod(texts.scoreMod, ModKind::Score, shared, *scope, formula.score, formula); !ok)
     return ok.error();
-  if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, shared, *scope, formula.mask, formula.scalars); !ok)
+  if (Result<void> ok = parseMod(texts.maskMod, ModKind::Mask, shared, *scope, formula.mask, formula); !ok)
     return ok.error();
-  if (Result<void> ok = parseMod(texts.probMod, ModKind::Prob, shared, *scope, formula.prob, formula.scalars); !ok)
+  if (Result<void> ok = parseMod(texts.probMod, ModKind::Prob, shared, *scope, formula.prob, formula); !ok)
     return ok.error();
-  formula.adoptScalars(own);
+  formula.adoptOwn(ownCapture, ownScalar);
   return formula;
 }
 

@@ -4,6 +4,7 @@
 #include "Expr/Loops.h"
 #include "Expr/Ops.h"
 #include "Expr/Rewrite.h"
+#include "Expr/Table.h"
 
 #include <fmt/format.h>
 
@@ -41,11 +42,11 @@ ScalarDecl ScalarDecl::size(const std::string &captureName, int capture, int dim
 }
 
 std::optional<ScalarDecl> ScalarDecl::named(std::string name, Kind kind, std::span<const CaptureDecl> captures) {
-  if (name.starts_with('#'))
-    return ScalarDecl{std::move(name), kind, Source::Literal, {}, 0, 0};
   const std::size_t dot = name.find(".size(");
-  if (dot == std::string::npos)
-    return ScalarDecl{std::move(name), kind, Source::Caller, {}, 0, 0};
+  if (dot == std::string::npos) {
+    const Source source = name.starts_with('#') ? Source::Literal : Source::Caller;
+    return ScalarDecl{std::move(name), kind, source, {}, 0, 0};
+  }
   for (std::size_t i = 0; i < captures.size(); ++i)
     for (int dim = 0; captures[i].name == std::string_view(name).substr(0, dot) && dim < captures[i].rank; ++dim)
       if (ScalarDecl decl = size(captures[i].name, static_cast<int>(i), dim); decl.name == name && kind == Kind::Int)
@@ -53,24 +54,59 @@ std::optional<ScalarDecl> ScalarDecl::named(std::string name, Kind kind, std::sp
   return std::nullopt;
 }
 
-void Formula::adoptScalars(std::size_t first) {
-  std::vector<ScalarDecl> kept(scalars.begin(), scalars.begin() + static_cast<std::ptrdiff_t>(first));
-  std::vector<std::int64_t> place(scalars.size(), -1);
-  int literals = 0;
+namespace {
+
+/// The rows of a table that stay: those of the caller, and those of the formula's own that are used, renumbered as they are met.
+template <typename Decl> class Adoption {
+public:
+  Adoption(std::vector<Decl> &all, std::size_t first)
+      : all(all), kept(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(first)), place(all.size(), -1), first(first) {}
+
+  /// The new number of a row; `meet` sees it when it is met first.
+  template <typename Meet> void renumber(std::int64_t &index, Meet meet) {
+    if (index < static_cast<std::int64_t>(first))
+      return;
+    std::int64_t &here = place[static_cast<std::size_t>(index)];
+    if (here < 0) {
+      here = static_cast<std::int64_t>(kept.size());
+      kept.push_back(all[static_cast<std::size_t>(index)]);
+      meet(kept.back());
+    }
+    index = here;
+  }
+  void finish() { all = std::move(kept); }
+
+private:
+  std::vector<Decl> &all;
+  std::vector<Decl> kept;
+  std::vector<std::int64_t> place;
+  std::size_t first;
+};
+
+} // namespace
+
+void Formula::adoptOwn(std::size_t firstCapture, std::size_t firstScalar) {
+  Adoption<CaptureDecl> adoptedCaptures(captures, firstCapture);
+  Adoption<ScalarDecl> adoptedScalars(scalars, firstScalar);
+  int tables = 0, literals = 0;
   for (Function *function : functions())
     for (Node &node : function->nodes) {
-      if (node.op != Op::Scalar || node.imm.i < static_cast<std::int64_t>(first))
-        continue;
-      std::int64_t &index = place[static_cast<std::size_t>(node.imm.i)];
-      if (index < 0) {
-        index = static_cast<std::int64_t>(kept.size());
-        kept.push_back(scalars[static_cast<std::size_t>(node.imm.i)]);
-        if (kept.back().source == ScalarDecl::Source::Literal)
-          kept.back().name = fmt::format("#{}", literals++);
-      }
-      node.imm.i = index;
+      if (node.op == Op::Load)
+        adoptedCaptures.renumber(node.imm.i, [&](CaptureDecl &table) { table.name = fmt::format("#t{}", tables++); });
+      if (node.op == Op::Scalar)
+        adoptedScalars.renumber(node.imm.i, [&](ScalarDecl &scalar) {
+          if (scalar.source == ScalarDecl::Source::Literal)
+            scalar.name = fmt::format("#{}", literals++);
+        });
     }
-  scalars = std::move(kept);
+  adoptedCaptures.finish();
+  adoptedScalars.finish();
+}
+
+void bindOwnTensors(const Formula &formula, std::span<TensorRef> captures) {
+  for (std::size_t i = 0; i < formula.captures.size(); ++i)
+    if (const CaptureDecl &decl = formula.captures[i]; decl.table)
+      captures[i] = tensorOf(decl);
 }
 
 void bindOwnScalars(const Formula &formula, std::span<const TensorRef> captures, std::span<ScalarArg> scalars) {
@@ -90,9 +126,9 @@ std::string withoutLiteralValues(std::string_view text) {
   for (std::size_t begin = 0; begin < text.size() && inHead;) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
     std::string_view line = text.substr(begin, end - begin);
-    if (line.starts_with("score(")) // literals are declared before it
+    if (line.starts_with("score(")) // literals and tables are declared before it
       break;
-    if (line.starts_with("scalar #"))
+    if (line.starts_with("scalar #") || line.starts_with("capture #"))
       line = line.substr(0, line.find(" = "));
     kept.append(line).append("\n");
     begin = end + 1;

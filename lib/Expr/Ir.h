@@ -34,7 +34,9 @@
 #include "attnjit/Types.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -85,13 +87,26 @@ struct Node {
   TextRange range; ///< where the user wrote it; no part of equality, printing or hashing
 };
 
-/// A captured tensor. `dtype` and `rank` are structural; sizes, strides and data come with each call.
+/// What the tensors that a text makes may hold, all of a formula together.
+inline constexpr std::size_t kMaxTableElements = 65536;
+
+/// The elements of a tensor that the text itself makes, dense and row-major.
+struct Table {
+  std::vector<std::int64_t> sizes;
+  std::vector<std::byte> bytes;
+};
+
+/// A captured tensor. `dtype` and `rank` are structural; sizes, strides and data come with each call, or for a tensor that the text makes
+/// (`#t0`, `#t1` ...) with the Formula: bindOwnTensors() fills those in. Its contents are never compiled in.
 struct CaptureDecl {
   std::string name;
   DType dtype = DType::F32;
   int rank = 0;
+  std::shared_ptr<const Table> table{}; ///< of a tensor that the text makes; no part of equality, and of the hash
   /// Kind of a loaded element: Float for float dtypes, Bool for bool, else Int.
   Kind elementKind() const { return isFloat(dtype) ? Kind::Float : dtype == DType::Bool ? Kind::Bool : Kind::Int; }
+  /// Whether the name is that of a tensor which the text makes.
+  bool isOwn() const { return name.starts_with("#t"); }
 };
 
 /// A number that the kernel gets as an argument, never compiled in. Its name tells where the value comes from: a captured number has the
@@ -139,13 +154,17 @@ struct Formula {
   bool probIsIdentity() const;
   std::array<Function *, 3> functions() { return {&score, &mask, &prob}; }
   std::array<const Function *, 3> functions() const { return {&score, &mask, &prob}; }
-  /// Drops the scalars from index `first` on that no node uses and numbers the others in the order of their first use, naming literals.
-  void adoptScalars(std::size_t first);
+  /// Drops the formula's own captures and scalars that no node uses, those from these indices on, and numbers the others in the order of
+  /// their first use, naming tables and literals.
+  void adoptOwn(std::size_t firstCapture, std::size_t firstScalar);
 };
 
 /// Fills the slots of `scalars` (one per Formula::scalars) that are not the caller's: literals and sizes of `captures`.
 void bindOwnScalars(const Formula &formula, std::span<const TensorRef> captures, std::span<ScalarArg> scalars);
-/// A canonical text without the values of literals: what is compiled in. Two formulas that differ in such numbers only agree in it.
+/// Fills the slots of `captures` (one per Formula::captures) that are not the caller's. The formula owns what they point to.
+void bindOwnTensors(const Formula &formula, std::span<TensorRef> captures);
+/// A canonical text without the values of literals and tables: what is compiled in. Two formulas that differ in such values only agree in
+/// it.
 std::string withoutLiteralValues(std::string_view canonicalText);
 
 /// Spelling of an op in the canonical text ("add", "floordiv" ...).

@@ -160,6 +160,14 @@ private:
     }
   }
 
+  /// r, u, f, rf in any case and order.
+  static bool isPrefix(std::string_view name) {
+    std::string lower;
+    for (const char c : name.substr(0, 3))
+      lower += static_cast<char>(c | 0x20);
+    return lower == "r" || lower == "u" || lower == "f" || lower == "rf" || lower == "fr";
+  }
+
   void nameOrPrefixedString() {
     const std::size_t begin = at;
     while (at < text.size() && isNamePart(text[at])) {
@@ -176,14 +184,14 @@ private:
     }
     const std::string_view name = text.substr(begin, at - begin);
     const bool quote = peek() == '"' || peek() == '\'';
-    if (quote && (name == "r" || name == "R" || name == "u" || name == "U"))
-      return string(begin, TokenKind::String);
-    if (quote && (name == "f" || name == "F" || name == "fr" || name == "rf" || name == "Fr" || name == "rF"))
-      return string(begin, TokenKind::FString);
+    if (quote && isPrefix(name)) {
+      const bool isFormatted = name.find_first_of("fF") != std::string_view::npos;
+      return string(begin, isFormatted ? TokenKind::FString : TokenKind::String, name.find_first_of("rR") != std::string_view::npos);
+    }
     push(TokenKind::Name, begin, at);
   }
 
-  void string(std::size_t begin, TokenKind kind) {
+  void string(std::size_t begin, TokenKind kind, bool isRaw = false) {
     const char quote = text[at];
     const bool triple = peek(1) == quote && peek(2) == quote;
     const std::size_t open = triple ? 3 : 1;
@@ -195,7 +203,9 @@ private:
         break;
       else if (text[i] == quote && (!triple || text.substr(i, 3) == std::string(3, quote))) {
         at = i + open;
-        push(kind, begin, at).text = text.substr(content, i - content);
+        Token &token = push(kind, begin, at);
+        token.text = text.substr(content, i - content);
+        token.isRaw = isRaw;
         return;
       }
     }

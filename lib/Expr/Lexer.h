@@ -27,6 +27,7 @@ struct Token {
   std::string_view text; ///< the bytes of `range`; for a String or FString what stands between the quotes
   std::int64_t intValue = 0;
   double floatValue = 0;
+  bool isRaw = false; ///< a String or FString: backslashes stand for themselves
 
   bool is(std::string_view spelling) const { return (kind == TokenKind::Operator || kind == TokenKind::Name) && text == spelling; }
 };

@@ -9,6 +9,8 @@
 
 #include "Expr/Ast.h"
 #include "Expr/Builtins.h"
+#include "Expr/Frontend.h"
+#include "Expr/PyNumber.h"
 
 #include <functional>
 #include <memory>
@@ -139,6 +141,16 @@ struct Combined {
   std::vector<Object> functions;
 };
 
+/// A tensor whose elements are known when the formula is read: what torch.tensor([...]) and its like make.
+struct Constant {
+  CaptureInfo info; ///< dtype and rank; for messages, the name that it was first assigned to
+  std::vector<std::int64_t> sizes{};
+  std::vector<PyNumber> elements{}; ///< row-major
+  std::size_t index = 0;            ///< its place in Sema::constants
+  int slot = -1;                    ///< its place in Formula::captures, once the formula reads it
+  bool isRead = false;              ///< by the formula: no assignment may change it any more
+};
+
 struct View;
 
 /// An elementwise function of whole tensors and numbers, with the broadcasting of PyTorch.
@@ -158,6 +170,7 @@ struct Mapped {
 struct View {
   enum class Step : std::uint8_t {
     Capture,   ///< capture
+    Constant,  ///< constant
     Select,    ///< parent[..., index, ...] at dim
     Slice,     ///< start + i * stride at dim, `size` elements
     Permute,   ///< dimension d is the parent's order[d]
@@ -177,8 +190,11 @@ struct View {
   Kind kind = Kind::Float; ///< of an element, after casts
   const Mapped *mapped = nullptr;
   Op reduction = Op::ReduceSum;
-  int height = 0; ///< steps down to the farthest capture
-  int depth = 0;  ///< loops that an element needs, one inside of the other
+  int height = 0;                       ///< steps down to the farthest capture
+  int depth = 0;                        ///< loops that an element needs, one inside of the other
+  Constant *constant = nullptr;         ///< of the root, where that is one
+  bool isKnown = false;                 ///< a constant tensor, or a part of one that is known
+  mutable const View *folded = nullptr; ///< such a part as a tensor of its own
 };
 
 /// The arguments of a call, evaluated.

@@ -2,6 +2,7 @@
 #include "Expr/Builder.h"
 #include "Expr/Ir.h"
 #include "Expr/Ops.h"
+#include "Expr/Table.h"
 
 #include <fmt/format.h>
 
@@ -132,9 +133,21 @@ private:
       decl.dtype = *dtype;
       if (!expect(" rank ") || !number(decl.rank))
         return false;
-      formula.captures.push_back(decl);
+      if (decl.isOwn() && (!expect(" = ") || !parseTable(decl)))
+        return false;
+      formula.captures.push_back(std::move(decl));
     }
     return line.empty() || fail("the end of the line");
+  }
+
+  /// The elements of a tensor that the text makes; they take the rest of the line.
+  bool parseTable(CaptureDecl &decl) {
+    decl.table = tableFromText(line, decl.dtype, decl.rank, kMaxTableElements - ownElements);
+    if (!decl.table)
+      return fail("the sizes of a tensor and its elements, e.g. [2, 2] 1 2 3 4");
+    ownElements += tableElements(*decl.table);
+    line = {};
+    return true;
   }
 
   /// `mapped`: what the function calls the value that it maps; empty if it has none.
@@ -239,6 +252,7 @@ private:
 
   std::string_view rest, line, whole;
   std::size_t lineNumber = 0;
+  std::size_t ownElements = 0;
   std::string message;
   Formula formula = Formula::identity();
   std::unordered_map<std::string, std::size_t> names;

@@ -13,14 +13,6 @@ constexpr BinaryLevel kBinary[] = {{"|", 1}, {"^", 2}, {"&", 3}, {"<<", 4}, {">>
                                    {"-", 5}, {"*", 6}, {"/", 6}, {"//", 6}, {"%", 6},  {"@", 6}};
 constexpr std::string_view kComparisons[] = {"<", "<=", ">", ">=", "==", "!="};
 
-/// Whether the '=' at `at` ends the expression of {x=}.
-bool isSelfNaming(std::string_view text, std::size_t at) {
-  if (text[at] != '=' || at == 0 || std::string_view("=!<>").find(text[at - 1]) != std::string_view::npos)
-    return false;
-  const std::size_t next = text.find_first_not_of(' ', at + 1);
-  return next != std::string_view::npos && std::string_view("}:!").find(text[next]) != std::string_view::npos;
-}
-
 } // namespace
 
 AstId Parser::parseExpression() {
@@ -321,96 +313,6 @@ AstId Parser::parseNameAtom() {
   }
   take();
   return make(AstKind::Name, token.range, token.range, {}, token.text);
-}
-
-AstId Parser::parseStrings() {
-  std::vector<AstId> pieces;
-  std::vector<std::string_view> formats;
-  TextRange range = peek().range;
-  while (!error && (peek().kind == TokenKind::String || peek().kind == TokenKind::FString)) {
-    const Token token = take();
-    range = join(range, token.range);
-    if (token.kind == TokenKind::FString) {
-      parseFormatted(token, pieces, formats);
-    } else {
-      pieces.push_back(make(AstKind::String, token.range, token.range, {}, token.text));
-      formats.emplace_back();
-    }
-  }
-  if (pieces.size() == 1 && ast[pieces[0]].kind == AstKind::String && formats[0].empty())
-    return pieces[0];
-  const AstId id = make(AstKind::FString, range, range, std::move(pieces));
-  ast.nodes[id].keywords = std::move(formats);
-  return id;
-}
-
-void Parser::parseFormatted(const Token &token, std::vector<AstId> &pieces, std::vector<std::string_view> &formats) {
-  const Nested nested(*this);
-  const std::string_view text = token.text;
-  const auto base = static_cast<std::uint32_t>(text.data() - source.text.data());
-  const auto literal = [&](std::size_t begin, std::size_t end) {
-    if (begin == end)
-      return;
-    const TextRange range{base + static_cast<std::uint32_t>(begin), base + static_cast<std::uint32_t>(end)};
-    pieces.push_back(make(AstKind::String, range, range, {}, text.substr(begin, end - begin)));
-    formats.emplace_back();
-  };
-  std::size_t begin = 0;
-  for (std::size_t i = 0; !error && i < text.size(); ++i) {
-    if (text[i] != '{' && text[i] != '}')
-      continue;
-    literal(begin, i);
-    if (i + 1 < text.size() && text[i + 1] == text[i]) { // {{ is {
-      literal(i, i + 1);
-      begin = ++i + 1;
-      continue;
-    }
-    const TextRange here{base + static_cast<std::uint32_t>(i), base + static_cast<std::uint32_t>(i) + 1};
-    if (text[i] == '}')
-      return fail(here, "this '}' closes nothing", "write '}}' for the character itself");
-    // The expression ends at '}', at a format after ':' or '!', or at a '=' of {name=}; brackets and quotes protect them.
-    std::size_t end = i + 1;
-    char quote = 0;
-    for (int depth = 0; end < text.size(); ++end) {
-      const char c = text[end];
-      if (quote)
-        quote = c == quote ? 0 : quote;
-      else if (c == '"' || c == '\'')
-        quote = c;
-      else if (c == '(' || c == '[')
-        ++depth;
-      else if (c == ')' || c == ']')
-        --depth;
-      else if (depth <= 0 && (c == '}' || c == ':' || (c == '!' && text.substr(end, 2) != "!=") || isSelfNaming(text, end)))
-        break;
-    }
-    const bool namesItself = end < text.size() && text[end] == '=';
-    const std::size_t close = text.find('}', end);
-    if (close == std::string_view::npos)
-      return fail(here, "this '{' is never closed", "write '{{' for the character itself");
-    const TextRange part{base + static_cast<std::uint32_t>(i) + 1, base + static_cast<std::uint32_t>(end)};
-    Result<Tokens> inner = lexPart(source, part);
-    if (!inner) {
-      error = inner.error();
-      return;
-    }
-    std::swap(tokens, inner->list);
-    std::swap(badTokens, inner->errors);
-    const std::size_t outerAt = std::exchange(at, 0);
-    const AstId value = parseExpression();
-    if (!error && peek().kind != TokenKind::End)
-      failExpected("the end of the expression", "an f-string holds expressions in '{}'");
-    std::swap(tokens, inner->list);
-    std::swap(badTokens, inner->errors);
-    at = error ? tokens.size() - 1 : outerAt;
-    if (namesItself)
-      literal(i + 1, ++end); // "x=" stands before its value
-    pieces.push_back(value);
-    formats.push_back(namesItself && end == close ? "!r" : text.substr(end, close - end));
-    begin = close + 1;
-    i = close;
-  }
-  literal(begin, text.size());
 }
 
 AstId Parser::parseParenthesised(TextRange open) {

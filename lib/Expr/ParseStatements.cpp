@@ -11,12 +11,10 @@ struct Refused {
   std::string_view keyword, help;
 };
 constexpr Refused kRefused[] = {
-    {"try", "a formula has assignments, if, for and return"},
     {"class", "a formula has functions; put what the object holds into their arguments"},
     {"async", "write a plain 'def'"},
     {"yield", "a formula returns one value"},
     {"await", "a formula returns one value"},
-    {"match", "write 'if' and 'elif'"},
     {"type", "annotations mean nothing here; remove the line"},
 };
 
@@ -65,7 +63,7 @@ void Parser::parseStatement(Block &block) {
 
 /// The user's own statements are all wanted; in a module, and in the body of a function, one may never be reached.
 bool Parser::mayRefuse() const {
-  const bool isForeign = isAny(peek(), {"class", "try", "async"});
+  const bool isForeign = isAny(peek(), {"class", "async"});
   return !isUnclosed && (functionDepth > 0 || form == TextForm::Module || isForeign);
 }
 
@@ -88,7 +86,7 @@ void Parser::parseAnyStatement(Block &block) {
   const Token &first = peek();
   if (first.kind == TokenKind::Indent)
     return fail(first.range, "this line is indented deeper than the one above", "indent the statements of a function alike");
-  if (isAny(first, {"def", "if", "for", "while", "with", "@"}))
+  if (isAny(first, {"def", "if", "for", "while", "with", "try", "@"}) || isMatch())
     return parseCompound(block);
   if (refuse())
     return;
@@ -106,16 +104,9 @@ bool Parser::refuse() {
   for (const Refused &refused : kRefused) {
     if (!first.is(refused.keyword))
       continue;
-    // 'match' and 'type' are names too.
+    // 'type' is a name too.
     if (first.text == "type" && !(peek(1).kind == TokenKind::Name && (peek(2).is("=") || peek(2).is("["))))
       return false;
-    if (first.text == "match") {
-      std::size_t end = 1;
-      while (peek(end).kind != TokenKind::Newline && peek(end).kind != TokenKind::End)
-        ++end;
-      if (end < 3 || !peek(end - 1).is(":") || peek(end + 1).kind != TokenKind::Indent)
-        return false;
-    }
     fail(first.range, fmt::format("'{}' statements are not accepted in a formula", refused.keyword), refused.help);
     return true;
   }
@@ -155,6 +146,10 @@ void Parser::parseCompound(Block &block) {
     return parseIf(block);
   if (peek().is("with"))
     return parseWith(block);
+  if (peek().is("try"))
+    return parseTry(block);
+  if (isMatch())
+    return parseMatch(block);
   peek().is("for") ? parseFor(block) : parseWhile(block);
 }
 
@@ -163,7 +158,7 @@ void Parser::parseBlock(Block &block, std::string_view owner) {
                                   : std::string_view("the line that begins a block ends with ':'")))
     return;
   if (!eat(TokenKind::Newline)) {
-    if (isAny(peek(), {"if", "for", "while", "with", "def"}))
+    if (isAny(peek(), {"if", "for", "while", "with", "try", "def"}))
       return fail(peek().range, fmt::format("'{}' cannot stand on the same line", peek().text), "begin a new line, indented");
     return parseStatement(block);
   }

@@ -1,4 +1,5 @@
-// The recursive-descent parser, split over Parser.cpp (tokens, modules, functions), ParseStatements.cpp and ParseExpressions.cpp.
+// The recursive-descent parser, split over Parser.cpp (tokens, modules, functions), ParseStatements.cpp, ParseArms.cpp (try and match),
+// ParseExpressions.cpp and ParseStrings.cpp.
 #pragma once
 
 #include "Expr/Lexer.h"
@@ -78,6 +79,13 @@ private:
   void parseFor(Block &block);
   void parseWhile(Block &block);
   void parseWith(Block &block);
+  void parseTry(Block &block);
+  void parseHandler(AstStatement &statement);
+  void parseMatch(Block &block);
+  void parseCase(AstStatement &statement);
+  AstId parsePattern();
+  /// 'match' is a name too.
+  bool isMatch() const;
   void parseNames(AstStatement statement, Block &block);
   void parseDelete(AstStatement statement, Block &block);
   void parseSimpleStatement(Block &block);
@@ -120,6 +128,9 @@ private:
   AstId parseAtom();
   AstId parseNameAtom();
   AstId parseStrings();
+  /// What the bytes between the quotes mean, from `at` on in the text.
+  AstId parseLiteral(std::string_view text, TextRange range, bool isRaw);
+  std::string unescaped(std::string_view text, TextRange range);
   void parseFormatted(const Token &token, std::vector<AstId> &pieces, std::vector<std::string_view> &formats);
   AstId parseParenthesised(TextRange open);
   AstId parseList(TextRange open);

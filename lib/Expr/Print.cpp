@@ -1,5 +1,6 @@
 #include "Expr/Ir.h"
 #include "Expr/Ops.h"
+#include "Expr/Table.h"
 
 #include <fmt/format.h>
 
@@ -7,21 +8,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <charconv>
-#include <cmath>
-
 namespace attnjit::expr {
 
 namespace {
-
-/// Shortest text that reads back to the same bits; independent of the locale.
-std::string floatText(double value) {
-  if (std::isnan(value))
-    return "nan";
-  char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  return std::string(buffer, end);
-}
 
 class Printer {
 public:
@@ -30,7 +19,8 @@ public:
 
   std::string print() {
     for (std::size_t i = 0; i < formula.captures.size(); ++i)
-      out += fmt::format("capture {} : {} rank {}\n", captureName(i), name(formula.captures[i].dtype), formula.captures[i].rank);
+      out += fmt::format("capture {} : {} rank {}{}\n", captureName(i), name(formula.captures[i].dtype), formula.captures[i].rank,
+                         origin(formula.captures[i]));
     for (std::size_t i = 0; i < formula.scalars.size(); ++i)
       out += fmt::format("scalar {} : {}{}\n", scalarName(i), name(formula.scalars[i].kind), origin(formula.scalars[i]));
     out += "score(%score: float, %b: int, %h: int, %q: int, %kv: int)\n";
@@ -54,6 +44,13 @@ private:
     if (!named)
       return " literal";
     return decl.kind == Kind::Float ? fmt::format(" = {}", floatText(decl.value.f)) : fmt::format(" = {}", decl.value.i);
+  }
+
+  /// The elements of a tensor that the text makes.
+  std::string origin(const CaptureDecl &decl) const {
+    if (!decl.isOwn())
+      return "";
+    return named ? fmt::format(" = {}", decl.table ? tableText(decl) : "") : " table";
   }
 
   std::string captureName(std::size_t index) const { return named ? formula.captures[index].name : fmt::format("@{}", index); }

@@ -160,9 +160,9 @@ std::string pyQuoted(std::string_view text) {
   const char quote = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string quoted(1, quote);
   for (const char c : text) {
-    if (c == quote)
+    if (c == quote || c == '\\')
       quoted += '\\';
-    quoted += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
+    quoted += c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : std::string(1, c);
   }
   return quoted + quote;
 }

@@ -10,14 +10,16 @@ namespace {
 
 PyResult ofInt(std::int64_t value) { return {{Kind::Int, value, 0}, {}, {}}; }
 PyResult ofFloat(double value) { return {{Kind::Float, 0, value}, {}, {}}; }
-PyResult problem(std::string what, std::string help) { return {{}, std::move(what), std::move(help)}; }
+PyResult problem(std::string what, std::string help, std::string_view exception = {}) {
+  return {{}, std::move(what), std::move(help), exception};
+}
 
 PyResult overflow(std::string_view spelling) {
   return problem(fmt::format("the result of '{}' does not fit into 64 bits", spelling), "use a float, e.g. 2.0 ** 70");
 }
 
 PyResult byZero(std::string_view spelling) {
-  return problem(fmt::format("'{}' by zero", spelling), "for an infinity write float(\"inf\")");
+  return problem(fmt::format("'{}' by zero", spelling), "for an infinity write float(\"inf\")", "ZeroDivisionError");
 }
 
 PyResult intPower(std::int64_t base, std::int64_t exponent) {
@@ -55,7 +57,7 @@ PyResult intBinary(std::string_view spelling, std::int64_t x, std::int64_t y) {
     return ofInt(x ^ y);
   if (spelling == "<<" || spelling == ">>") {
     if (y < 0)
-      return problem("a negative shift count", "shift the other way");
+      return problem("a negative shift count", "shift the other way", "ValueError");
     if (spelling == ">>")
       return ofInt(y > 63 ? (x < 0 ? -1 : 0) : x >> y);
     if (x != 0 && (y > 62 || eval::shiftRight(eval::shiftLeft(x, y), y) != x))

@@ -20,6 +20,7 @@ struct PyNumber {
 struct PyResult {
   PyNumber value;
   std::string problem, help;
+  std::string_view exception{}; ///< that Python raises; empty where it computes on
 };
 
 /// + - * / // % ** & | ^ << >>

@@ -37,6 +37,15 @@ template <typename Decl, typename Other> Result<int> adoptOne(std::vector<Decl> 
   return static_cast<int>(found - into.begin());
 }
 
+/// A tensor of another formula as the tables of `into` know it. Those that a text makes stay apart.
+CaptureDecl translated(const CaptureDecl &capture, const Formula &into) {
+  CaptureDecl own = capture;
+  if (own.isOwn())
+    own.name = fmt::format(
+        "#t{}", std::count_if(into.captures.begin(), into.captures.end(), [](const CaptureDecl &other) { return other.isOwn(); }));
+  return own;
+}
+
 /// A number of another formula as the tables of `into` know it. Literals stay apart, each with a value of its own; sizes follow their
 /// capture.
 ScalarDecl translated(const ScalarDecl &scalar, const Formula &into, const std::vector<int> &captures) {
@@ -69,7 +78,7 @@ Renaming Renaming::none(const Formula &formula) {
 Result<Renaming> adopt(Formula &into, const Formula &from) {
   Renaming renaming;
   for (const CaptureDecl &capture : from.captures) {
-    Result<int> place = adoptOne(into.captures, into.scalars, capture);
+    Result<int> place = adoptOne(into.captures, into.scalars, translated(capture, into));
     if (!place)
       return place.error();
     renaming.captures.push_back(*place);
@@ -126,7 +135,7 @@ Formula only(Function Formula::*mod, const Formula &formula) {
     if (place >= 0)
       return;
     place = static_cast<int>(result.captures.size());
-    result.captures.push_back(formula.captures[capture]);
+    result.captures.push_back(translated(formula.captures[capture], result));
   };
   for (const Node &node : (formula.*mod).nodes) {
     if (node.op == Op::Load)

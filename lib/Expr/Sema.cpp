@@ -109,6 +109,7 @@ void Scope::restore(Names names) {
 Object Sema::fail(TextRange range, std::string_view message, std::string_view help) {
   if (error)
     return {};
+  raised = {};
   error = unit->source.error(range, message, help);
   // An error inside a module function also says which call of the user's own text led there.
   if (unit != &root)
@@ -181,6 +182,8 @@ Result<Function> Sema::run() {
 void Sema::reset() {
   lower = Lower();
   error.reset();
+  raised = {};
+  handling.clear();
   unit = &root;
   calls.clear();
   depth = 0;
@@ -188,6 +191,7 @@ void Sema::reset() {
   bareScope = nullptr;
   scopes.clear();
   moduleErrors.clear();
+  tables.erase(tables.begin() + static_cast<std::ptrdiff_t>(othersTables), tables.end());
   imports.clear();
   effects = {};
   scope = &scopes.emplace_back(nullptr, true);
@@ -360,8 +364,8 @@ Object Sema::lookUp(const AstNode &node) {
     const Object *bound = here->find(node.text);
     if (!bound)
       continue;
-    if (here->isModule && isCapture && bound->tag == Tag::Failed)
-      break; // the problem gives what the module could not make
+    if (here->isModule && isCapture && (bound->tag == Tag::Failed || isKnownTensor(*bound)))
+      break; // the problem gives what the module could not make, or another table than the module's
     if (here->isModule && isCapture)
       return here == bareScope
                  ? fail(node.token, fmt::format("'{}' is both an argument and a captured name", node.text),
@@ -488,9 +492,8 @@ std::string Sema::listCaptures() const {
   return listNames(names);
 }
 
-Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures,
-                         std::vector<ScalarDecl> &scalars) {
-  return Sema(text, module, mod, captures, scalars).run();
+Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, Formula &formula) {
+  return Sema(text, module, mod, captures, formula).run();
 }
 
 } // namespace attnjit::expr

@@ -20,8 +20,8 @@ enum class ModKind : std::uint8_t { Score, Mask, Prob };
 /// "score_mod", "mask_mod" or "prob_mod": what messages call the text.
 std::string_view roleOf(ModKind mod);
 
-/// Checks and lowers one mod. `module` may be null. `scalars` is the Formula's table: numbers that the kernel gets at run time without the
-/// user's doing (lifted literals, sizes of captured tensors) are added to it.
-Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, std::vector<ScalarDecl> &scalars);
+/// Checks and lowers one mod. `module` may be null. What the kernel gets at run time without the user's doing (lifted literals, sizes of
+/// captured tensors, tensors that the text makes) is added to the tables of `formula`.
+Result<Function> analyse(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, Formula &formula);
 
 } // namespace attnjit::expr

@@ -100,7 +100,8 @@ Object Sema::indexItems(const std::vector<Object> &baseAndIndex, const AstNode &
                 "for an index at run time put the values into a captured tensor");
   const std::int64_t at = numberOf(index).i;
   if (at < -size || at >= size)
-    return fail(range, fmt::format("index {} of a tuple of {}", at, size), fmt::format("indices go from {} to {}", -size, size - 1));
+    return raise("IndexError", range, fmt::format("index {} of a tuple of {}", at, size),
+                 fmt::format("indices go from {} to {}", -size, size - 1));
   return (*elements)[static_cast<std::size_t>(at < 0 ? at + size : at)];
 }
 
@@ -196,7 +197,7 @@ Object Sema::unknownMember(const AstNode &node, std::string_view what, bool asMe
   if (isRefusedReduction(node.text))
     return failReduction(node.text, node.token);
   if (isTensorMaker(node.text))
-    return fail(node.token, fmt::format("'{}' makes a tensor; a formula reads those that are captured", node.text),
+    return fail(node.token, fmt::format("'{}' makes a tensor that is not known when the formula is read", node.text),
                 "make it before the call and capture it; a capture takes the place of a module's tensor of the same name");
   std::vector<std::string_view> all;
   for (const Builtin &builtin : builtins())

@@ -187,8 +187,9 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
       }
     const bool tooFew = arguments.size() < least;
     const std::string_view bound = least == most ? (starred != parameters.end() ? "at least " : "") : tooFew ? "at least " : "at most ";
-    fail(arguments.call, fmt::format("'{}' takes {}{}, found {}", name, bound, countOf(tooFew ? least : most), arguments.size()),
-         "give every argument once");
+    raise("TypeError", arguments.call,
+          fmt::format("'{}' takes {}{}, found {}", name, bound, countOf(tooFew ? least : most), arguments.size()),
+          "give every argument once");
     return false;
   };
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -214,7 +215,8 @@ bool Sema::bindParameters(const Closure &closure, Arguments &arguments, Scope &o
       continue;
     }
     if (slot == parameters.end()) {
-      fail(arguments.ranges[i], fmt::format("'{}' has no argument '{}'", name, arguments.keywords[i]), "use the names of its head");
+      raise("TypeError", arguments.ranges[i], fmt::format("'{}' has no argument '{}'", name, arguments.keywords[i]),
+            "use the names of its head");
       return false;
     }
     const Object *&place = given[static_cast<std::size_t>(slot - parameters.begin())];

@@ -204,7 +204,7 @@ std::optional<std::size_t> Sema::placeOf(const Object &index, std::size_t size, 
   const auto count = static_cast<std::int64_t>(size);
   if (*known >= -count && *known < count)
     return static_cast<std::size_t>(*known < 0 ? *known + count : *known);
-  fail(range, fmt::format("index {} of a list of {}", *known, size), "the first is 0, the last is -1");
+  raise("IndexError", range, fmt::format("index {} of a list of {}", *known, size), "the first is 0, the last is -1");
   return std::nullopt;
 }
 
@@ -221,6 +221,16 @@ void Sema::assignElement(const AstNode &node, const Object &value) {
     const auto place = items ? placeOf(index, items->size(), ast()[node.children[1]].range) : std::nullopt;
     if (place)
       (*items)[*place] = value;
+  } else if (isKnownTensor(base)) {
+    std::vector<Object> items{index};
+    std::vector<TextRange> ranges{ast()[node.children[1]].range};
+    for (std::size_t i = 2; i < node.children.size() && !failed(); ++i) {
+      items.push_back(evaluate(node.children[i]));
+      ranges.push_back(ast()[node.children[i]].range);
+    }
+    const Object target = failed() ? Object() : indexView(*base.view, items, ranges, node.range);
+    if (!failed())
+      assignConstant(*target.view, value, node.range);
   } else {
     fail(node.range, "only elements of lists and dictionaries can be assigned to",
          "captured tensors are read-only; write 'name = value' or 'a, b = pair'");
@@ -335,7 +345,7 @@ Object Sema::sequenceFind(const Object &self, Arguments &a) {
     }
     ++count;
   }
-  return a.name == "count" ? knownInt(count) : fail(a.ranges[0], "this value is not in the list", "");
+  return a.name == "count" ? knownInt(count) : raise("ValueError", a.ranges[0], "this value is not in the list", "");
 }
 
 Object Sema::listCopy(const Object &self, Arguments &a) {
@@ -402,8 +412,8 @@ Object Sema::failKey(const Dict &dict, const Object &key, TextRange range) {
   for (const auto &entry : dict.entries)
     shown.push_back(quoted(entry.first));
   const std::vector<std::string_view> names(shown.begin(), shown.end());
-  return fail(range, fmt::format("the dictionary has no key {}", quoted(key)),
-              names.empty() ? "it is empty" : "its keys are " + listNames(names));
+  return raise("KeyError", range, fmt::format("the dictionary has no key {}", quoted(key)),
+               names.empty() ? "it is empty" : "its keys are " + listNames(names));
 }
 
 // --- the table ---

@@ -145,7 +145,7 @@ Object Sema::asNumber(const Object &object, TextRange range) {
     return load(*object.view, range);
   case Tag::None: {
     if (!object.closure)
-      return fail(range, "expected a number, found None", "every branch needs a value");
+      return raise("TypeError", range, "expected a number, found None", "every branch needs a value");
     const Unit *outer = std::exchange(unit, object.closure->unit);
     fail(object.closure->function->head, fmt::format("'{}' returns nothing", object.closure->function->name), "end it with 'return ...'");
     unit = outer;
@@ -154,12 +154,12 @@ Object Sema::asNumber(const Object &object, TextRange range) {
   case Tag::Module:
     return fail(range, "expected a number, found a module", "call one of its functions, e.g. torch.exp(x)");
   case Tag::String:
-    return fail(range, "expected a number, found a string", "strings occur only in float(\"inf\") and the like");
+    return raise("TypeError", range, "expected a number, found a string", "strings occur only in float(\"inf\") and the like");
   case Tag::Dtype:
   case Tag::Finfo:
     return fail(range, "expected a number, found a dtype", "dtypes occur only in x.to(torch.float32)");
   case Tag::Dict:
-    return fail(range, "expected a number, found a dictionary", "ask it for one of its values, e.g. options[\"window\"]");
+    return raise("TypeError", range, "expected a number, found a dictionary", "ask it for one of its values, e.g. options[\"window\"]");
   case Tag::Type:
     return fail(range, "expected a number, found a type", "types occur only in isinstance(...)");
   case Tag::Tuple:
@@ -211,6 +211,9 @@ bool Sema::condition(AstId id, std::string_view where, std::optional<bool> &know
   const Object number = asNumber(object, range);
   if (failed())
     return false;
+  known = truth(number); // an element of a tensor that the text makes
+  if (known)
+    return true;
   lower.range = range;
   if (!lower.isCondition(number.value, where)) {
     checked(number.value, range);
@@ -364,7 +367,7 @@ Object Sema::arithmetic(std::string_view spelling, const Object &x, const Object
   if (x.isKnown() && y.isKnown()) {
     const PyResult known = pyBinary(spelling, numberOf(x), numberOf(y));
     if (!known.problem.empty())
-      return fail(range, known.problem, known.help);
+      return known.exception.empty() ? fail(range, known.problem, known.help) : raise(known.exception, range, known.problem, known.help);
     result = constant(known.value);
     if (!x.isLifted() && !y.isLifted())
       return result;
@@ -413,7 +416,7 @@ Object Sema::evaluateCompare(const AstNode &node) {
   return failed() ? Object() : all;
 }
 
-bool Sema::sameObject(const Object &x, const Object &y) {
+bool Sema::sameObject(const Object &x, const Object &y, bool byValue) {
   const Descent level(*this);
   if (x.tag != y.tag || !level)
     return false;
@@ -425,13 +428,15 @@ bool Sema::sameObject(const Object &x, const Object &y) {
   case Tag::Type:
     return x.text == y.text;
   case Tag::Number:
+    if (byValue && x.isKnown() && y.isKnown())
+      return pyCompare("==", numberOf(x), numberOf(y));
     return x.value == y.value && x.known == y.known;
   case Tag::String:
     return x.text == y.text;
   case Tag::Tuple:
   case Tag::List:
     return x.items == y.items || std::equal(x.items->begin(), x.items->end(), y.items->begin(), y.items->end(),
-                                            [&](const Object &a, const Object &b) { return sameObject(a, b); });
+                                            [&](const Object &a, const Object &b) { return sameObject(a, b, byValue); });
   case Tag::Dtype:
   case Tag::Finfo:
     return x.dtype == y.dtype;
@@ -460,7 +465,7 @@ Object Sema::compare(std::string_view spelling, const Object &x, const Object &y
     return fail(range, fmt::format("'{}' compares identities, which numbers at run time do not have", spelling),
                 fmt::format("write '{}'", positive ? "==" : "!="));
   if ((identity || equality) && !(isNumeric(x) && isNumeric(y)))
-    return knownBool(sameObject(x, y) == positive);
+    return knownBool(sameObject(x, y, equality) == positive);
   if (!isNumeric(x) && x.tag == y.tag && x.tag == Tag::String)
     return knownBool(pyCompare(spelling, {Kind::Int, x.text.compare(y.text), 0}, {Kind::Int, 0, 0}));
   if (isTensor(x) || isTensor(y))
@@ -488,6 +493,11 @@ Object Sema::isMember(const Object &x, const Object &list, TextRange xRange, Tex
     return knownBool(list.text.find(x.text) != std::string_view::npos);
   if (list.tag == Tag::Dict)
     return entryOf(*list.dict, x, xRange) ? knownBool(true) : failed() ? Object() : knownBool(false);
+  if (isTensor(list)) {
+    const Object equal = compare("==", list, x, listRange, xRange, range);
+    const Object any = failed() ? Object() : callReduction("any", *equal.view, {{}, {}, {}, range, "any"});
+    return failed() ? Object() : asNumber(any, range);
+  }
   if (!list.isSequence())
     return fail(listRange, "'in' needs a tuple, a list or a range on its right", "e.g. h in (0, 3), or compare with ==");
   Object any = knownBool(false);

@@ -1,7 +1,9 @@
 // The evaluator of one mod, split over Sema.cpp (the mod as a whole, names), SemaModule.cpp (modules, imports, decorators),
-// SemaStatements.cpp, SemaExpressions.cpp (operators, numbers), SemaAccess.cpp (subscripts, attributes), SemaContainers.cpp (tuples, lists,
-// dictionaries), SemaText.cpp, SemaCalls.cpp (functions), SemaPython.cpp and SemaObjects.cpp (Python's own functions), SemaTensors.cpp and
-// SemaViewMethods.cpp (views of captured tensors) and SemaRows.cpp (elementwise functions and reductions of whole tensors).
+// SemaStatements.cpp, SemaExceptions.cpp (try, raise), SemaMatch.cpp, SemaExpressions.cpp (operators, numbers), SemaAccess.cpp (subscripts,
+// attributes), SemaContainers.cpp (tuples, lists, dictionaries), SemaText.cpp, SemaCalls.cpp (functions), SemaPython.cpp and
+// SemaObjects.cpp (Python's own functions), SemaTensors.cpp and SemaViewMethods.cpp (views of captured tensors), SemaTables.cpp,
+// SemaTableMakers.cpp and SemaTableFunctions.cpp (tensors that the text makes) and SemaRows.cpp (elementwise functions and reductions of
+// whole tensors).
 #pragma once
 
 #include "Expr/Names.h"
@@ -28,6 +30,9 @@ struct PythonFunction {
   Object (Sema::*call)(Arguments &arguments, const PythonFunction &self);
 };
 std::span<const PythonFunction> pythonFunctions();
+/// Those of tensors that the text makes: as a function of torch, and as a method of such a tensor.
+std::span<const PythonFunction> tableFunctions();
+const PythonFunction *findTableFunction(std::string_view name);
 const PythonFunction *findPython(std::string_view name, bool asMethod);
 /// A function of the module `operator`.
 const PythonFunction *findOperator(std::string_view name);
@@ -65,18 +70,21 @@ inline constexpr int kMaxViewHeight = 200;
 
 class Sema {
 public:
-  Sema(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, std::vector<ScalarDecl> &scalars)
-      : root(text), module(module), mod(mod), captures(captures), scalars(scalars) {}
+  Sema(const Unit &text, const Unit *module, ModKind mod, const CaptureScope &captures, Formula &formula)
+      : root(text), module(module), mod(mod), captures(captures), scalars(formula.scalars), tables(formula.captures) {}
   Result<Function> run();
 
 private:
   friend std::span<const PythonFunction> pythonFunctions();
+  friend std::span<const PythonFunction> tableFunctions();
   friend std::span<const ObjectMethod> objectMethods();
   friend decltype(PythonFunction::call) pythonOperator();
   using Tag = Object::Tag;
 
   // --- errors and bounds (Sema.cpp) ---
   bool failed() const { return error.has_value(); }
+  /// An error that Python has, too, as an exception of that name, and that a `try` of the text may catch.
+  Object raise(std::string_view exception, TextRange range, std::string_view message, std::string_view help);
   Object fail(TextRange range, std::string_view message, std::string_view help);
   /// An error that was found before, in this unit.
   Object failAs(const Error &known);
@@ -160,11 +168,39 @@ private:
   static Object nothingFrom(const Closure &closure);
   /// What may change: what was made before a run-time condition is met may not below it, since that happens for some pairs only.
   struct Effects {
-    std::size_t lists = 0, dicts = 0; ///< from these indices on
-    bool outerNames = true;           ///< global and nonlocal ones
-    bool named = true;                ///< := may bind
+    std::size_t lists = 0, dicts = 0, constants = 0; ///< from these indices on
+    bool outerNames = true;                          ///< global and nonlocal ones
+    bool named = true;                               ///< := may bind
+    int conditions = 0;                              ///< that are known at run time only, above what runs now
   };
-  void freeze(bool isExpression) { effects = {lists.size(), dicts.size(), false, !isExpression}; }
+  void freeze(bool isExpression) { effects = {lists.size(), dicts.size(), constants.size(), false, !isExpression, effects.conditions + 1}; }
+
+  // --- try, raise and match (SemaExceptions.cpp, SemaMatch.cpp) ---
+  /// Where the evaluation stands, to go on from there after an error.
+  struct Standing {
+    const Unit *unit;
+    Scope *scope;
+    std::size_t calls;
+    int depth;
+    bool lifting;
+    Effects effects;
+  };
+  Standing standing() const { return {unit, scope, calls.size(), depth, lifting, effects}; }
+  void resume(const Standing &before);
+  /// An exception on its way or being handled.
+  struct Raised {
+    std::string name, message;
+    int conditions = 0; ///< above the place where it was raised
+    std::optional<Error> error;
+    std::string_view boundTo; ///< the name that its handler gives it
+  };
+  Flow runTry(const AstStatement &statement, Frame &frame);
+  Flow runHandlers(const AstStatement &statement, Frame &frame, const Standing &before);
+  bool catches(AstId what, std::string_view raisedName);
+  Flow runMatch(const AstStatement &statement, Frame &frame);
+  bool matches(AstId pattern, const Object &subject, Scope &own);
+  bool matchesSequence(const AstNode &pattern, const Object &subject, Scope &own);
+  bool isEqual(const Object &subject, const Object &wanted, TextRange range);
 
   // --- expressions (SemaExpressions.cpp) ---
   Object evaluate(AstId id);
@@ -199,7 +235,8 @@ private:
   Object evaluateCompare(const AstNode &node);
   Object compare(std::string_view spelling, const Object &x, const Object &y, TextRange xRange, TextRange yRange, TextRange range);
   Object isMember(const Object &x, const Object &list, TextRange xRange, TextRange listRange, TextRange range);
-  bool sameObject(const Object &x, const Object &y);
+  /// `byValue`: 1 and 1.0 are the same.
+  bool sameObject(const Object &x, const Object &y, bool byValue = false);
   Object evaluateConditional(const AstNode &node);
   Object evaluateNamed(const AstNode &node);
   Object evaluateSubscript(const AstNode &node);
@@ -310,6 +347,7 @@ private:
   Object pySorted(Arguments &a, const PythonFunction &self);
   Object pyDivmod(Arguments &a, const PythonFunction &self);
   Object pyIntMath(Arguments &a, const PythonFunction &self);
+  Object pyCount(Arguments &a, const PythonFunction &self);
   Object pyBitLength(Arguments &a, const PythonFunction &self);
   Object pyProduct(Arguments &a, const PythonFunction &self);
   Object pyOperator(Arguments &a, const PythonFunction &self);
@@ -344,9 +382,50 @@ private:
   static std::string indexExample(const CaptureInfo &capture);
   Object failRank(const View &view, TextRange range);
 
+  using Elementwise = std::function<Object(const std::vector<Object> &)>;
+
+  // --- tensors that the text makes (SemaTables.cpp, SemaTableMakers.cpp, SemaTableFunctions.cpp) ---
+  /// Elements as that dtype holds them; a tensor without dimensions is a number.
+  Object makeConstant(DType type, std::vector<std::int64_t> sizes, std::vector<PyNumber> elements, TextRange range);
+  static bool isKnownTensor(const Object &object) { return object.tag == Tag::View && object.view->isKnown; }
+  /// The elements of a known tensor now.
+  const Constant *valuesOf(const View &view, TextRange range);
+  /// The elements of a known tensor, or a number as a tensor without dimensions; fails for anything else.
+  const Constant *knownTensor(const Object &object, TextRange range);
+  const Constant *knownInput(const Object &object, const Arguments &a);
+  const CaptureInfo &infoOf(const View &view) const { return view.constant ? view.constant->info : captures.infos[view.capture]; }
+  Object unlifted(const Object &object) const;
+  const View *foldedView(const View &view, TextRange range);
+  bool placeTable(Constant &tensor, TextRange range);
+  ValueId constantElement(const View &view, const std::vector<Object> &indices, TextRange range);
+  Object mapKnown(const std::vector<Object> &operands, const std::vector<Object> &sizes, Kind kind, const Elementwise &apply,
+                  TextRange range);
+  Object reduceKnown(Op op, const View &view, const std::vector<int> &dims, bool keepDims, TextRange range);
+  Object gather(const View &view, int dim, const View &indices, TextRange range);
+  const View *onOther(const View &view, const View *root);
+  void assignConstant(const View &target, const Object &value, TextRange range);
+  bool readElements(const Object &data, TextRange range, std::vector<std::int64_t> &sizes, std::vector<PyNumber> &elements,
+                    std::size_t dim);
+  std::optional<DType> takeDtype(Arguments &a);
+  bool takeNamed(Arguments &a, std::initializer_list<std::string_view> names, std::size_t least, std::vector<Object> &values);
+  bool takeShape(const std::vector<Object> &values, TextRange range, std::vector<std::int64_t> &sizes);
+  Object pyTensor(Arguments &a, const PythonFunction &self);
+  Object pyArange(Arguments &a, const PythonFunction &self);
+  Object pyLinspace(Arguments &a, const PythonFunction &self);
+  Object pyEye(Arguments &a, const PythonFunction &self);
+  Object pyCat(Arguments &a, const PythonFunction &self);
+  Object pyScan(Arguments &a, const PythonFunction &self);
+  Object pyRepeat(Arguments &a, const PythonFunction &self);
+  Object pyFlip(Arguments &a, const PythonFunction &self);
+  Object pyTriangle(Arguments &a, const PythonFunction &self);
+  Object pyDiff(Arguments &a, const PythonFunction &self);
+  Object pyArgExtreme(Arguments &a, const PythonFunction &self);
+  Object pySort(Arguments &a, const PythonFunction &self);
+  Object pyUnique(Arguments &a, const PythonFunction &self);
+  Object pyToList(Arguments &a, const PythonFunction &self);
+
   // --- whole tensors as values (SemaRows.cpp) ---
   static bool isTensor(const Object &object) { return object.tag == Tag::View && object.view->rank > 0; }
-  using Elementwise = std::function<Object(const std::vector<Object> &)>;
   /// `apply` on every element of the operands that are tensors, after broadcasting; the number itself if none is. `equalDim`: Mapped.
   Object mapTensors(std::vector<Object> operands, TextRange range, Elementwise apply, int equalDim = -1);
   Object broadcastSize(const Object &x, const Object &y, bool mustEqual, TextRange range);
@@ -369,6 +448,8 @@ private:
   const ModKind mod;
   const CaptureScope &captures;
   std::vector<ScalarDecl> &scalars;
+  std::vector<CaptureDecl> &tables;               ///< the captures, then the tensors that the text makes
+  const std::size_t othersTables = tables.size(); ///< the captures, and what the mods before this one have made
 
   const Unit *unit = &root;
   Lower lower;
@@ -383,6 +464,8 @@ private:
   const Unit *resultUnit = &root;
   std::optional<Error> error;
   std::unordered_map<std::string_view, AstImport> imports; ///< by the name that they bind
+  Raised raised;                                           ///< beside `error`: its name is empty where no `try` may catch it
+  std::vector<Raised> handling;                            ///< by the handlers that run now
   std::vector<Error> moduleErrors; ///< of module statements that could not be run; they count only where their names are used
 
   struct Call {
@@ -400,6 +483,7 @@ private:
   std::deque<Closure> closures;
   std::deque<Applied> applieds;
   std::deque<Combined> combineds;
+  std::deque<Constant> constants;
   std::deque<View> views;
   std::deque<Mapped> mappeds;
 };

@@ -65,6 +65,7 @@ void Sema::runModule(const Unit &text, Scope &own) {
       continue;
     moduleErrors.push_back(std::move(*error));
     error.reset();
+    raised = {};
     lower.problem.clear();
     lower.help.clear();
     calls.clear();
@@ -116,6 +117,9 @@ void Sema::disable(const AstStatement &failedStatement, Scope &own) {
       disableChanged(statement.value, unusable, own);
     addBlock(statement.body);
     addBlock(statement.orElse);
+    addBlock(statement.finally);
+    for (const AstArm &arm : statement.arms)
+      addBlock(arm.body);
   }
 }
 
@@ -151,6 +155,9 @@ void Sema::disableChanged(AstId expression, const Object &unusable, Scope &own) 
       block.pop_back();
       block.insert(block.end(), statement.body.begin(), statement.body.end());
       block.insert(block.end(), statement.orElse.begin(), statement.orElse.end());
+      block.insert(block.end(), statement.finally.begin(), statement.finally.end());
+      for (const AstArm &arm : statement.arms)
+        block.insert(block.end(), arm.body.begin(), arm.body.end());
       if (statement.kind == AstStatementKind::Global)
         for (std::string_view name : statement.names)
           own.bind(name, unusable);

@@ -292,6 +292,36 @@ Object Sema::pyIntMath(Arguments &a, const PythonFunction &self) {
              : fail(a.call, fmt::format("'{}' takes other arguments", a.name), "e.g. math.gcd(12, 18)");
 }
 
+/// comb(n, k), perm(n, k) and factorial(n): products of falling factors.
+Object Sema::pyCount(Arguments &a, const PythonFunction &self) {
+  const bool isFactorial = self.names == "factorial", isComb = self.names == "comb";
+  if (!takes(a, isComb ? 2 : 1, isFactorial ? 1 : 2))
+    return {};
+  std::int64_t numbers[2] = {};
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto known = knownIntOf(a.values[i], a.ranges[i], fmt::format("an argument of '{}'", a.name));
+    if (!known)
+      return {};
+    if (*known < 0)
+      return raise("ValueError", a.ranges[i], fmt::format("'{}' of a negative number", a.name), "it counts arrangements");
+    numbers[i] = *known;
+  }
+  const std::int64_t n = numbers[0];
+  std::int64_t k = a.size() == 1 ? n : numbers[1];
+  if (k > n)
+    return knownInt(0);
+  if (isComb)
+    k = std::min(k, n - k);
+  __int128 result = 1; // of comb exact after every step: it is a binomial coefficient
+  for (std::int64_t i = 1; i <= k; ++i) {
+    result = result * (isComb ? n - k + i : n - i + 1) / (isComb ? i : 1);
+    if (result > INT64_MAX)
+      return fail(a.call, fmt::format("the result of '{}' does not fit into 64 bits", a.name),
+                  "compute it before the call and capture it as a float");
+  }
+  return knownInt(static_cast<std::int64_t>(result));
+}
+
 Object Sema::pyBitLength(Arguments &a, const PythonFunction &) {
   const auto known = takes(a, 1, 1) ? knownIntOf(a.values[0], a.call, "the number of '.bit_length'") : std::nullopt;
   if (!known)
@@ -301,7 +331,7 @@ Object Sema::pyBitLength(Arguments &a, const PythonFunction &) {
 }
 
 Object Sema::pyProduct(Arguments &a, const PythonFunction &) {
-  if (a.size() > 0 && isTensor(a.values[0]))
+  if (a.size() > 0 && isTensor(a.values[0]) && !(isKnownTensor(a.values[0]) && a.values[0].view->rank == 1))
     return failReduction(a.name, a.call);
   const auto elements = takes(a, 1, 1) ? elementsOf(a.values[0], a.ranges[0], "'prod'") : std::nullopt;
   if (!elements)

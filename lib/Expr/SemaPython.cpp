@@ -285,7 +285,7 @@ Object Sema::pyDevice(Arguments &, const PythonFunction &) {
   return object;
 }
 
-/// new_zeros, zeros ...: a formula has numbers only, so the shape is that of one.
+/// new_zeros, zeros ...: a number, or a tensor of equal elements.
 Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
   const bool isMethod = self.names.starts_with('.');
   const bool needsValue = self.names.find("full") != std::string_view::npos;
@@ -309,13 +309,9 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
     value = positional[1];
     positional.pop_back();
   }
-  const auto isOne = [&](const Object &size) { return size.isKnown() && numberOf(size).kind == Kind::Int && numberOf(size).i == 1; };
-  const auto isScalarShape = [&](const Object &shape) {
-    return isOne(shape) || (shape.isSequence() && std::all_of(shape.items->begin(), shape.items->end(), isOne));
-  };
-  if (!std::all_of(positional.begin(), positional.end(), isScalarShape))
-    return fail(a.call, fmt::format("'{}' makes a tensor; a formula has single numbers", a.name),
-                "the shape is () here; capture whole tensors under a name");
+  std::vector<std::int64_t> sizes;
+  if (!takeShape(positional, a.call, sizes))
+    return {};
   Object number = needsValue ? asNumber(value, a.call) : knownInt(self.names.find("ones") != std::string_view::npos);
   if (failed())
     return {};
@@ -326,6 +322,14 @@ Object Sema::pyNew(Arguments &a, const PythonFunction &self) {
       return failed() ? Object() : fail(a.call, "expected a dtype", "e.g. torch.float32");
     made = argument.dtype;
   }
+  if (!sizes.empty() && number.isKnown()) {
+    std::size_t count = 1;
+    for (const std::int64_t size : sizes)
+      count *= static_cast<std::size_t>(size);
+    return makeConstant(made, std::move(sizes), std::vector<PyNumber>(count, numberOf(number)), a.call);
+  }
+  if (!sizes.empty())
+    return fail(a.call, "the elements of a tensor must be known when the formula is read", "use the number itself: it is broadcast");
   Object result = checked(lower.cast(number.value, made), a.call);
   if (number.isKnown() && !failed())
     result.known = lower.cast(number.known, made);
@@ -360,6 +364,9 @@ std::span<const PythonFunction> pythonFunctions() {
       {"gcd", &Sema::pyIntMath},
       {"lcm", &Sema::pyIntMath},
       {"isqrt", &Sema::pyIntMath},
+      {"comb", &Sema::pyCount},
+      {"perm", &Sema::pyCount},
+      {"factorial", &Sema::pyCount},
       {"prod", &Sema::pyProduct},
       {".bit_length", &Sema::pyBitLength},
       {"isinstance", &Sema::pyIsInstance},
@@ -388,6 +395,12 @@ std::span<const PythonFunction> pythonFunctions() {
       {"finfo", &Sema::pyFinfo},
       {"iinfo", &Sema::pyFinfo},
       {"device", &Sema::pyDevice},
+      {"tensor as_tensor asarray", &Sema::pyTensor},
+      {"arange", &Sema::pyArange},
+      {"linspace", &Sema::pyLinspace},
+      {"eye", &Sema::pyEye},
+      {"cat concat concatenate", &Sema::pyCat},
+      {"stack", &Sema::pyCat},
       {"zeros empty", &Sema::pyNew},
       {"ones", &Sema::pyNew},
       {"full", &Sema::pyNew},
@@ -402,9 +415,10 @@ const PythonFunction *findPython(std::string_view name, bool asMethod) {
   using Index = std::unordered_map<std::string_view, const PythonFunction *>;
   static const std::pair<Index, Index> kIndex = [] {
     std::pair<Index, Index> made;
-    for (const PythonFunction &python : pythonFunctions())
-      forEachName(python.names,
-                  [&](std::string_view synonym, bool methodOnly) { (methodOnly ? made.second : made.first).emplace(synonym, &python); });
+    for (const std::span<const PythonFunction> table : {pythonFunctions(), tableFunctions()})
+      for (const PythonFunction &python : table)
+        forEachName(python.names,
+                    [&](std::string_view synonym, bool methodOnly) { (methodOnly ? made.second : made.first).emplace(synonym, &python); });
     return made;
   }();
   const Index &index = asMethod ? kIndex.second : kIndex.first;

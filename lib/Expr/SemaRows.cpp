@@ -25,8 +25,8 @@ constexpr std::string_view kProducts[] = {"dot", "vdot", "vecdot", "inner", "mat
 constexpr std::string_view kRefused[] = {"prod",   "argmax", "argmin", "std",     "var",     "cumsum", "cumprod", "einsum",    "logsumexp",
                                          "median", "sort",   "topk",   "softmax", "argsort", "nansum", "nanmean", "tensordot", "outer"};
 
-constexpr std::string_view kMakers[] = {"arange", "linspace", "logspace", "repeat_interleave", "stack",      "cat",      "concat",
-                                        "eye",    "tril",     "triu",     "meshgrid",          "from_numpy", "bincount", "randn"};
+constexpr std::string_view kMakers[] = {"randn",     "randperm", "rand_like", "randn_like", "normal",
+                                        "bernoulli", "logspace", "meshgrid",  "from_numpy", "load"};
 
 template <std::size_t Count> bool contains(const std::string_view (&names)[Count], std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
@@ -91,6 +91,7 @@ Object Sema::mapTensors(std::vector<Object> operands, TextRange range, Elementwi
       continue;
     const View &operand = *operands[i].view;
     view.capture = isFirst ? operand.capture : view.capture;
+    view.constant = isFirst ? operand.constant : view.constant;
     view.height = std::max(view.height, operand.height);
     mapped.depth = std::max(mapped.depth, operand.depth);
     isFirst = false;
@@ -115,6 +116,14 @@ Object Sema::mapTensors(std::vector<Object> operands, TextRange range, Elementwi
   const Object sample = atHome(samples);
   if (failed())
     return {};
+  const auto isKnownOperand = [](const Object &operand) {
+    return isTensor(operand) ? operand.view->isKnown : !operand.isNumber() || operand.isKnown();
+  };
+  if (std::all_of(operands.begin(), operands.end(), isKnownOperand))
+    return mapKnown(operands, mapped.sizes, lower.kind(sample.value), atHome, range);
+  for (const Object &operand : operands)
+    if (isTensor(operand) && operand.view->constant)
+      operand.view->constant->isRead = true;
   view.rank = static_cast<int>(mapped.sizes.size());
   view.kind = lower.kind(sample.value);
   view.depth = mapped.depth;
@@ -193,7 +202,7 @@ Object Sema::viewNamed(View::Step step, const View &view, int dim) {
   made.step = step;
   made.parent = &view;
   made.capture = view.capture;
-  made.rank = view.rank + (step == View::Step::Unsqueeze);
+  made.rank = view.rank + (step == View::Step::Unsqueeze) - (step == View::Step::Squeeze);
   made.dim = dim;
   made.kind = view.kind;
   return viewObject(std::move(made));
@@ -228,6 +237,8 @@ Object Sema::reduceTensor(Op op, const View &view, const std::vector<int> &dims,
     if (op != Op::ReduceSum && view.kind != Kind::Bool && size.isKnown() && !size.isLifted() && numberOf(size).i == 0)
       return fail(range, "an extreme of no elements", "the row is empty: leave the reduction out");
   }
+  if (view.isKnown)
+    return reduceKnown(op, view, dims, keepDims, range);
   View made;
   made.step = View::Step::Reduce;
   made.parent = &view;

@@ -65,6 +65,10 @@ Sema::Flow Sema::runStatement(const AstStatement &statement, Frame &frame) {
   case AstStatementKind::Raise:
     runRaise(statement);
     break;
+  case AstStatementKind::Try:
+    return runTry(statement, frame);
+  case AstStatementKind::Match:
+    return runMatch(statement, frame);
   case AstStatementKind::Import:
     runImport(statement, *frame.scope);
     break;
@@ -280,6 +284,13 @@ std::optional<std::vector<Object>> Sema::elementsOf(const Object &object, TextRa
     }
     return letters;
   }
+  if (isKnownTensor(object) && object.view->rank > 0) {
+    std::vector<Object> rows;
+    const std::int64_t count = numberOf(sizeOf(*object.view, 0, range)).i;
+    for (std::int64_t row = 0; row < count && spend(kElementCost, range); ++row)
+      rows.push_back(indexView(*object.view, {knownInt(row)}, {range}, range));
+    return failed() ? std::nullopt : std::optional(std::move(rows));
+  }
   if (!failed())
     fail(range, fmt::format("{} needs a range, a tuple or a list", what),
          object.tag == Tag::View ? "a captured tensor has its length at run time only; loops are written out when the formula is read"
@@ -333,6 +344,8 @@ Sema::Flow Sema::runWhile(const AstStatement &statement, Frame &frame) {
 void Sema::assign(AstId target, const Object &value, Scope &own) {
   const AstNode &node = ast()[target];
   if (node.kind == AstKind::Name) {
+    if (isKnownTensor(value) && value.view->constant->info.name.empty())
+      value.view->constant->info.name = node.text;
     if (own.isRedirected(node.text) && !effects.outerNames)
       fail(node.range, fmt::format("'{}' of an outer function would change below a condition that is known only at run time", node.text),
            "return the value instead");
@@ -355,8 +368,9 @@ void Sema::assign(AstId target, const Object &value, Scope &own) {
   const std::size_t star =
       static_cast<std::size_t>(std::find_if(node.children.begin(), node.children.end(), isStarred) - node.children.begin());
   if (star == names ? values != names : values + 1 < names) {
-    fail(node.range, fmt::format("{}{} names for {} values", star == names ? "" : "at least ", star == names ? names : names - 1, values),
-         "give every value one name");
+    raise("ValueError", node.range,
+          fmt::format("{}{} names for {} values", star == names ? "" : "at least ", star == names ? names : names - 1, values),
+          "give every value one name");
     return;
   }
   const std::size_t rest = star == names ? 0 : values + 1 - names; // what the starred name takes
@@ -381,40 +395,6 @@ bool Sema::extendInPlace(const AstNode &sum) {
   if (!failed())
     listExtend(left, arguments);
   return true;
-}
-
-void Sema::runAssert(const AstStatement &statement) {
-  const Object checked = evaluate(statement.value);
-  if (failed())
-    return;
-  const std::optional<bool> holds = truth(checked);
-  if (!holds || *holds) // what is known at run time only (a size, a position) is not checked
-    return;
-  std::string message = "this assertion fails";
-  if (statement.message != kNoNode) {
-    const Object said = evaluate(statement.message);
-    if (failed())
-      return;
-    if (const auto words = textOf(said))
-      message += ": " + *words;
-  }
-  fail(ast()[statement.value].range, message, "the text itself asks for this");
-}
-
-void Sema::runRaise(const AstStatement &statement) {
-  std::string message = "the text raises an error here";
-  if (statement.value != kNoNode && ast()[statement.value].kind == AstKind::Call) {
-    const AstNode &node = ast()[statement.value];
-    message = fmt::format("the text raises {}", ast()[node.children[0]].text);
-    if (node.children.size() > 1) {
-      const Object said = evaluate(node.children[1]);
-      if (failed())
-        return;
-      if (const auto words = textOf(said))
-        message += ": " + *words;
-    }
-  }
-  fail(statement.range, message, "a condition above leads here when the formula is read; below a run-time condition nothing can be raised");
 }
 
 } // namespace attnjit::expr

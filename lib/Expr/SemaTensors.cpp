@@ -11,9 +11,16 @@
 
 namespace attnjit::expr {
 
+/// Known, and no number that is kept out of the formula.
+static bool isPlain(const Object &object) { return object.isKnown() && !object.isLifted(); }
+
 const View &Sema::addView(View view) {
   if (view.parent) {
     view.height = view.parent->height;
+    view.constant = view.parent->constant;
+    view.isKnown = view.parent->isKnown && view.step != View::Step::Reduce && (view.step != View::Step::Select || isPlain(view.index)) &&
+                   (view.step != View::Step::Slice || (isPlain(view.start) && isPlain(view.size))) &&
+                   std::all_of(view.sizes.begin(), view.sizes.end(), isPlain);
     view.depth = view.parent->depth + (view.step == View::Step::Reduce ? static_cast<int>(view.order.size()) : 0);
   }
   if (++view.height > kMaxViewHeight)
@@ -40,14 +47,17 @@ Object Sema::captureView(std::size_t index) {
 
 std::string Sema::indexExample(const CaptureInfo &capture) {
   static constexpr std::string_view kIndices[] = {"h", "q_idx", "kv_idx", "b"};
-  std::string text = capture.name;
+  std::string text = capture.name.empty() ? "t" : capture.name; // a tensor that the text makes may have no name
   for (int dim = 0; dim < capture.rank; ++dim)
     text += fmt::format("{}{}", dim ? ", " : "[", kIndices[dim % 4]);
   return capture.rank ? text + "]" : text;
 }
 
 Object Sema::failRank(const View &view, TextRange range) {
-  const CaptureInfo &capture = captures.infos[view.capture];
+  const CaptureInfo &capture = infoOf(view);
+  if (view.isKnown)
+    return fail(range, fmt::format("expected a number, found a tensor of rank {}", view.rank),
+                fmt::format("a formula reads single elements: {}", indexExample({capture.name, capture.dtype, view.rank})));
   int given = 0;
   const View *step = &view;
   for (; step->step == View::Step::Select; step = step->parent)
@@ -55,10 +65,12 @@ Object Sema::failRank(const View &view, TextRange range) {
   const View *root = step;
   while (root->parent && root->step != View::Step::Reduce)
     root = root->parent;
-  if (root->step != View::Step::Capture)
-    return fail(range, fmt::format("expected a number, found a tensor of rank {}, computed from '{}'", view.rank, capture.name),
+  if (root->step != View::Step::Capture && root->step != View::Step::Constant)
+    return fail(range,
+                fmt::format("expected a number, found a tensor of rank {}, computed from {}", view.rank,
+                            capture.name.empty() ? "one that the text makes" : "'" + capture.name + "'"),
                 fmt::format("index what it is made of, e.g. {}, or reduce it: (...).sum()", indexExample(capture)));
-  if (step->step != View::Step::Capture)
+  if (step->parent)
     return fail(
         range,
         fmt::format("expected a number, found a view of '{}' with {} dimension{}", capture.name, view.rank, view.rank == 1 ? "" : "s"),
@@ -80,6 +92,8 @@ Object Sema::sizeOf(const View &view, int dim, TextRange range) {
       scalars.push_back(std::move(decl));
     return runtime(lower.builder.scalar(index, Kind::Int, range));
   }
+  case View::Step::Constant:
+    return knownInt(view.constant->sizes[static_cast<std::size_t>(dim)]);
   case View::Step::Select:
   case View::Step::Squeeze:
     return sizeOf(*view.parent, dim < view.dim ? dim : dim + 1, range);
@@ -118,7 +132,7 @@ Object Sema::elementCount(const View &view, TextRange range) {
 // --- indexing ---
 
 Object Sema::indexView(const View &base, const std::vector<Object> &items, const std::vector<TextRange> &ranges, TextRange range) {
-  const CaptureInfo &capture = captures.infos[base.capture];
+  const CaptureInfo &capture = infoOf(base);
   const auto consumes = [](const Object &item) { return item.tag != Tag::None && item.tag != Tag::Ellipsis; };
   const auto consumed = std::count_if(items.begin(), items.end(), consumes);
   const View *view = &base;
@@ -138,14 +152,21 @@ Object Sema::indexView(const View &base, const std::vector<Object> &items, const
       const View *step = &base;
       while (step->step == View::Step::Select)
         step = step->parent;
-      return step->step == View::Step::Capture
-                 ? fail(ranges[i], fmt::format("too many indices: '{}' has rank {}", capture.name, capture.rank),
-                        fmt::format("write {}", indexExample(capture)))
-                 : fail(ranges[i], fmt::format("too many indices: this view of '{}' has rank {}", capture.name, base.rank),
-                        "leave the last ones out");
+      return !step->parent ? fail(ranges[i], fmt::format("too many indices: '{}' has rank {}", capture.name, capture.rank),
+                                  fmt::format("write {}", indexExample(capture)))
+                           : fail(ranges[i], fmt::format("too many indices: this view of '{}' has rank {}", capture.name, base.rank),
+                                  "leave the last ones out");
     }
     if (item.tag == Tag::Slice) {
       view = slice(*view, dim++, item, ranges[i]);
+      continue;
+    }
+    if (isKnownTensor(item) && item.view->rank > 0 && view->isKnown) {
+      const Object chosen = gather(*view, dim, *item.view, ranges[i]);
+      if (failed())
+        return {};
+      dim += chosen.view->rank - view->rank + 1;
+      view = chosen.view;
       continue;
     }
     if (item.tag == Tag::View && item.view->rank > 0)
@@ -173,7 +194,8 @@ const View *Sema::select(const View &view, int dim, const Object &index, TextRan
 }
 
 const View *Sema::slice(const View &view, int dim, const Object &slice, TextRange range) {
-  const Object &first = (*slice.items)[0], &last = (*slice.items)[1], &by = (*slice.items)[2];
+  const auto part = [&](std::size_t i) { return view.isKnown ? unlifted((*slice.items)[i]) : (*slice.items)[i]; };
+  const Object first = part(0), last = part(1), by = part(2);
   const Object zero = knownInt(0), one = knownInt(1);
   const bool hasStep = by.tag != Tag::None;
   if (hasStep && (!by.isKnown() || numberOf(by).i < 1)) {
@@ -211,11 +233,15 @@ const View *Sema::slice(const View &view, int dim, const Object &slice, TextRang
 // --- reading ---
 
 Object Sema::load(const View &view, TextRange range) {
-  if (view.rank != 0)
-    return failRank(view, range);
+  // A tensor of one element is a number where one is needed: torch.zeros(1).
+  for (int dim = 0; dim < view.rank; ++dim)
+    if (const Object size = sizeOf(view, dim, range); failed() || !isPlain(size) || numberOf(size).i != 1)
+      return failRank(view, range);
   lower.range = range;
-  const ValueId value = loadAt(view, {}, range);
-  return failed() ? Object() : runtime(value);
+  Object element = runtime(loadAt(view, std::vector<Object>(static_cast<std::size_t>(view.rank), knownInt(0)), range));
+  if (view.isKnown && !failed() && lower.builder.isConst(element.value))
+    element.known = element.value;
+  return failed() ? Object() : element;
 }
 
 Object Sema::isInside(const Object &index, const Object &size, TextRange range) {
@@ -253,7 +279,13 @@ ValueId Sema::loadAt(const View &view, std::vector<Object> indices, TextRange ra
   if (failed())
     return 0;
   const auto at = [&](int dim) -> Object & { return indices[static_cast<std::size_t>(dim)]; };
+  if (view.isKnown && view.parent && !std::all_of(indices.begin(), indices.end(), isPlain)) {
+    const View *folded = foldedView(view, range); // one table of the formula, without arithmetic on indices
+    return folded ? loadAt(*folded, std::move(indices), range) : 0;
+  }
   switch (view.step) {
+  case View::Step::Constant:
+    return constantElement(view, indices, range);
   case View::Step::Capture: {
     std::vector<ValueId> values;
     for (const Object &index : indices)

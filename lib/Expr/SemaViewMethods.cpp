@@ -11,9 +11,9 @@ namespace attnjit::expr {
 namespace {
 
 constexpr std::string_view kViewMethods[] = {
-    "size",     "dim",     "ndimension", "numel",     "nelement", "view",       "reshape", "flatten", "ravel", "transpose",
-    "swapaxes", "permute", "t",          "unsqueeze", "squeeze",  "contiguous", "clone",   "detach",  "to",    "type",
-    "float",    "double",  "int",        "long",      "bool",     "cuda",       "cpu",     "select",  "narrow"};
+    "size",    "dim",  "ndimension", "numel",   "nelement",   "view",   "reshape", "flatten", "ravel",   "transpose", "swapaxes",
+    "permute", "t",    "unsqueeze",  "squeeze", "contiguous", "clone",  "detach",  "to",      "type",    "float",     "double",
+    "int",     "long", "bool",       "cuda",    "cpu",        "select", "narrow",  "half",    "bfloat16"};
 
 } // namespace
 
@@ -27,11 +27,11 @@ DType Sema::dtypeOf(const View &view) const {
   const View *step = &view;
   while (step->parent && step->step != View::Step::Reduce && step->parent->kind == step->kind)
     step = step->parent;
-  return step->step == View::Step::Capture ? captures.infos[step->capture].dtype : expr::dtypeOf(view.kind);
+  return step->step == View::Step::Capture || step->step == View::Step::Constant ? infoOf(*step).dtype : expr::dtypeOf(view.kind);
 }
 
 Object Sema::viewAttribute(const View &view, const AstNode &node) {
-  const CaptureInfo &capture = captures.infos[view.capture];
+  const CaptureInfo &capture = infoOf(view);
   if (node.text == "shape")
     return shapeOf(view, node.range);
   if (node.text == "ndim")
@@ -69,7 +69,8 @@ Object Sema::viewAttribute(const View &view, const AstNode &node) {
     return failed() ? Object() : object;
   }
   // Functions of one number work on every element: x.exp(), x.clamp(min=0).
-  if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text) || findBuiltin(node.text, true)) {
+  if (isViewMethod(node.text) || isTensorReduction(node.text) || isTensorProduct(node.text) || findBuiltin(node.text, true) ||
+      (view.isKnown && findTableFunction(node.text))) {
     Object object;
     object.tag = Tag::ViewMethod;
     object.text = node.text;
@@ -107,6 +108,8 @@ Object Sema::reshape(const View &view, std::vector<Object> sizes, TextRange rang
     if (failed())
       return {};
     size = asNumber(size, range);
+    if (view.isKnown && !failed())
+      size = unlifted(size);
     if (failed())
       return {};
     if (lower.kind(size.value) != Kind::Int)
@@ -175,6 +178,10 @@ Object Sema::castView(const View &view, Arguments &arguments, std::string_view m
                              "dtypes are torch.float32, float64, int8, uint8, int16, int32, int64 and bool");
     type = argument.dtype;
   }
+  if (view.isKnown && type && *type != dtypeOf(view)) {
+    const Constant *values = valuesOf(view, arguments.call);
+    return values ? makeConstant(*type, values->sizes, values->elements, arguments.call) : Object();
+  }
   const bool isPlain =
       !type || *type == DType::F32 || *type == DType::F64 || *type == DType::I32 || *type == DType::I64 || *type == DType::Bool;
   if (!isPlain && *type != dtypeOf(view)) { // the bits that are lost change the elements
@@ -218,6 +225,16 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
     return callReduction(method, view, arguments);
   if (isTensorProduct(method))
     return callProduct(method, view, arguments);
+  if (const PythonFunction *function = view.isKnown && !isViewMethod(method) ? findTableFunction(method) : nullptr) {
+    Object self;
+    self.tag = Tag::View;
+    self.view = receiver;
+    arguments.values.insert(arguments.values.begin(), self);
+    arguments.keywords.insert(arguments.keywords.begin(), std::string_view());
+    arguments.ranges.insert(arguments.ranges.begin(), range);
+    arguments.name = method;
+    return (this->*function->call)(arguments, *function);
+  }
   if (!isViewMethod(method)) {
     Object function, tensor;
     function.tag = Tag::Builtin;
@@ -233,7 +250,7 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
     object.view = receiver;
     return object;
   };
-  static constexpr std::string_view kCasts[] = {"to", "type", "float", "double", "int", "long", "bool"};
+  static constexpr std::string_view kCasts[] = {"to", "type", "float", "double", "int", "long", "bool", "half", "bfloat16"};
   if (std::find(std::begin(kCasts), std::end(kCasts), method) != std::end(kCasts))
     return castView(view, arguments, method);
   static constexpr std::string_view kSame[] = {"contiguous", "clone", "detach", "cuda", "cpu"};
@@ -284,6 +301,13 @@ Object Sema::callViewMethod(const Object &callee, Arguments &arguments) {
     return viewObject(std::move(step));
   }
   if (method == "squeeze") {
+    if (values.empty() && view.isKnown) {
+      Object squeezed = self();
+      for (int dim = view.rank; dim-- > 0 && !failed();)
+        if (numberOf(sizeOf(view, dim, range)).i == 1)
+          squeezed = viewNamed(View::Step::Squeeze, *squeezed.view, dim);
+      return squeezed;
+    }
     if (values.empty())
       return fail(range, "'squeeze' without a dimension", "the sizes of a captured tensor are known at run time only: write .squeeze(0)");
     if (!takes(arguments, 1, 1) || !readDims(1, view.rank))

@@ -270,6 +270,61 @@ TEST_CASE("numbers of a mod-naming expression never compile again, and every ker
   CHECK(compiler.calls == 1);
 }
 
+TEST_CASE("tensors that a text makes never compile again, and every kernel keeps its own") {
+  static std::vector<std::int64_t> seen;
+  TempDir temp;
+  EngineOptions options;
+  options.cacheDirectory = temp.path;
+  FakeCompiler compiler;
+  compiler.kernel = [](const KernelArgs *args, std::int64_t, std::int64_t, void *) {
+    const auto *first = static_cast<const std::int64_t *>(args->captures[0].data);
+    seen.assign(first, first + args->captures[0].sizes[0]);
+  };
+  const Engine engine = makeEngine(compiler, options);
+  const auto table = [](const std::string &lengths) {
+    const std::string naming = "documents([" + lengths + "])";
+    const Result<Mod> mod = Mod::parse(ModText{.maskMod = naming, .module = R"(
+def documents(lengths):
+    ids = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    return lambda b, h, q, kv: ids[q % len(lengths)] == ids[kv % len(lengths)]
+)"});
+    REQUIRE(mod);
+    CHECK(mod->captures().empty());
+    return *mod;
+  };
+  Operands mine;
+  mine.call.mod = table("1, 2");
+  const Result<Kernel> one = engine.prepare(mine.call);
+  REQUIRE(one);
+  mine.call.mod = table("2, 3");
+  const Result<Kernel> two = engine.prepare(mine.call);
+  REQUIRE(two);
+  CHECK(compiler.calls == 1);
+  CHECK(two->source() == KernelSource::Memory);
+  const std::vector<std::int64_t> first{0, 1, 1}, second{0, 0, 1, 1, 1};
+  for (const auto &[wanted, kernel] : {std::pair(first, *one), std::pair(second, *two)}) {
+    mine.call.mod = Mod(); // a kernel carries its formula
+    REQUIRE(kernel.forward(mine.call));
+    CHECK(seen == wanted);
+    const std::string file = temp.file("documents");
+    REQUIRE(kernel.save(file));
+    const Result<Kernel> loaded = Kernel::load(file);
+    REQUIRE(loaded);
+    seen.clear();
+    REQUIRE(loaded->forward(mine.call));
+    CHECK(seen == wanted);
+    CHECK(loaded->mod().captures().empty());
+  }
+  FakeCompiler other;
+  other.kernel = compiler.kernel;
+  const Engine fresh = makeEngine(other, options);
+  mine.call.mod = table("3, 1");
+  const Result<ForwardReport> report = fresh.forward(mine.call);
+  REQUIRE(report);
+  CHECK(report->source == KernelSource::Disk);
+  CHECK(seen == std::vector<std::int64_t>{0, 0, 0, 1});
+}
+
 TEST_CASE("a kernel on disk serves other numbers of a mod-naming expression") {
   static double seen;
   TempDir temp;

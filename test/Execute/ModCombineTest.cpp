@@ -73,6 +73,25 @@ TEST_CASE("captures of one name are one capture, the others line up") {
       CHECK(visible[q * kN + kv] == (doc[q] == doc[kv] && (q - kv < 2 || doc[kv] == 0)));
 }
 
+TEST_CASE("combined mods keep the tensors that their texts make, each its own") {
+  const auto documents = [](const char *ids) { return parseMod("", std::string("torch.tensor(") + ids + ")[kv_idx % 4] == q_idx % 2"); };
+  const Mod one = documents("[0, 1, 0, 1]"), two = documents("[0, 0, 1, 1]");
+  CHECK(one.impl().textHash == two.impl().textHash);
+  CHECK(one.impl().maskHash != two.impl().maskHash); // a block mask depends on the elements
+  const Mod both = get(andMasks({one, two})), again = get(andMasks({two, one}));
+  CHECK(both.captures().empty());
+  CHECK(both.impl().formula.captures.size() == 2);
+  CHECK(both.impl().textHash == again.impl().textHash);
+  for (const Mod &mod : {both, both.maskOnly(), get(Mod::parseCanonical(both.canonicalText())), get(notMask(get(notMask(both))))}) {
+    std::vector<TensorRef> tensors(mod.impl().formula.captures.size());
+    expr::bindOwnTensors(mod.impl().formula, tensors);
+    const std::vector<bool> visible = maskOf(mod, {tensors, {}});
+    for (std::int64_t q = 0; q < kM; ++q)
+      for (std::int64_t kv = 0; kv < kN; ++kv)
+        CHECK(visible[q * kN + kv] == (kv % 2 == q % 2 && kv % 4 / 2 == q % 2));
+  }
+}
+
 TEST_CASE("chained scores run in order, masks of a chain are anded") {
   const Mod twice = parseMod("score * 2", "q_idx >= kv_idx"), plus = parseMod("score + kv_idx", "kv_idx > 0");
   const Mod chain = get(chainMods({twice, plus}));

@@ -45,10 +45,11 @@ TEST_CASE("every formula block parses, as the kind of mod that it says or can on
   const std::string doc = readDoc();
   const std::vector<std::string> formulas = blocks(doc, "formula"), modules = blocks(doc, "module");
   CHECK(formulas.size() >= 30);
-  REQUIRE(modules.size() == 1);
+  REQUIRE(modules.size() == 2);
+  const std::string module = modules[0] + modules[1];
   const std::vector<CaptureInfo> captures = docCaptures();
   for (const std::string &text : formulas) {
-    const Result<Formula> asScore = parseFormula({text, "", modules[0]}, captures), asMask = parseFormula({"", text, modules[0]}, captures);
+    const Result<Formula> asScore = parseFormula({text, "", module}, captures), asMask = parseFormula({"", text, module}, captures);
     CHECK_MESSAGE((asScore || asMask), text, "\nas score_mod: ", (asScore ? "" : asScore.error().message),
                   "\nas mask_mod: ", (asMask ? "" : asMask.error().message));
   }
@@ -87,8 +88,9 @@ TEST_CASE("every function is listed under every name") {
   };
   for (const Builtin &builtin : builtins())
     forEachName(builtin.names, isListed);
-  for (const PythonFunction &python : pythonFunctions())
-    forEachName(python.names, isListed);
+  for (const std::span<const PythonFunction> table : {pythonFunctions(), tableFunctions()})
+    for (const PythonFunction &python : table)
+      forEachName(python.names, isListed);
   for (std::string_view method : viewMethods())
     isListed(method, true);
 }

@@ -443,3 +443,20 @@ TEST_CASE("damaged modules end in a formula or an error, whatever was cut or put
   CHECK(parsed > 50);
   CHECK(refused > 1000);
 }
+
+TEST_CASE("counting with known numbers, as Python's math does") {
+  for (const char *text :
+       {"math.comb(5, 2) == 10 and math.comb(62, 31) == 465428353255261088 and math.comb(2, 3) == 0",
+        "math.perm(5, 2) == 20 and math.perm(4) == 24", "math.factorial(0) == 1 and math.factorial(20) == 2432902008176640000",
+        "math.gcd(12, 18) == 6 and math.lcm(4, 6) == 12 and math.isqrt(99) == 9"})
+    CHECK_MESSAGE(mask(text).maskIsTrue(), text);
+}
+
+TEST_CASE("erfinv at its ends and where erf is nearly 1") {
+  for (const char *text : {"torch.erfinv(torch.tensor(1.0)) == math.inf and torch.erfinv(torch.tensor(-1.0)) == -math.inf",
+                           "torch.isnan(torch.erfinv(torch.tensor(1.5)))", "torch.signbit(torch.erfinv(torch.tensor(-0.0)))",
+                           "abs(torch.erfinv(torch.tensor(0.5)) / 0.47693627620446987 - 1) < 1e-15",
+                           "abs(torch.erfinv(torch.tensor(1 - 2.0 ** -53)) / 5.863584748755167 - 1) < 1e-15",
+                           "abs(torch.erfinv(torch.tensor(1e-300)) / 8.86226925452758e-301 - 1) < 1e-15"})
+    CHECK_MESSAGE(mask(text).maskIsTrue(), text);
+}

@@ -26,8 +26,11 @@ template <typename F> void walk(const Formula &formula, const Function &function
   const Captures captures;
   std::vector<ScalarArg> scalars(formula.scalars.size());
   std::copy(captures.scalars.begin(), captures.scalars.end(), scalars.begin());
-  bindOwnScalars(formula, captures.tensors, scalars);
-  Interp interp(formula, function, {captures.tensors, scalars});
+  std::vector<TensorRef> tensors = captures.tensors;
+  tensors.resize(formula.captures.size());
+  bindOwnTensors(formula, tensors);
+  bindOwnScalars(formula, tensors, scalars);
+  Interp interp(formula, function, {tensors, scalars});
   for (std::int64_t b = 0; b < kB; ++b)
     for (std::int64_t h = 0; h < kH; ++h)
       for (std::int64_t q = 0; q < kM; ++q)

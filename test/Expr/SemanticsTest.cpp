@@ -214,6 +214,7 @@ TEST_CASE("functions of torch and math, free, prefixed and as methods") {
       {"sinh(score) + cosh(score) + tanh(score)", [](const At &a) { return std::sinh(a.s) + std::cosh(a.s) + std::tanh(a.s); }},
       {"asinh(score)", [](const At &a) { return std::asinh(a.s); }},
       {"acosh(score) + atanh(score)", [](const At &a) { return std::acosh(a.s) + std::atanh(a.s); }},
+      {"torch.erf(torch.erfinv(torch.sin(score)))", [](const At &a) { return std::sin(a.s); }},
       {"torch.erf(score) + torch.special.erfc(score)", [](const At &a) { return std::erf(a.s) + std::erfc(a.s); }},
       {"math.hypot(score, 3)", [](const At &a) { return std::hypot(a.s, 3.0); }},
       {"torch.floor(score) + score.ceil() + torch.round(score) + torch.trunc(score)",

@@ -239,6 +239,8 @@ Result<void> takeKernelFormula(const Mod &mod, LoadedProblem &problem) {
     return std::nullopt;
   };
   for (const expr::CaptureDecl &decl : formula.captures) {
+    if (decl.isOwn())
+      continue;
     const std::optional<CaptureInfo> given = find(decl.name);
     if (!given || given->rank != decl.rank || given->dtype != decl.dtype)
       return invalid(fmt::format("--capture {}: the kernel's formula reads a tensor of {} with {} dimension{} by this name; {}", decl.name,
@@ -357,7 +359,8 @@ void bindFormula(LoadedProblem &problem) {
                         [&](const NamedCapture &capture) { return capture.name == wanted; });
   };
   for (const expr::CaptureDecl &decl : problem.formula.captures)
-    problem.boundTensors.push_back(std::get<Tensor>(find(decl.name)->value).ref());
+    problem.boundTensors.push_back(decl.isOwn() ? TensorRef() : std::get<Tensor>(find(decl.name)->value).ref());
+  expr::bindOwnTensors(problem.formula, problem.boundTensors);
   for (const expr::ScalarDecl &decl : problem.formula.scalars) {
     ScalarArg argument{0};
     if (decl.source != expr::ScalarDecl::Source::Caller) {

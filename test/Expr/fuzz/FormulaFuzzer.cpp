@@ -36,6 +36,7 @@ void exercise(Formula formula) {
       tensor.sizes[dim] = 2, tensor.strides[dim] = 1;
     tensors.push_back(tensor);
   }
+  bindOwnTensors(formula, tensors);
   std::vector<ScalarArg> scalars(formula.scalars.size(), ScalarArg{.i = 1});
   bindOwnScalars(formula, tensors, scalars);
   const Bindings bindings{tensors, scalars};

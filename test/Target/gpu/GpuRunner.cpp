@@ -121,6 +121,10 @@ struct Captures {
       }
       refs.push_back(tensor);
     }
+    expr::bindOwnTensors(formula, refs);
+    for (std::size_t i = 0; i < formula.captures.size(); i++)
+      if (formula.captures[i].table)
+        bytes[i] = formula.captures[i].table->bytes;
     for (const expr::ScalarDecl &scalar : formula.scalars) {
       ScalarArg value{};
       if (scalar.kind == expr::Kind::Float)
