@@ -37,8 +37,13 @@ struct EngineOptions {
   /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
   int threads = 0;
   /// "native", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
-  /// system is asked for it, which holds for the whole process. Kernels for a GPU can be compiled and saved, not launched, in this version.
+  /// system is asked for it, which holds for the whole process. "native-gpu" is the best for the GPU `device`. Kernels for a GPU are compiled and saved
+  /// on any machine, and launched where there is one (docs/embedding.md, "On a GPU").
   std::string target = "native";
+  /// Which GPU launches go to, as the CUDA driver counts them. Its primary context is used, which the CUDA runtime and PyTorch use too.
+  int device = 0;
+  /// Path of the CUDA driver. Default: $ATTNJIT_CUDA_LIBRARY, else libcuda.so.1. Opened by the first launch, and by "native-gpu".
+  std::string cudaLibrary;
   /// torch's WARN_FOR_UNFUSED_KERNELS: a line to the log hook for each fused backend that was allowed when MATH computes a call, with every
   /// reason.
   bool warnForUnfusedKernels = false;
@@ -54,6 +59,7 @@ struct EngineCounters {
   std::uint64_t diskHits = 0, diskWrites = 0;
   std::uint64_t diskRejects = 0; ///< entries that were there but unreadable, foreign or corrupt
   std::uint64_t evictions = 0;
+  std::uint64_t cubinHits = 0, cubinWrites = 0; ///< assembled GPU kernels from and to the disk cache
   std::uint64_t launches = 0;
   std::uint64_t kernelsInMemory = 0, bytesInMemory = 0; ///< now
 };
@@ -91,7 +97,7 @@ struct EngineImpl;
 
 class Engine {
 public:
-  /// Errors: InvalidArgument for an unknown target or half a memory hook, Unsupported for a CPU without AVX2.
+  /// Errors: InvalidArgument for an unknown target or half a memory hook, Unsupported for a CPU without AVX2, or for "native-gpu" without a GPU.
   static Result<Engine> create(EngineOptions options = {});
   ~Engine();
   Engine(const Engine &);
@@ -101,7 +107,8 @@ public:
 
   /// Computes out (and lse, max where given). Errors: InvalidArgument naming the operand, what was expected, what came and the cure;
   /// NoBackend with every reason of every backend; IndexOutOfRange naming the position (out is then unspecified); Unsupported without a
-  /// compiler or for a GPU target; Internal.
+  /// compiler, or without a GPU for a GPU target; Internal. On a GPU nothing is waited for: the call returns when the launch is on its stream, and
+  /// IndexOutOfRange is for the report's launches to say.
   Result<ForwardReport> forward(const ForwardCall &call) const;
 
   /// forward() of several calls, of any shapes and formulas, as one piece of work: ragged batches without padding. Each output has the bits
@@ -109,6 +116,10 @@ public:
   /// up: times and blocks are totals, `pipeline` names all that took part, `source` is Compiled if any was, `backend` and the tile sizes
   /// are the first call's. Errors: as forward(), with the number of the call; InvalidArgument when two calls write to the same memory.
   Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls) const;
+
+  /// Waits for all that is on a stream of the engine's GPU, null being the default stream; programs that use CUDA themselves have their own ways.
+  /// Nothing to do for a CPU. Errors: Unsupported for what went wrong on the GPU, which the driver tells no earlier.
+  Result<void> synchronize(void *stream) const;
 
   /// The kernel that forward() would run, compiled if need be.
   Result<Kernel> prepare(const ForwardCall &call) const;

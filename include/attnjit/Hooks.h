@@ -22,6 +22,14 @@ struct MemoryHook {
 
 enum class LogLevel { Debug, Info, Warning };
 
+/// Memory of a GPU for tables that a launch needs while it runs, in stream order: what allocate answers may be used by what is enqueued on the
+/// stream from then on, and free is called when the launch has been enqueued, not when it has run. Null = out of memory. Aligned to 16. A stream that
+/// is being captured has to be reckoned with if the program captures launches.
+struct DeviceMemoryHook {
+  std::function<void *(std::size_t bytes, int device, void *stream)> allocate;
+  std::function<void(void *memory, std::size_t bytes, int device, void *stream)> free;
+};
+
 /// One line without a line end. Nothing is logged when it is empty.
 using LogHook = std::function<void(LogLevel level, std::string_view message)>;
 
@@ -29,6 +37,7 @@ struct Hooks {
   ParallelForHook parallelFor;
   MemoryHook memory; ///< both functions or neither
   LogHook log;
+  DeviceMemoryHook deviceMemory = {}; ///< both functions or neither; default: a pool of attnjit's own on the device
 };
 
 } // namespace attnjit::inline v0

@@ -14,7 +14,8 @@
 // f64. With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every
 // size but D and Dv may be 0. Strides count elements and are free,
 // except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are
-// only read.
+// only read. With a GPU target, q, k, v, out, lse and max lie on the GPU, and stay alive until the stream has passed the launch; captures, sinks and
+// descales may lie there or, up to 1 MiB each, in host memory, which is copied before the call returns; page tables are in host memory.
 #pragma once
 
 #include "attnjit/Backend.h"
@@ -78,6 +79,8 @@ struct ForwardCall {
   std::optional<BlockMask> blockMask;
   std::optional<BackendSet> backends; ///< default: SdpaKernelScope::current()
   int threads = 0;                    ///< at most this many workers; 0 = the engine's setting. Never changes the result.
+  void *stream = nullptr;             ///< a CUstream (or cudaStream_t) of the engine's GPU; null = the default stream. GPU only
+  bool timeOnDevice = false;          ///< the report's launch tells its time (Launch::deviceNs). GPU only
   TileOptions tiles;
 };
 

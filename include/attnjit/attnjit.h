@@ -5,6 +5,7 @@
 #include "attnjit/Bias.h"
 #include "attnjit/BlockMask.h"
 #include "attnjit/CallOptions.h"
+#include "attnjit/DeviceBuffer.h"
 #include "attnjit/Engine.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Kernel.h"

@@ -55,7 +55,7 @@ Result<void> checkTunable(const ForwardCall &call, const Problem &problem, doubl
   if (problem.B == 0 || problem.Hq == 0 || problem.M == 0)
     return refuse("the call has no rows, so there is nothing to measure");
   if (problem.forGpu)
-    return Error{ErrorCode::Unsupported, "autotune: this version does not launch on GPUs"};
+    return Error{ErrorCode::Unsupported, "autotune: it measures on CPUs only; set ForwardCall::tiles and time calls with timeOnDevice"};
   return {};
 }
 

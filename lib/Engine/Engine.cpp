@@ -12,8 +12,8 @@ namespace {
 std::string problemLine(const Problem &problem) {
   return fmt::format("q {} [{}, {}, {}, {}], k and v {} [{}, {}, {}, {} | {}], {} strides{}, {}{}{}, {} indices{}", name(problem.qType),
                      problem.B, problem.Hq, problem.M, problem.D, name(problem.kvType), problem.Bkv, problem.Hkv, problem.N, problem.D,
-                     problem.Dv, problem.contiguous ? "contiguous" : "general", problem.paged ? ", in pages" : "", problem.hasMask ? "masked" : "no mask",
-                     problem.sinks ? fmt::format(", sinks {}", name(*problem.sinks)) : "",
+                     problem.Dv, problem.contiguous ? "contiguous" : "general", problem.paged ? ", in pages" : "",
+                     problem.hasMask ? "masked" : "no mask", problem.sinks ? fmt::format(", sinks {}", name(*problem.sinks)) : "",
                      problem.probIsIdentity      ? ""
                      : problem.probIsHomogeneous ? ", prob_mod in one pass (proportional to p)"
                                                  : ", prob_mod in two passes (lse first)",
@@ -112,6 +112,12 @@ std::optional<std::string> Engine::currentFlashAttentionImpl() const {
 void Engine::restoreFlashAttentionImpl() const {
   if (!engine->flashImpls.restore())
     engine->log(LogLevel::Warning, "restoreFlashAttentionImpl: no implementation was active; FLASH_ATTENTION is the built-in one");
+}
+
+Result<void> Engine::synchronize(void *stream) const {
+  if (engine->target.kind != TargetDesc::Kind::Nvptx)
+    return {};
+  return engine::guarded([&] { return engine->site.gpu->synchronize(stream); });
 }
 
 EngineCounters Engine::counters() const { return engine->counters(); }

@@ -1,6 +1,7 @@
 #include "Engine/EngineImpl.h"
 
 #include "Engine/CallOptions.h"
+#include "Engine/GpuLaunch.h"
 #include "Engine/Guard.h"
 #include "Engine/Keys.h"
 #include "Engine/Launch.h"
@@ -67,7 +68,7 @@ Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
     if (options.threads < 0)
       return Error{ErrorCode::InvalidArgument,
                    fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
-    Result<TargetDesc> target = parseTarget(options.target);
+    Result<TargetDesc> target = options.target == "native-gpu" ? nativeGpuTarget(options) : parseTarget(options.target);
     if (!target)
       return target.error();
     return Engine(std::make_shared<EngineImpl>(std::move(options), std::move(*target), std::move(compiler)));
@@ -81,17 +82,30 @@ inline namespace v0 {
 using namespace engine;
 
 EngineImpl::EngineImpl(EngineOptions given, TargetDesc target, CompilerSource compiler)
-    : options(std::move(given)), target(std::move(target)),
-      site{std::make_shared<runtime::CpuLauncher>(options.hooks), options.threads > 0 ? options.threads : runtime::usableProcessors()},
-      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)) {
+    : options(std::move(given)), target(std::move(target)), disk(openDisk()), site(makeSite()),
+      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)) {}
+
+/// Null: there is none.
+std::shared_ptr<DiskCache> EngineImpl::openDisk() const {
   const std::string directory = options.cacheDirectory.value_or(DiskCache::defaultDirectory());
   if (directory.empty())
-    return;
+    return nullptr;
   Result<std::unique_ptr<DiskCache>> opened = DiskCache::open(directory);
   if (opened)
-    disk = std::move(*opened);
-  else
-    log(LogLevel::Warning, opened.error().message + "; working without it");
+    return std::move(*opened);
+  log(LogLevel::Warning, opened.error().message + "; working without it");
+  return nullptr;
+}
+
+LaunchSite EngineImpl::makeSite() const {
+  LaunchSite site;
+  site.launcher = std::make_shared<runtime::CpuLauncher>(options.hooks);
+  site.threads = options.threads > 0 ? options.threads : runtime::usableProcessors();
+  site.gpu = std::make_shared<runtime::GpuLauncher>(options.cudaLibrary, options.device, options.hooks.deviceMemory);
+  site.cubins = std::make_shared<CubinStore>();
+  site.cubins->disk = disk;
+  site.cubins->log = options.hooks.log;
+  return site;
 }
 
 void EngineImpl::log(LogLevel level, std::string_view message) const {
@@ -136,6 +150,8 @@ EngineCounters EngineImpl::counters() const {
   counters.diskWrites = diskWrites;
   counters.diskRejects = disk ? disk->rejects() : 0;
   counters.evictions = cache.evictions;
+  counters.cubinHits = site.cubins->hits;
+  counters.cubinWrites = site.cubins->writes;
   counters.launches = launches;
   counters.kernelsInMemory = cache.kernels;
   counters.bytesInMemory = cache.bytes;
@@ -337,6 +353,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const 
   kernel->pipeline = pipeline.name;
   kernel->mod = mod;
   kernel->launcher = site.launcher;
+  kernel->gpu = site.gpu;
   kernel->threads = site.threads;
   return KernelPtr(std::move(kernel));
 }
@@ -377,14 +394,12 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   if (given.blockMask || hasOptions(given))
     if (Result<void> taken = resolved.take(resolve(given)); !taken)
       return taken.error();
+  if (target.kind == TargetDesc::Kind::Nvptx)
+    if (Result<void> reachable = checkMemory(resolved.call(), *site.gpu); !reachable)
+      return reachable.error();
   Result<CheckedCall> checked = check(resolved.call(), CheckFor::Launch);
   if (!checked)
     return checked.error();
-  if (checked->problem.forGpu)
-    return Error{
-        ErrorCode::Unsupported,
-        fmt::format("this engine's target is {}; this version compiles for GPUs (prepare, compileStages) but does not launch on them",
-                    target.cpu)};
   ReadyCall ready;
   if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
     return ready;

@@ -43,9 +43,9 @@ struct EngineImpl {
 
   const EngineOptions options;
   const TargetDesc target;
+  const std::shared_ptr<engine::DiskCache> disk; ///< null: none
   const engine::LaunchSite site;
   engine::MemoryCache memory;
-  std::unique_ptr<engine::DiskCache> disk; ///< null: none
   engine::FlashImpls flashImpls;
 
 private:
@@ -64,6 +64,8 @@ private:
     std::optional<engine::PreparedCall> launch;
   };
 
+  std::shared_ptr<engine::DiskCache> openDisk() const;
+  engine::LaunchSite makeSite() const;
   Result<ReadyCall> makeReady(const ForwardCall &call);
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
   Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);

@@ -2,6 +2,7 @@
 
 #include "Engine/CallCheck.h"
 #include "Engine/CallOptions.h"
+#include "Engine/GpuLaunch.h"
 #include "Engine/Guard.h"
 #include "Engine/KernelImpl.h"
 #include "Engine/Launch.h"
@@ -107,6 +108,8 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
     if (!mapping)
       return mapping.error();
     kernel->mapping = std::move(*mapping);
+  } else if (image.meta.kind == ImageKind::Ptx && !image.code.empty()) {
+    kernel->program = programOf(image, site.cubins);
   } else {
     kernel->unmapped = std::move(image.code);
   }
@@ -115,6 +118,7 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
   kernel->meta = std::move(image.meta);
   setMod(*kernel, mod);
   kernel->launcher = site.launcher;
+  kernel->gpu = site.gpu;
   kernel->threads = site.threads;
   return std::shared_ptr<const KernelImpl>(std::move(kernel));
 }
@@ -155,6 +159,9 @@ Result<ForwardReport> Kernel::forward(const ForwardCall &given) const {
       whole = std::move(*resolved);
     }
     const ForwardCall &call = whole ? *whole : given;
+    if (kernel->program)
+      if (Result<void> reachable = engine::checkMemory(call, *kernel->gpu); !reachable)
+        return reachable.error();
     Result<engine::CheckedCall> checked = engine::checkCall(call, kernel->mod.impl(), engine::CheckFor::Launch);
     if (!checked)
       return checked.error();
@@ -196,7 +203,7 @@ Result<void> Kernel::save(const std::string &path) const {
   return writeWholeFile(path, *image);
 }
 
-Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) {
+Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks, int device) {
   return engine::guarded([&]() -> Result<Kernel> {
     if (Result<void> checked = engine::checkHooks(hooks); !checked)
       return checked.error();
@@ -209,7 +216,10 @@ Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) 
     Result<Mod> mod = engine::modOf(image->meta);
     if (!mod)
       return mod.error();
-    const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors()};
+    if (image->meta.kind == ImageKind::Cubin)
+      return Error{ErrorCode::Io, "not a usable kernel image: it is what a cache keeps beside one, assembled for one GPU"};
+    const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors(),
+                                  std::make_shared<runtime::GpuLauncher>("", device, hooks.deviceMemory), nullptr};
     Result<std::shared_ptr<const KernelImpl>> kernel = engine::loadImage(std::move(*image), *mod, site);
     if (!kernel)
       return kernel.error();
@@ -217,11 +227,11 @@ Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks) 
   });
 }
 
-Result<Kernel> Kernel::load(const std::string &path, Hooks hooks) {
+Result<Kernel> Kernel::load(const std::string &path, Hooks hooks, int device) {
   Result<std::vector<std::byte>> file = readFile(path, engine::kMaxImageBytes);
   if (!file)
     return file.error();
-  Result<Kernel> kernel = fromBytes(*file, std::move(hooks));
+  Result<Kernel> kernel = fromBytes(*file, std::move(hooks), device);
   if (!kernel)
     return Error{kernel.error().code, fmt::format("{}: {}", path, kernel.error().message)};
   return kernel;
@@ -233,11 +243,7 @@ KernelSource Kernel::source() const { return from; }
 const Mod &Kernel::mod() const { return kernel->mod; }
 const std::string &Kernel::problemText() const { return kernel->meta.problemText; }
 const std::string &Kernel::buildId() const { return kernel->meta.buildId; }
-std::string_view Kernel::ptx() const {
-  if (kernel->meta.kind != ImageKind::Ptx)
-    return {};
-  return {reinterpret_cast<const char *>(kernel->unmapped.data()), kernel->unmapped.size()};
-}
+std::string_view Kernel::ptx() const { return kernel->program ? std::string_view(kernel->program->source.ptx) : std::string_view(); }
 std::size_t Kernel::codeBytes() const { return kernel->code().size(); }
 std::size_t Kernel::workspaceBytes() const { return kernel->meta.workspaceBytes; }
 std::int64_t Kernel::tileRows() const { return kernel->meta.tileRows; }

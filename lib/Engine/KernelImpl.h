@@ -1,8 +1,10 @@
 // A loaded kernel: an image's metadata with its mapped code, or a host callable.
 #pragma once
 
+#include "Engine/CubinStore.h"
 #include "Engine/ModImpl.h"
 #include "Runtime/CpuLauncher.h"
+#include "Runtime/GpuLauncher.h"
 #include "Runtime/ImageMapping.h"
 #include "Support/KernelImage.h"
 #include "attnjit/Kernel.h"
@@ -18,13 +20,17 @@ struct KernelImpl {
   std::string pipeline;
   ImageMetadata meta;                                   ///< unset for a host callable but for the class of problem
   std::shared_ptr<const runtime::ImageMapping> mapping; ///< CPU code
-  std::vector<std::byte> unmapped;                      ///< PTX, code for another CPU, or nothing when a compilation stopped early
+  std::shared_ptr<const runtime::GpuProgram> program;   ///< PTX
+  std::vector<std::byte> unmapped;                      ///< code for another CPU, or nothing when a compilation stopped early
   HostKernel host;
   Mod mod; ///< what Kernel::forward binds captures with
   std::shared_ptr<runtime::CpuLauncher> launcher;
+  std::shared_ptr<const runtime::GpuLauncher> gpu;
   int threads = 1; ///< when a call does not say
 
-  std::span<const std::byte> code() const { return mapping ? mapping->code() : std::span<const std::byte>(unmapped); }
+  std::span<const std::byte> code() const {
+    return program ? std::as_bytes(std::span(program->source.ptx)) : mapping ? mapping->code() : std::span<const std::byte>(unmapped);
+  }
 };
 
 } // namespace attnjit::inline v0
@@ -35,6 +41,8 @@ namespace attnjit::engine {
 struct LaunchSite {
   std::shared_ptr<runtime::CpuLauncher> launcher;
   int threads = 1;
+  std::shared_ptr<const runtime::GpuLauncher> gpu; ///< opens its device when it is first used
+  std::shared_ptr<CubinStore> cubins;              ///< null: none are kept
 };
 
 /// Maps the image's code if this CPU can run it; a kernel for another machine can be kept and saved, and launch() refuses it. Errors: Io

@@ -1,5 +1,6 @@
 #include "Engine/Launch.h"
 
+#include "Engine/GpuLaunch.h"
 #include "Engine/MaskedCall.h"
 #include "Expr/Table.h"
 
@@ -24,13 +25,6 @@ CaptureArg captureArg(const TensorRef &tensor) {
 
 std::string positionText(const runtime::StatusPosition &at) {
   return fmt::format("b = {}, h = {}, q_idx = {}, kv_idx = {}", at.b, at.h, at.q, at.kv);
-}
-
-Error outOfRangeError(std::int64_t status, const KernelArgs &args, const ModImpl &mod) {
-  return {ErrorCode::IndexOutOfRange, fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is "
-                                                  "{} (A10). The output is not usable. Clamp the index in the "
-                                                  "formula, or capture a larger tensor.",
-                                                  expr::listCaptures(mod.formula), positionText(runtime::decodeStatus(status, args)))};
 }
 
 /// One block of the kernel's own loop sees the whole row of keys anyway: a plan could not leave anything out. A kernel from an edited stage
@@ -81,9 +75,8 @@ runtime::LaunchShape launchShape(const ImageMetadata &meta, const Problem &probl
 }
 
 Result<void> checkLaunchable(const KernelImpl &kernel) {
-  if (kernel.meta.kind == ImageKind::Ptx)
-    return Error{ErrorCode::Unsupported,
-                 fmt::format("the kernel is PTX for {}; this version compiles for GPUs but does not launch on them", kernel.meta.cpu)};
+  if (kernel.program)
+    return {};
   if (Result<void> cpu = kernel.unmapped.empty() ? Result<void>() : checkCpu(kernel.meta); !cpu)
     return cpu;
   if (!kernel.mapping)
@@ -92,6 +85,13 @@ Result<void> checkLaunchable(const KernelImpl &kernel) {
 }
 
 } // namespace
+
+Error outOfRangeError(std::int64_t status, const KernelArgs &args, std::string_view captures) {
+  return {ErrorCode::IndexOutOfRange, fmt::format("a formula indexes a captured tensor ({}) outside its sizes; the first such position is "
+                                                  "{} (A10). The output is not usable. Clamp the index in the "
+                                                  "formula, or capture a larger tensor.",
+                                                  captures, positionText(runtime::decodeStatus(status, args)))};
+}
 
 void addReport(ForwardReport &total, const ForwardReport &one) {
   if (one.pipeline.empty())
@@ -111,6 +111,7 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
   total.planNs += one.planNs;
   total.runNs += one.runNs;
   total.workers = std::max(total.workers, one.workers);
+  total.launches.insert(total.launches.end(), one.launches.begin(), one.launches.end());
   total.plan.hostPlan |= one.plan.hostPlan;
   total.plan.visibleBlocks += one.plan.visibleBlocks;
   total.plan.fullBlocks += one.plan.fullBlocks;
@@ -121,6 +122,8 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
 Result<void> checkHooks(const Hooks &hooks) {
   if (static_cast<bool>(hooks.memory.allocate) != static_cast<bool>(hooks.memory.free))
     return Error{ErrorCode::InvalidArgument, "hooks.memory: set both allocate and free, or neither"};
+  if (static_cast<bool>(hooks.deviceMemory.allocate) != static_cast<bool>(hooks.deviceMemory.free))
+    return Error{ErrorCode::InvalidArgument, "hooks.deviceMemory: set both allocate and free, or neither"};
   return {};
 }
 
@@ -159,7 +162,7 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
 
 Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod, CheckedCall checked, const ForwardCall &call) {
   const Problem &problem = checked.problem;
-  PreparedCall prepared{&kernel, &mod, &call, {}, std::move(checked.scalars), std::move(checked.pages), {}, true, {}, {}};
+  PreparedCall prepared{&kernel, &mod, &call, {}, std::move(checked.scalars), std::move(checked.pages), {}, true, {}, nullptr, {}};
   ForwardReport &report = prepared.report;
   report.backend = kernel.backend;
   report.pipeline = kernel.pipeline;
@@ -171,8 +174,16 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
   report.tileRows = kernel.meta.tileRows;
   report.tileCols = kernel.meta.tileCols;
 
+  std::vector<runtime::MemoryPlace> places; ///< of captures; on a CPU all can be read
+  if (kernel.program) {
+    Result<std::vector<runtime::MemoryPlace>> found = placesOfCaptures(checked.captures, mod, *kernel.gpu);
+    if (!found)
+      return found.error();
+    places = std::move(*found);
+  }
   runtime::LaunchJob &job = prepared.job;
-  job.kernel = kernel.mapping->entry();
+  if (kernel.mapping)
+    job.kernel = kernel.mapping->entry();
   job.args = checked.args;
   prepared.captures.reserve(checked.captures.size());
   for (const TensorRef &tensor : checked.captures)
@@ -181,7 +192,7 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
   job.args.scalars = prepared.scalars.data();
 
   double pairs = static_cast<double>(problem.B * problem.Hq) * static_cast<double>(problem.M) * static_cast<double>(problem.N);
-  if (call.blockMask || planPays(kernel, mod, problem)) {
+  if (call.blockMask || (planPays(kernel, mod, problem) && areReadable(places))) {
     const Clock::time_point start = Clock::now();
     const PlanGrid grid = planGrid(kernel.meta, problem);
     plan::Plan &plan = prepared.plan;
@@ -194,6 +205,11 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
     report.plan = {true, plan.visibleBlocks, plan.fullBlocks, plan.totalBlocks, plan.elementsEvaluated};
     if (plan.totalBlocks > 0)
       pairs *= static_cast<double>(plan.visibleBlocks) / static_cast<double>(plan.totalBlocks);
+  }
+  if (kernel.program) {
+    if (Result<void> packed = packArguments(prepared, checked.captures, places); !packed)
+      return packed.error();
+    return prepared;
   }
   job.shape = launchShape(kernel.meta, problem, pairs);
   return prepared;
@@ -215,6 +231,11 @@ Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher
         failed = i;
         return ran.error();
       }
+    } else if (prepared.gpu) {
+      if (Result<void> enqueued = enqueue(prepared); !enqueued) {
+        failed = i;
+        return enqueued.error();
+      }
     } else {
       jobs.push_back(prepared.job);
       callOfJob.push_back(i);
@@ -235,7 +256,7 @@ Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher
   for (std::size_t i = 0; i < jobs.size(); ++i)
     if (jobs[i].status != kStatusOk) {
       failed = callOfJob[i];
-      return outOfRangeError(jobs[i].status, jobs[i].args, *calls[failed].mod);
+      return outOfRangeError(jobs[i].status, jobs[i].args, expr::listCaptures(calls[failed].mod->formula));
     }
   return total;
 }

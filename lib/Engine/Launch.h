@@ -26,6 +26,7 @@ struct PreparedCall {
   plan::Plan plan;
   bool hasRows = true;
   runtime::LaunchJob job;                               ///< of a kernel with code and rows
+  std::unique_ptr<runtime::GpuArguments> gpu = nullptr; ///< of a kernel for a GPU, in place of job
   ForwardReport report;                                 ///< source and the times before the plan are left to the caller
   std::unique_ptr<const ForwardCall> ownCall = nullptr; ///< what `call` points to when it is not the user's
 };
@@ -36,6 +37,9 @@ Result<PreparedCall> prepareLaunch(const KernelImpl &kernel, const ModImpl &mod,
 /// Computes the calls, all kernels in one parallel region of `threads` workers. Answers for all of them together: times and blocks are
 /// sums. Error: of the first call that failed, which `failed` names.
 Result<ForwardReport> launch(std::span<PreparedCall> calls, runtime::CpuLauncher &launcher, int threads, std::size_t &failed);
+
+/// Error: IndexOutOfRange with the position of `status`; `captures` are their names (expr::listCaptures).
+Error outOfRangeError(std::int64_t status, const KernelArgs &args, std::string_view captures);
 
 /// Adds the report of one more group to that of several: sums, and the names of the pipelines that took part.
 void addReport(ForwardReport &total, const ForwardReport &one);

@@ -1,7 +1,7 @@
 // A compiled kernel as data: code bytes plus everything a launcher must know, with no pointer into the compiler.
 //
 // The same bytes run fresh from the JIT, from the disk cache and from a file saved ahead of time; there is one execution path. CPU
-// code is already linked and position independent; GPU code is PTX text.
+// code is already linked and position independent; GPU code is PTX text, or that text assembled.
 #pragma once
 
 #include "attnjit/Result.h"
@@ -17,7 +17,8 @@
 
 namespace attnjit {
 
-enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1 };
+/// Ptx runs on every GPU that has what its `cpu` names, once the driver has assembled it; a Cubin is what the driver made of it for one architecture.
+enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1, Cubin = 2 };
 
 /// Begins the problem text of an image that was compiled from an edited text of a later stage than attn: there the formula is no longer certain to be what
 /// the code computes, and nobody may plan by it.

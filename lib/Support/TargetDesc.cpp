@@ -73,7 +73,7 @@ Result<TargetDesc> parseTarget(std::string_view text) {
     if (text == gpu)
       return TargetDesc{TargetDesc::Kind::Nvptx, std::string(kGpuTriple), std::string(gpu), 0, 0};
   return Error{ErrorCode::InvalidArgument,
-               fmt::format("unknown target '{}'; known are: native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, {}", text, fmt::join(kGpus, ", "))};
+               fmt::format("unknown target '{}'; known are: native, native-gpu, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, {}", text, fmt::join(kGpus, ", "))};
 }
 
 } // namespace attnjit

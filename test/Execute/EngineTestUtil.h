@@ -131,6 +131,15 @@ public:
     compiler::KernelSpec chosen = spec;
     chosen.config = {meta.tileRows, meta.tileCols};
     meta.problemText = compiler::print(chosen);
+    if (spec.target.kind == TargetDesc::Kind::Nvptx) {
+      meta.kind = ImageKind::Ptx;
+      meta.threadsPerBlock = 128;
+      meta.sharedBytes = 4096;
+      const std::string ptx = "// PTX of\n" + meta.problemText;
+      image.code.resize(ptx.size());
+      std::memcpy(image.code.data(), ptx.data(), ptx.size());
+      return image;
+    }
     image.code = jumpTo(kernelFor ? kernelFor(meta.tileRows) : kernel);
     return image;
   }

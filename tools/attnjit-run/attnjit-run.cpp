@@ -1,6 +1,7 @@
 // attnjit-run: states a problem by flags, computes it, says how it went and whether it is right.
 #include "Demo.h"
 
+#include "common/GpuStaging.h"
 #include "common/MaskPicture.h"
 #include "common/Npy.h"
 #include "common/PeakProbe.h"
@@ -43,6 +44,7 @@ struct RunOptions {
   std::string outFile, lseFile, maxFile, saveFile, kernelFile;
   std::optional<std::string> cacheDirectory;
   std::string target = "native";
+  int device = 0;
   bool noCache = false, check = false, explain = false, json = false, demo = false;
   std::int64_t checkEvery = 0;
   int repeat = 1;
@@ -67,7 +69,12 @@ void declare(CLI::App &app, RunOptions &options) {
   const std::string cache = "Kernels";
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
-  app.add_option("--target", options.target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
+  app.add_option("--target", options.target,
+                 "compile for native (the default), x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx; or for a GPU and run there: "
+                 "native-gpu, sm_80, sm_90 ...")
+      ->group(cache);
+  app.add_option("--device", options.device, "the GPU to run on, as the driver counts them (default 0)")
+      ->check(CLI::Range(0, 1023))
       ->group(cache);
   app.add_option("--autotune", options.autotuneSeconds,
                  "first measure for about so many seconds which tile sizes are fastest; they stay in the cache for calls like this one")
@@ -142,24 +149,38 @@ Result<void> checkChoice(const Kernel &kernel, const RunOptions &options) {
 
 /// The calls of one invocation, over an engine or over a saved kernel.
 struct Runner {
-  std::optional<Engine> engine;
+  std::optional<Engine> engine; ///< with a saved kernel: only for a GPU, whose memory it gives
   std::optional<Kernel> kernel;
+  std::optional<GpuStaging> staging; ///< the problem, on a GPU
 
-  Result<ForwardReport> forward(const ForwardCall &call) const { return kernel ? kernel->forward(call) : engine->forward(call); }
+  bool isOnGpu() const { return engine && engine->target().starts_with("sm_"); }
+  Result<void> stage(const LoadedProblem &problem) {
+    Result<GpuStaging> staged = GpuStaging::stage(*engine, problem);
+    if (!staged)
+      return staged.error();
+    staging.emplace(std::move(*staged));
+    return {};
+  }
+  Result<ForwardReport> forward(const ForwardCall &call) const {
+    const auto launch = [&](const ForwardCall &one) { return kernel ? kernel->forward(one) : engine->forward(one); };
+    return staging ? staging->run(launch) : launch(call);
+  }
 };
 
 Result<Runner> makeRunner(const RunOptions &options) {
   Runner runner;
   if (!options.kernelFile.empty()) {
-    Result<Kernel> kernel = Kernel::load(options.kernelFile);
+    Result<Kernel> kernel = Kernel::load(options.kernelFile, {}, options.device);
     if (!kernel)
       return kernel.error();
     runner.kernel = *kernel;
-    return runner;
+    if (kernel->ptx().empty())
+      return runner;
   }
   EngineOptions engineOptions;
   engineOptions.threads = options.problem.threads;
-  engineOptions.target = options.target;
+  engineOptions.target = runner.kernel ? "native-gpu" : options.target;
+  engineOptions.device = options.device;
   // The demo shows compiling, every time.
   engineOptions.cacheDirectory = options.noCache || options.demo ? std::string() : options.cacheDirectory;
   engineOptions.hooks.log = [](LogLevel level, std::string_view message) {
@@ -223,6 +244,7 @@ int writeOutputs(const Runner &runner, const RunOptions &options, const LoadedPr
   return status;
 }
 
+/// `peak` 0: not known.
 void printReport(const LoadedProblem &problem, const ForwardReport &first, double runMs, double gflops, double visibleShare, double peak) {
   const auto ms = [](std::int64_t ns) { return static_cast<double>(ns) * 1e-6; };
   std::string text = fmt::format("problem   {}; {:.1f} % of all pairs visible\n", describe(problem), 100 * visibleShare);
@@ -240,8 +262,11 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
   if (first.plan.hostPlan)
     text += fmt::format("plan      {} of {} blocks visible, {} of them full, in {:.2f} ms\n", first.plan.visibleBlocks,
                         first.plan.totalBlocks, first.plan.fullBlocks, ms(first.planNs));
-  text += fmt::format("run       {:.3f} ms on {} thread{}, {:.1f} GFLOP/s over visible pairs, {:.0f} % of the FMA peak\n", runMs,
-                      first.workers, first.workers == 1 ? "" : "s", gflops, 100 * gflops / peak);
+  if (peak == 0)
+    text += fmt::format("run       {:.3f} ms on the GPU, {:.1f} GFLOP/s over visible pairs\n", runMs, gflops);
+  else
+    text += fmt::format("run       {:.3f} ms on {} thread{}, {:.1f} GFLOP/s over visible pairs, {:.0f} % of the FMA peak\n", runMs,
+                        first.workers, first.workers == 1 ? "" : "s", gflops, 100 * gflops / peak);
   std::fputs(text.c_str(), stdout);
 }
 
@@ -263,7 +288,10 @@ Result<std::optional<AutotuneReport>> autotune(const Runner &runner, const RunOp
   return std::optional(std::move(*report));
 }
 
-int compute(const Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+int compute(Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
+  if (runner.isOnGpu())
+    if (const Result<void> staged = runner.stage(problem); !staged)
+      return fail("attnjit-run", staged.error());
   const Result<std::optional<AutotuneReport>> tuned = autotune(runner, options, problem);
   if (!tuned)
     return fail("attnjit-run", tuned.error());
@@ -277,11 +305,14 @@ int compute(const Runner &runner, const RunOptions &options, const LoadedProblem
       return fail("attnjit-run", again.error());
     times.push_back(static_cast<double>(again->runNs));
   }
+  if (runner.staging)
+    if (const Result<void> fetched = runner.staging->fetch(); !fetched)
+      return fail("attnjit-run", fetched.error());
   int status = writeOutputs(runner, options, problem);
 
   const std::int64_t pairs = visiblePairs(problem);
   const double medianNs = std::max(quantile(times, 0.5), 1.0), gflops = usefulFlops(problem, pairs) / medianNs;
-  const double peak = probePeakGflopsThreads(std::max(first->workers, 1)) / (problem.dtype == DType::F64 ? 2 : 1);
+  const double peak = runner.isOnGpu() ? 0 : probePeakGflopsThreads(std::max(first->workers, 1)) / (problem.dtype == DType::F64 ? 2 : 1);
   const double allPairs =
       static_cast<double>(problem.dims.B * problem.dims.Hq) * static_cast<double>(problem.dims.M) * static_cast<double>(problem.dims.N);
   std::optional<CheckResult> check;
@@ -295,7 +326,7 @@ int compute(const Runner &runner, const RunOptions &options, const LoadedProblem
       json["blockMask"] = toJson(*problem.call.blockMask);
     if (*tuned)
       json["autotune"] = toJson(**tuned);
-    if (runner.engine)
+    if (runner.engine && !runner.kernel)
       json["counters"] = toJson(runner.engine->counters());
     if (check)
       json["check"] = toJson(*check);
@@ -313,7 +344,7 @@ int compute(const Runner &runner, const RunOptions &options, const LoadedProblem
 int run(RunOptions &options) {
   if (Result<void> checked = checkFlags(options); !checked)
     return fail("attnjit-run", checked.error());
-  const Result<Runner> runner = makeRunner(options);
+  Result<Runner> runner = makeRunner(options);
   if (!runner)
     return fail("attnjit-run", runner.error());
   if (options.demo)

@@ -1,0 +1,164 @@
+#include "Runtime/Cuda/Device.h"
+
+#include <array>
+#include <fmt/format.h>
+#include <tuple>
+
+namespace attnjit::runtime {
+
+Result<CudaDevice *> CudaDevice::open(const std::string &library, int ordinal) {
+  Result<const CudaDriver *> driver = CudaDriver::open(library);
+  if (!driver)
+    return driver.error();
+  static std::mutex mutex;
+  static auto &devices = *new std::map<std::tuple<const CudaDriver *, int>, std::unique_ptr<CudaDevice>>;
+  std::lock_guard lock(mutex);
+  std::unique_ptr<CudaDevice> &slot = devices[{*driver, ordinal}];
+  if (!slot) {
+    std::unique_ptr<CudaDevice> device(new CudaDevice(**driver, ordinal));
+    if (Result<void> started = device->start(); !started)
+      return started.error();
+    slot = std::move(device);
+  }
+  return slot.get();
+}
+
+Result<void> CudaDevice::start() {
+  int count = 0;
+  if (Result<void> counted = driver.check(driver.cuDeviceGetCount(&count), "counting the GPUs"); !counted)
+    return counted;
+  if (ordinal < 0 || ordinal >= count)
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("EngineOptions::device: there is no GPU {}; the driver finds {}{}", ordinal, count,
+                             count > 0 ? fmt::format(", numbered from 0 (of 0 to {})", count - 1) : ". Look at CUDA_VISIBLE_DEVICES")};
+  std::array<char, 128> text{};
+  int major = 0, minor = 0;
+  const std::string doing = fmt::format("opening GPU {}", ordinal);
+  for (const int status :
+       {driver.cuDeviceGet(&device, ordinal), driver.cuDeviceGetName(text.data(), static_cast<int>(text.size()), device),
+        driver.cuDeviceGetAttribute(&major, cuda::kComputeCapabilityMajor, device),
+        driver.cuDeviceGetAttribute(&minor, cuda::kComputeCapabilityMinor, device), driver.cuDevicePrimaryCtxRetain(&context, device)})
+    if (Result<void> done = driver.check(status, doing); !done)
+      return done;
+  deviceName = text.data();
+  capability = major * 10 + minor;
+  return {};
+}
+
+std::string CudaDevice::target() const { return fmt::format("sm_{} driver {}", capability, driver.version()); }
+
+Result<void> CudaDevice::enter() { return driver.check(driver.cuCtxPushCurrent_v2(context), "entering the GPU's context"); }
+
+void CudaDevice::leave() {
+  CudaContext left = nullptr;
+  driver.cuCtxPopCurrent_v2(&left);
+}
+
+Result<CudaFunction> CudaDevice::function(const GpuSource &source, const CubinCache &cubins) {
+  Loaded *loaded = nullptr;
+  {
+    std::lock_guard lock(mutex);
+    std::unique_ptr<Loaded> &slot = functions[fmt::format("{}\n{}\n{}", source.entry, source.sharedBytes, source.ptx)];
+    if (!slot)
+      slot = std::make_unique<Loaded>();
+    loaded = slot.get();
+  }
+  std::lock_guard lock(loaded->mutex);
+  if (loaded->function)
+    return loaded->function;
+  OutsideCapture outside(driver);
+  Result<CudaFunction> function = loadFunction(source, cubins);
+  if (function)
+    loaded->function = *function;
+  return function;
+}
+
+Result<CudaFunction> CudaDevice::loadFunction(const GpuSource &source, const CubinCache &cubins) {
+  if (cubins.load)
+    if (const auto kept = cubins.load(target()))
+      if (Result<CudaFunction> function = loadCubin(source, *kept); function)
+        return function;
+  Result<std::vector<std::byte>> cubin = assemble(source);
+  if (!cubin)
+    return cubin.error();
+  Result<CudaFunction> function = loadCubin(source, *cubin);
+  if (function && cubins.store)
+    cubins.store(target(), *cubin);
+  return function;
+}
+
+Result<std::vector<std::byte>> CudaDevice::assemble(const GpuSource &source) {
+  const std::string doing = fmt::format("assembling {} for {}", source.name, deviceName);
+  std::array<char, 8192> log{};
+  std::array<int, 2> options = {cuda::kJitErrorLogBuffer, cuda::kJitErrorLogBufferBytes};
+  std::array<void *, 2> values = {log.data(), reinterpret_cast<void *>(log.size())};
+  CudaLinker linker = nullptr;
+  if (Result<void> created = driver.check(driver.cuLinkCreate_v2(options.size(), options.data(), values.data(), &linker), doing); !created)
+    return created.error();
+  void *cubin = nullptr;
+  std::size_t bytes = 0;
+  int status = driver.cuLinkAddData_v2(linker, cuda::kJitInputPtx, const_cast<char *>(source.ptx.c_str()), source.ptx.size() + 1, "attnjit",
+                                       0, nullptr, nullptr);
+  if (status == cuda::kSuccess)
+    status = driver.cuLinkComplete(linker, &cubin, &bytes);
+  std::vector<std::byte> copy;
+  if (status == cuda::kSuccess) // the linker owns it
+    copy.assign(static_cast<const std::byte *>(cubin), static_cast<const std::byte *>(cubin) + bytes);
+  driver.cuLinkDestroy(linker);
+  if (Result<void> done = driver.check(status, doing); !done)
+    return Error{done.error().code, log[0] ? fmt::format("{}\n{}", done.error().message, log.data()) : done.error().message};
+  return copy;
+}
+
+Result<CudaFunction> CudaDevice::loadCubin(const GpuSource &source, std::span<const std::byte> cubin) {
+  const std::string doing = fmt::format("loading {} onto {}", source.name, deviceName);
+  CudaModule module = nullptr;
+  CudaFunction function = nullptr;
+  if (Result<void> loaded = driver.check(driver.cuModuleLoadData(&module, cubin.data()), doing); !loaded)
+    return loaded.error();
+  Result<void> found = driver.check(driver.cuModuleGetFunction(&function, module, source.entry.c_str()), doing);
+  if (found && source.sharedBytes > 0)
+    found = driver.check(driver.cuFuncSetAttribute(function, cuda::kMaxDynamicSharedBytes, static_cast<int>(source.sharedBytes)),
+                         fmt::format("asking for {} bytes of shared memory for {}", source.sharedBytes, source.name));
+  if (found)
+    return function;
+  driver.cuModuleUnload(module);
+  return found.error();
+}
+
+Result<CudaMemPool> CudaDevice::memoryPool() {
+  std::lock_guard lock(mutex);
+  if (pool)
+    return pool;
+  OutsideCapture outside(driver);
+  int supported = 0;
+  driver.cuDeviceGetAttribute(&supported, cuda::kMemoryPoolsSupported, device);
+  if (!supported)
+    return Error{ErrorCode::Unsupported,
+                 fmt::format("{} has no memory pools, which attnjit takes small tables from; set hooks.deviceMemory to take them elsewhere",
+                             deviceName)};
+  CudaMemPoolProperties properties;
+  properties.location = device;
+  CudaMemPool made = nullptr;
+  std::uint64_t keepAll = UINT64_MAX; // else a synchronisation of the caller's gives everything back to the system
+  if (Result<void> created = driver.check(driver.cuMemPoolCreate(&made, &properties), "making a pool of device memory"); !created)
+    return created.error();
+  driver.cuMemPoolSetAttribute(made, cuda::kPoolReleaseThreshold, &keepAll);
+  return pool = made;
+}
+
+Result<CudaPointer> CudaDevice::allocate(std::size_t bytes, CudaStream stream) {
+  Result<CudaMemPool> from = memoryPool();
+  if (!from)
+    return from.error();
+  CudaPointer memory = 0;
+  if (Result<void> taken = driver.check(driver.cuMemAllocFromPoolAsync(&memory, bytes, *from, stream), "allocating device memory"); !taken)
+    return taken.error();
+  return memory;
+}
+
+Result<void> CudaDevice::free(CudaPointer memory, CudaStream stream) {
+  return driver.check(driver.cuMemFreeAsync(memory, stream), "freeing device memory");
+}
+
+} // namespace attnjit::runtime

@@ -1,0 +1,95 @@
+// One GPU: its primary context, a pool of its memory, and the kernels that were loaded onto it.
+#pragma once
+
+#include "Runtime/Cuda/Driver.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace attnjit::runtime {
+
+/// Assembled kernels, kept between processes by the caller. `target` names what they were assembled for and by: architecture and driver.
+struct CubinCache {
+  std::function<std::optional<std::vector<std::byte>>(const std::string &target)> load;
+  std::function<void(const std::string &target, std::span<const std::byte> cubin)> store;
+};
+
+/// A kernel's text, and how messages call it.
+struct GpuSource {
+  std::string ptx;
+  std::string entry;
+  std::string name;
+  std::uint32_t sharedBytes = 0;
+};
+
+/// Devices are opened once per process and driver and never closed; neither are kernels ever unloaded: a launch that is still running, and
+/// a graph that was captured, need them without telling. So equal texts are loaded once per process.
+class CudaDevice {
+public:
+  /// Errors: as CudaDriver::open; InvalidArgument for an ordinal that is none.
+  static Result<CudaDevice *> open(const std::string &library, int ordinal);
+
+  const CudaDriver &driver;
+  const int ordinal;
+  const std::string &name() const { return deviceName; } ///< NVIDIA H100 80GB HBM3
+  int computeCapability() const { return capability; }   ///< 90 for sm_90
+  std::string target() const;                            ///< architecture and driver: what an assembled kernel is good for
+
+  /// The function of `source`, assembled unless `cubins` has it. Single flight. Errors: the driver's, with the assembler's words.
+  Result<CudaFunction> function(const GpuSource &source, const CubinCache &cubins);
+
+  /// Stream-ordered memory of the device's pool, which keeps what comes back.
+  Result<CudaPointer> allocate(std::size_t bytes, CudaStream stream);
+  Result<void> free(CudaPointer memory, CudaStream stream);
+
+  /// Runs the body with the primary context current.
+  template <typename Body> auto inContext(Body &&body) -> decltype(body()) {
+    if (Result<void> entered = enter(); !entered)
+      return entered.error();
+    auto result = body();
+    leave();
+    return result;
+  }
+
+private:
+  CudaDevice(const CudaDriver &driver, int ordinal) : driver(driver), ordinal(ordinal) {}
+  Result<void> start();
+  Result<void> enter();
+  void leave();
+  Result<std::vector<std::byte>> assemble(const GpuSource &source);
+  Result<CudaFunction> loadFunction(const GpuSource &source, const CubinCache &cubins);
+  Result<CudaFunction> loadCubin(const GpuSource &source, std::span<const std::byte> cubin);
+  Result<CudaMemPool> memoryPool();
+
+  int device = 0, capability = 0;
+  std::string deviceName;
+  CudaContext context = nullptr;
+  std::mutex mutex; ///< of what follows
+  CudaMemPool pool = nullptr;
+  struct Loaded {
+    std::mutex mutex;
+    CudaFunction function = nullptr;
+  };
+  std::map<std::string, std::unique_ptr<Loaded>, std::less<>> functions; ///< by their text
+};
+
+/// While it lives, what this thread does beside its streams is no part of a capture that it has begun, and does not break one: loading a
+/// kernel and taking pinned memory are such.
+class OutsideCapture {
+public:
+  explicit OutsideCapture(const CudaDriver &driver) : driver(driver) { driver.cuThreadExchangeStreamCaptureMode(&mode); }
+  ~OutsideCapture() { driver.cuThreadExchangeStreamCaptureMode(&mode); }
+  OutsideCapture(const OutsideCapture &) = delete;
+  OutsideCapture &operator=(const OutsideCapture &) = delete;
+
+private:
+  const CudaDriver &driver;
+  int mode = cuda::kCaptureModeRelaxed;
+};
+
+} // namespace attnjit::runtime

@@ -1,0 +1,73 @@
+// The CUDA driver, found at run time: no CUDA header and no CUDA library is needed to build, and none to run on a machine without a GPU.
+#pragma once
+
+#include "attnjit/Result.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace attnjit::runtime {
+
+using CudaContext = struct CudaContextTag *;
+using CudaModule = struct CudaModuleTag *;
+using CudaFunction = struct CudaFunctionTag *;
+using CudaLinker = struct CudaLinkerTag *;
+using CudaStream = struct CudaStreamTag *;
+using CudaEvent = struct CudaEventTag *;
+using CudaMemPool = struct CudaMemPoolTag *;
+using CudaPointer = std::uint64_t;
+
+/// CUmemPoolProps.
+struct CudaMemPoolProperties {
+  int allocationType = 1; ///< pinned
+  int handleTypes = 0;    ///< not for other processes
+  int locationType = 1;   ///< a device
+  int location = 0;       ///< which
+  void *security = nullptr;
+  std::size_t maxBytes = 0;
+  std::uint16_t usage = 0;
+  unsigned char reserved[54] = {};
+};
+static_assert(sizeof(CudaMemPoolProperties) == 88);
+
+/// The values of the driver's enums that are used, under the names of cuda.h.
+namespace cuda {
+inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
+inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6, kJitInputPtx = 1;
+inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76, kMemoryPoolsSupported = 115;
+inline constexpr int kMaxDynamicSharedBytes = 8;
+inline constexpr int kPoolReleaseThreshold = 4;
+inline constexpr int kPointerMemoryType = 2, kPointerDeviceOrdinal = 9;
+inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;
+inline constexpr unsigned kHostAllocPortable = 1, kHostAllocDeviceMap = 2;
+inline constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
+inline constexpr int kCaptureNone = 0, kCaptureModeRelaxed = 2;
+} // namespace cuda
+
+/// The functions of one opened driver. Never closed: contexts and modules of it live until the process ends.
+class CudaDriver {
+public:
+  /// The driver at `library`; "" is $ATTNJIT_CUDA_LIBRARY, else libcuda.so.1. Opened once per process. Error: Unsupported, with what to do
+  /// about it, where there is no driver, it is too old, or it finds no GPU.
+  static Result<const CudaDriver *> open(const std::string &library);
+
+  /// Success, or what the driver says, by its name for the error, and the cure: "DOING: CUDA_ERROR_... (...). CURE".
+  Result<void> check(int status, std::string_view doing) const;
+
+  int version() const { return versionNumber; } ///< 12080 is CUDA 12.8
+  const std::string &library() const { return path; }
+
+#define ATTNJIT_CUDA_FUNCTION(NAME, PARAMETERS) int(*NAME) PARAMETERS = nullptr;
+#include "Runtime/Cuda/Functions.def"
+
+private:
+  explicit CudaDriver(std::string path) : path(std::move(path)) {}
+  Result<void> load();
+
+  std::string path;
+  int versionNumber = 0;
+};
+
+} // namespace attnjit::runtime

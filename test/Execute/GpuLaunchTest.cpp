@@ -1,0 +1,320 @@
+// Launches on a GPU: what reaches the driver, on which stream, and that nothing is waited for.
+#include "GpuTestUtil.h"
+
+#include "attnjit/DeviceBuffer.h"
+
+#include <cstring>
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+
+using namespace attnjit;
+using namespace attnjit::test;
+
+namespace {
+
+void *const kStream = reinterpret_cast<void *>(0x5000);
+
+/// What no launch may ask for: each of them waits for the GPU.
+void checkNothingWaited(const FakeDriver &driver) {
+  for (const char *waits : {"cuStreamSynchronize", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuModuleUnload"})
+    CHECK(driver->count(waits) == 0);
+}
+
+TEST_CASE("a plain call is one launch, on the caller's stream, of a grid of all tiles") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver, 33);
+  operands.call.stream = kStream;
+  KernelArgs seen{};
+  driver->kernel = [&](const KernelArgs &args) { seen = args; };
+  REQUIRE(engine.forward(operands.call));
+  driver->calls.clear();
+  const Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE(report);
+  CHECK(driver->calls == std::vector<std::string>{"cuLaunchKernel"});
+  CHECK(report->launches.empty());
+  CHECK(report->pipeline == "FLASH_ATTENTION");
+  REQUIRE(driver->launches.size() == 2);
+  const FakeCuda::Launch &launch = driver->launches.back();
+  CHECK(launch.kernel == "attention");
+  CHECK(launch.blocks == 1 * 2 * 3); // B * Hq * ceil(33 / 16)
+  CHECK(launch.threads == 128);
+  CHECK(launch.sharedBytes == 4096);
+  CHECK(launch.stream == kStream);
+  CHECK(seen.q.data == operands.q.data());
+  CHECK(seen.out.data == operands.out.data());
+  CHECK(seen.M == 33);
+  CHECK(seen.captures == nullptr);
+  CHECK(seen.plan.offsets == nullptr);
+  checkNothingWaited(driver);
+}
+
+TEST_CASE("captures, numbers and the plan travel with the launch, and their memory is taken and given back on its stream") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver, 64, 64);
+  std::vector<std::int32_t> documents(64);
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    documents[i] = static_cast<std::int32_t>(i / 32);
+  const std::vector<std::int32_t> wanted = documents;
+  operands.call.mod = parseMod("score * factor", "doc[q_idx] == doc[kv_idx]", {{"factor", DType::F64}, {"doc", DType::I32, 1}});
+  TensorRef reversed = TensorRef::dense(documents.data() + 63, DType::I32, {64}); // from the last to the first
+  reversed.strides[0] = -1;
+  operands.call.captures = {{"factor", 2.5}, {"doc", reversed}};
+  operands.call.stream = kStream;
+
+  bool ran = false;
+  driver->kernel = [&](const KernelArgs &args) {
+    ran = true;
+    CHECK(driver->memory.contains(reinterpret_cast<std::uintptr_t>(args.captures))); // the block begins with them
+    const CaptureArg &doc = args.captures[0];
+    CHECK(doc.sizes[0] == 64);
+    const auto *data = static_cast<const std::int32_t *>(doc.data);
+    CHECK(data != documents.data() + 63);
+    for (std::int64_t i = 0; i < 64; ++i)
+      CHECK(data[i * doc.strides[0]] == wanted[static_cast<std::size_t>(63 - i)]);
+    CHECK(args.scalars[0].f == 2.5);
+    // Two documents: each tile of 16 queries sees one run of 32 keys.
+    REQUIRE(args.plan.offsets);
+    CHECK(args.plan.offsets[4] == 4);
+    CHECK(args.plan.runs[0].kvBegin == 0);
+    CHECK(args.plan.runs[0].kvEnd == 32);
+    CHECK(args.plan.runs[3].kvBegin == 32);
+  };
+  const std::size_t before = driver->memory.size();
+  const Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE(report);
+  CHECK(ran);
+  CHECK(report->plan.hostPlan);
+  CHECK(driver->count("cuMemAllocFromPoolAsync") == 1);
+  CHECK(driver->count("cuMemFreeAsync") == 1); // FakeCuda refuses one on another stream
+  CHECK(driver->memory.size() == before);
+  for (const FakeCuda::Launch &launch : driver->launches)
+    CHECK(launch.stream == kStream);
+  checkNothingWaited(driver);
+}
+
+TEST_CASE("long tables go in as many parcels as they need") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver);
+  std::vector<std::int64_t> table(5000);
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<std::int64_t>(i * i);
+  operands.call.mod = parseMod("score + table[q_idx]", "", {{"table", DType::I64, 1}});
+  operands.call.captures = {{"table", TensorRef::dense(table.data(), DType::I64, {5000})}};
+  bool same = false;
+  driver->kernel = [&](const KernelArgs &args) { same = std::memcmp(args.captures[0].data, table.data(), table.size() * 8) == 0; };
+  REQUIRE(engine.forward(operands.call));
+  CHECK(same);
+  CHECK(driver->launches.size() > 8);
+}
+
+TEST_CASE("tensors on the GPU are not read: not operands, and not captures that a plan would like to know") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  constexpr std::size_t kBytes = std::size_t{1} << 20;
+  void *const forbidden = ::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); // a read ends the process
+  REQUIRE(forbidden != MAP_FAILED);
+  driver->add(forbidden, kBytes);
+  auto *const memory = static_cast<std::byte *>(forbidden);
+  ForwardCall call;
+  call.q = TensorRef::dense(memory, DType::BF16, {1, 2, 64, 16});
+  call.k = TensorRef::dense(memory + 8192, DType::BF16, {1, 2, 64, 16});
+  call.v = TensorRef::dense(memory + 16384, DType::BF16, {1, 2, 64, 16});
+  call.out = TensorRef::dense(memory + 24576, DType::BF16, {1, 2, 64, 16});
+  call.mod = parseMod("", "doc[q_idx] == doc[kv_idx]", {{"doc", DType::I32, 1}});
+  call.captures = {{"doc", TensorRef::dense(memory + 32768, DType::I32, {64})}};
+  call.sinks = TensorRef::dense(memory + 40960, DType::F32, {2});
+  call.kDescale = TensorRef::dense(memory + 49152, DType::F32, {1, 2});
+  driver->kernel = [&](const KernelArgs &args) {
+    CHECK(args.captures[0].data == memory + 32768);
+    CHECK(args.sinks.data == memory + 40960);
+    CHECK(static_cast<const void *>(args.kDescale.data) == memory + 49152);
+    CHECK(*args.qDescale.data == 1); // nobody gave it
+    CHECK(args.plan.offsets == nullptr);
+  };
+  const Result<ForwardReport> report = engine.forward(call);
+  REQUIRE_MESSAGE(report, report.error().message);
+  CHECK(driver->launches.back().kernel == "attention");
+  ::munmap(forbidden, kBytes);
+}
+
+TEST_CASE("an index out of range is reported when it is asked for, and slots of dropped launches are used again") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver);
+  std::vector<float> bias(20);
+  operands.call.mod = parseMod("score + bias[q_idx + 1]", "", {{"bias", DType::F32, 1}});
+  operands.call.captures = {{"bias", TensorRef::dense(bias.data(), DType::F32, {20})}};
+  std::int64_t lowered = ((0 * 2 + 1) * 20 + 19) * 40 + 7;
+  std::int64_t *word = nullptr;
+  driver->kernel = [&](const KernelArgs &args) {
+    CHECK(*args.status == kStatusOk);
+    word = args.status;
+  };
+  Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE(report);
+  REQUIRE(report->launches.size() == 1);
+  const Launch launch = report->launches[0];
+  CHECK(launch.status()); // it has not got that far
+  *word = lowered;
+  const Result<void> status = launch.status();
+  REQUIRE(!status);
+  CHECK(status.error().code == ErrorCode::IndexOutOfRange);
+  CHECK(status.error().message.find("'bias'") != std::string::npos);
+  CHECK(status.error().message.find("b = 0, h = 1, q_idx = 19, kv_idx = 7") != std::string::npos);
+  CHECK(!launch.deviceNs()); // its time was not asked for
+
+  for (int i = 0; i < 200; ++i) // more than there are slots
+    REQUIRE(engine.forward(operands.call));
+  CHECK(*word == kStatusOk);
+  CHECK(driver->count("cuMemHostAlloc") == 1);
+  CHECK(launch.status().error().code == ErrorCode::IndexOutOfRange); // of its own word still
+  checkNothingWaited(driver);
+}
+
+TEST_CASE("time on the GPU") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver);
+  operands.call.timeOnDevice = true;
+  const Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE(report);
+  REQUIRE(report->launches.size() == 1);
+  const Result<std::int64_t> ns = report->launches[0].deviceNs();
+  REQUIRE(ns);
+  CHECK(*ns == 250000);
+  CHECK(report->loadNs > 0);
+  driver->failures["cuEventElapsedTime"] = 600;
+  CHECK(report->launches[0].deviceNs().error().message.find("has not ended") != std::string::npos);
+}
+
+TEST_CASE("a call can be captured into a graph, its first one too") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver);
+  std::vector<float> bias(20);
+  operands.call.mod = parseMod("score + bias[q_idx + 1]", "", {{"bias", DType::F32, 1}});
+  operands.call.captures = {{"bias", TensorRef::dense(bias.data(), DType::F32, {20})}};
+  operands.call.timeOnDevice = true;
+  driver->capturing = true; // FakeCuda now refuses what a capture does not allow
+  std::int64_t *word = nullptr;
+  driver->kernel = [&](const KernelArgs &args) { word = args.status; };
+  Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE_MESSAGE(report, report.error().message);
+  CHECK(driver->count("cuEventRecord") == 0);
+  REQUIRE(report->launches.size() == 1);
+  CHECK(report->launches[0].deviceNs().error().message.find("captured") != std::string::npos);
+  checkNothingWaited(driver);
+
+  // Replays write to the word whoever has dropped the launch: it stays theirs.
+  std::int64_t *const captured = word;
+  report = Error{};
+  driver->capturing = false;
+  for (int i = 0; i < 200; ++i) {
+    REQUIRE(engine.forward(operands.call));
+    CHECK(word != captured);
+  }
+}
+
+TEST_CASE("a group is launched call by call, each on its stream") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands first(driver), second(driver, 50);
+  first.call.stream = kStream;
+  second.call.timeOnDevice = true;
+  const ForwardCall calls[] = {first.call, second.call};
+  const Result<ForwardReport> report = engine.forwardGrouped(calls);
+  REQUIRE(report);
+  REQUIRE(driver->launches.size() == 2);
+  CHECK(driver->launches[0].stream == kStream);
+  CHECK(driver->launches[1].stream == nullptr);
+  CHECK(driver->launches[1].blocks == 2 * 4);
+  CHECK(report->launches.size() == 1);
+}
+
+TEST_CASE("a saved PTX kernel is launched without a compiler") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const TempDir temp;
+  GpuOperands operands(driver);
+  {
+    const Engine engine = makeEngine(compiler, driver.options("sm_80"));
+    const Result<Kernel> kernel = engine.prepare(operands.call);
+    REQUIRE(kernel);
+    CHECK(driver->launches.empty());
+    CHECK(kernel->ptx().starts_with("// PTX of"));
+    REQUIRE(kernel->save(temp.file("kernel")));
+  }
+  ::setenv("ATTNJIT_CUDA_LIBRARY", driver.path.c_str(), 1);
+  const Result<Kernel> kernel = Kernel::load(temp.file("kernel"));
+  REQUIRE(kernel);
+  const Result<ForwardReport> report = kernel->forward(operands.call);
+  ::unsetenv("ATTNJIT_CUDA_LIBRARY");
+  REQUIRE_MESSAGE(report, report.error().message);
+  CHECK(report->source == KernelSource::Saved);
+  CHECK(driver->launches.size() == 1);
+}
+
+TEST_CASE("the device memory hook gives and takes the block, in stream order") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  EngineOptions options = driver.options();
+  std::vector<std::uint64_t> memory(1000);
+  driver->add(memory.data(), memory.size() * 8);
+  std::vector<std::string> asked;
+  options.hooks.deviceMemory.allocate = [&](std::size_t bytes, int device, void *stream) -> void * {
+    asked.push_back("allocate");
+    CHECK(bytes > 0);
+    CHECK(device == 0);
+    CHECK(stream == kStream);
+    return memory.data();
+  };
+  options.hooks.deviceMemory.free = [&](void *given, std::size_t, int, void *stream) {
+    asked.push_back("free");
+    CHECK(given == memory.data());
+    CHECK(stream == kStream);
+    CHECK(driver->launches.back().kernel == "attention");
+  };
+  const Engine engine = makeEngine(compiler, options);
+  GpuOperands operands(driver);
+  operands.call.mod = parseMod("score * factor", "", {{"factor", DType::F64}});
+  operands.call.captures = {{"factor", 2.5}};
+  operands.call.stream = kStream;
+  REQUIRE(engine.forward(operands.call));
+  CHECK(asked == std::vector<std::string>{"allocate", "free"});
+  CHECK(driver->count("cuMemAllocFromPoolAsync") == 0);
+}
+
+TEST_CASE("device buffers bring bytes there and back") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  const std::vector<int> sent = {1, 2, 3};
+  std::vector<int> received(3);
+  {
+    Result<DeviceBuffer> buffer = DeviceBuffer::allocate(engine, 12);
+    REQUIRE(buffer);
+    DeviceBuffer moved = std::move(*buffer);
+    REQUIRE(moved.copyFrom(sent.data()));
+    REQUIRE(moved.copyTo(received.data()));
+  }
+  CHECK(received == sent);
+  CHECK(driver->count("cuStreamSynchronize") == 1);
+  CHECK(driver->count("cuMemFreeAsync") == 1);
+  CHECK(engine.synchronize(kStream));
+  const Engine cpu = makeEngine(compiler);
+  CHECK(DeviceBuffer::allocate(cpu, 12).error().code == ErrorCode::InvalidArgument);
+  CHECK(cpu.synchronize(nullptr));
+}
+
+} // namespace
