@@ -15,11 +15,8 @@
 
 #include "FormulaMath.h"
 #include "FragmentRows.h"
-#include "attnjit/KernelAbi.h"
+#include "GpuKernelFunction.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Transforms/RegionUtils.h"
-
-#include <cmath>
 
 using namespace mlir;
 
@@ -170,28 +167,6 @@ private:
   Value qLane, kLane, vLane; ///< where this lane points ldmatrix
 };
 
-/// Dynamic shared memory: its size is the launch's.
-LLVM::GlobalOp createSharedMemory(const Emitter &emit, StringRef kernelName) {
-  Type bytes = LLVM::LLVMArrayType::get(emit.i8(), 0);
-  return emit.make<LLVM::GlobalOp>(bytes, /*isConstant=*/false, LLVM::Linkage::External, (kernelName + "_shared").str(), Attribute(),
-                                   /*alignment=*/16, unsigned(NVVM::NVVMMemorySpace::Shared));
-}
-
-/// The empty kernel: KernelArgs by value, the launch's sizes as attributes.
-LLVM::LLVMFuncOp createKernel(const Emitter &emit, const TileProgram &program, const MmaSyncShape &shape) {
-  OpBuilder &builder = emit.builder;
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(builder.getContext()), {emit.ptr()});
-  auto function = emit.make<LLVM::LLVMFuncOp>(program.name, type);
-  Type bytes = LLVM::LLVMArrayType::get(emit.i8(), sizeof(KernelArgs));
-  function.setArgAttr(0, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(bytes));
-  function.setArgAttr(0, LLVM::LLVMDialect::getAlignAttrName(), builder.getI64IntegerAttr(alignof(KernelArgs)));
-  function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
-  function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(), builder.getDenseI32ArrayAttr({int32_t(shape.threads())}));
-  function->setAttr("attnjit.threads_per_block", builder.getI64IntegerAttr(shape.threads()));
-  function->setAttr("attnjit.shared_bytes", builder.getI64IntegerAttr(shape.sharedBytes()));
-  return function;
-}
-
 } // namespace
 
 LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target) {
@@ -200,20 +175,11 @@ LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target) 
   for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
     specializeMath(formula);
 
-  Location loc = program.kernel->getLoc();
   OpBuilder builder(program.kernel);
-  Emitter emit(builder, loc);
-  LLVM::GlobalOp memory = createSharedMemory(emit, program.name);
-  LLVM::LLVMFuncOp function = createKernel(emit, program, MmaSyncShape::of(program));
-  Block *entry = function.addEntryBlock(builder);
-  builder.setInsertionPointToEnd(entry);
-  builder.setInsertionPoint(emit.make<LLVM::ReturnOp>(ValueRange()));
-  Value shared = emit.make<LLVM::AddressOfOp>(memory);
-  MmaSync(builder, loc, program, entry->getArgument(0), shared).run();
-  // The expander offers vector forms of what it binds; scalars never take them up.
-  IRRewriter rewriter(builder.getContext());
-  (void)runRegionDCE(rewriter, function->getRegions());
-  program.kernel->erase();
+  MmaSyncShape shape = MmaSyncShape::of(program);
+  GpuKernelFunction kernel = createGpuKernel(builder, program, {shape.threads(), shape.sharedBytes()});
+  MmaSync(builder, program.kernel->getLoc(), program, kernel.args, kernel.shared).run();
+  finishGpuKernel(kernel, program);
   return success();
 }
 
