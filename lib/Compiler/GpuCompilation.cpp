@@ -27,7 +27,7 @@ tile::GpuTarget Compilation::gpuTarget() const {
 tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
-  return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
+  return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, !spec.formula.captures.empty()) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
 
 Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {

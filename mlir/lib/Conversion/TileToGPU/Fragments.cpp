@@ -70,8 +70,8 @@ Fragment4 emitLeftFactor(const Emitter &emit, Type type, const Fragment4 &left, 
 Value emitRowReduce(const Emitter &emit, Value value, llvm::function_ref<Value(Value, Value)> combine) {
   Value allLanes = emit.constInt(emit.i32(), -1), clamp = emit.constInt(emit.i32(), 31);
   for (int64_t distance : {1, 2}) {
-    Value other = emit.make<NVVM::ShflOp>(emit.f32(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly,
-                                          UnitAttr());
+    Value other =
+        emit.make<NVVM::ShflOp>(emit.f32(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly, UnitAttr());
     value = combine(value, other);
   }
   return value;

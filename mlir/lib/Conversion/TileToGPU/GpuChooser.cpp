@@ -81,7 +81,8 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
   if (auto refusal = refuseProgram(program, target))
     return refusal;
   if (program.kvType != program.qType && !isFloat8(program.kvType))
-    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) + "; tensor cores need one type, to which 8-bit floats are widened";
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
+           "; tensor cores need one type, to which 8-bit floats are widened";
   if (program.paged)
     return "k and v lie in pages, whose table mma.sync kernels do not read";
   if (program.tileRows % 16 || program.tileRows < 16 || program.tileRows > 128)
@@ -95,12 +96,12 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
 // wgmma
 //===------------------------------------------------------------------------------------------------------------------===//
 
-TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim) {
-  // Measured (docs/performance.md): a thread has 240 registers with two consumers and 160 with three, for half of the keys in scores, a quarter in
-  // probabilities and half of Dv in accumulators.
+TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool hasCaptures) {
+  // Measured (docs/performance.md): a thread has 232 registers with two consumers and 160 with three, for half of the keys in scores, a
+  // quarter in probabilities, half of Dv in accumulators, and what a formula needs: addresses, where it reads tensors.
   int64_t largest = std::max(headDim, valueDim);
-  if (largest <= 64)
-    return {192, 128};
+  if (largest <= 64 && !hasCaptures)
+    return {192, 112};
   if (valueDim <= 128 && headDim <= 192)
     return {128, 128};
   return {128, largest <= 192 ? 112 : 80};
@@ -114,10 +115,14 @@ static bool hasLoops(const TileProgram &program) {
 }
 
 static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target) {
+  // The producer computes the closed form, which takes registers from the consumers. Together they have 65536 (with two consumers 64512).
   bool isLarge = program.tileRows > 128;
+  int64_t consumer = isLarge ? 160 : 232, producer = isLarge ? 32 : 40;
+  if (program.closedForm)
+    consumer -= 8, producer = 56;
   auto withBuffers = [&](int64_t qBuffers) {
     // A product on its way while a loop turns would be waited for at once.
-    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, isLarge ? 160 : 232, isLarge ? 32 : 40,
+    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer,
                           /*overlap=*/!hasLoops(program), /*turns=*/program.valueDim > 64);
   };
   WgmmaAttr two = withBuffers(2); // the second one hides how Q comes and how the output goes
@@ -144,8 +149,8 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
   constexpr int64_t kOtherRegisters = 32;
   int64_t registers = program.tileCols / 2 + program.tileCols / 4 + program.valueDim / 2 + kOtherRegisters;
   if (registers > choices.getConsumerRegisters())
-    return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols, program.valueDim,
-                         registers, choices.getConsumerRegisters())
+    return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols,
+                         program.valueDim, registers, choices.getConsumerRegisters())
         .str();
   return refuseShared(program, target, WgmmaShape::of(program, choices).sharedBytes());
 }

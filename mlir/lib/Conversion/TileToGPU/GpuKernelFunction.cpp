@@ -20,9 +20,9 @@ GpuKernelFunction createGpuKernel(OpBuilder &builder, const TileProgram &program
   constexpr int64_t kMapBytes = 128, kMapAlignment = 64; // CUtensorMap
   builder.setInsertionPoint(program.kernel);
   Emitter emit(builder, program.kernel->getLoc());
-  auto memory = emit.make<LLVM::GlobalOp>(LLVM::LLVMArrayType::get(emit.i8(), 0), /*isConstant=*/false, LLVM::Linkage::External,
-                                          program.name + "_shared", Attribute(), launch.sharedAlignment,
-                                          unsigned(NVVM::NVVMMemorySpace::Shared));
+  auto memory =
+      emit.make<LLVM::GlobalOp>(LLVM::LLVMArrayType::get(emit.i8(), 0), /*isConstant=*/false, LLVM::Linkage::External,
+                                program.name + "_shared", Attribute(), launch.sharedAlignment, unsigned(NVVM::NVVMMemorySpace::Shared));
   bool hasMaps = launch.qBoxRows != 0;
   SmallVector<Type> parameters(hasMaps ? 4 : 1, emit.ptr());
   if (hasMaps)
@@ -57,6 +57,7 @@ GpuKernelFunction createGpuKernel(OpBuilder &builder, const TileProgram &program
 void finishGpuKernel(const GpuKernelFunction &kernel, const TileProgram &program) {
   IRRewriter rewriter(program.kernel->getContext());
   LLVM::LLVMFuncOp function = kernel.function;
+  hoistIndexConversions(function);
   (void)runRegionDCE(rewriter, function->getRegions());
   program.kernel->erase();
 }

@@ -22,6 +22,10 @@ struct GpuKernelFunction {
 
 /// Creates the empty kernel next to program.kernel. The builder is left at its entry, before the return.
 GpuKernelFunction createGpuKernel(mlir::OpBuilder &builder, const TileProgram &program, const GpuLaunch &launch);
+/// Takes constants out of the indices that become floats: float(base + constant) is float(base) + constant, and the base, the same for all
+/// elements of a row, is converted once. Exact as long as indices are below 2^24, then within one rounding.
+void hoistIndexConversions(mlir::Operation *function);
+
 /// Erases the program, and what the expanders offered and nothing took up.
 void finishGpuKernel(const GpuKernelFunction &kernel, const TileProgram &program);
 

@@ -47,7 +47,8 @@ void emitBarrierArrive(const Emitter &emit, Value barrier) {
 /// Predicated, without a branch.
 void emitBarrierArriveIf(const Emitter &emit, Value barrier, Value condition) {
   Value flag = emit.make<arith::ExtUIOp>(emit.i32(), condition);
-  emitPtx(emit, "{\n.reg .pred p;\nsetp.ne.b32 p, $1, 0;\n@p mbarrier.arrive.shared::cta.b64 _, [$0];\n}", "r,r,~{memory}", {barrier, flag});
+  emitPtx(emit, "{\n.reg .pred p;\nsetp.ne.b32 p, $1, 0;\n@p mbarrier.arrive.shared::cta.b64 _, [$0];\n}", "r,r,~{memory}",
+          {barrier, flag});
 }
 void emitBarrierExpect(const Emitter &emit, Value barrier, int64_t bytes) {
   emitPtx(emit, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}", {barrier, emit.constInt(emit.i32(), bytes)});
@@ -64,17 +65,16 @@ void emitProxyFence(const Emitter &emit) { emitPtx(emit, "fence.proxy.async.shar
 
 void emitTensorCopy(const Emitter &emit, Value to, Value barrier, const SwizzledTile &tile, Value map, Value row, Value head, Value b) {
   for (int64_t box = 0; box < tile.boxes(); ++box)
-    emitPtx(emit,
-            "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
+    emitPtx(emit, "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
             "r,l,r,r,r,r,r,~{memory}",
             {emit.add(to, box * tile.boxBytes()), map, emit.constInt(emit.i32(), box * SwizzledTile::kBoxColumns), row, head, b, barrier});
 }
 
 void emitSetRegisters(const Emitter &emit, int64_t count, bool more) {
-  emit.make<NVVM::SetMaxRegisterOp>(emit.builder.getI32IntegerAttr(int32_t(count)),
-                                    NVVM::SetMaxRegisterActionAttr::get(emit.builder.getContext(),
-                                                                        more ? NVVM::SetMaxRegisterAction::increase
-                                                                             : NVVM::SetMaxRegisterAction::decrease));
+  emit.make<NVVM::SetMaxRegisterOp>(
+      emit.builder.getI32IntegerAttr(int32_t(count)),
+      NVVM::SetMaxRegisterActionAttr::get(emit.builder.getContext(),
+                                          more ? NVVM::SetMaxRegisterAction::increase : NVVM::SetMaxRegisterAction::decrease));
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -83,8 +83,8 @@ void emitSetRegisters(const Emitter &emit, int64_t count, bool more) {
 
 namespace {
 
-/// A matrix descriptor (64 bits) says where a factor lies. The low word has the address, in units of 16 bytes, and the distance of boxes where
-/// columns are the reduced dimension; the high word the distance of groups of 8 rows, 1024 bytes, and the 128-byte swizzle.
+/// A matrix descriptor (64 bits) says where a factor lies. The low word has the address, in units of 16 bytes, and the distance of boxes
+/// where columns are the reduced dimension; the high word the distance of groups of 8 rows, 1024 bytes, and the 128-byte swizzle.
 constexpr int64_t kUnitBytes = 16, kBoxDistanceShift = 16;
 constexpr uint32_t kDescriptorHigh = (1024 / kUnitBytes) | (1u << 30);
 /// One instruction reduces 16 elements: 32 bytes of a row, or 16 rows.
@@ -98,8 +98,8 @@ int64_t stepUnits(const SwizzledTile &tile, int64_t step) {
   return (step / stepsPerBox * tile.boxBytes() + step % stepsPerBox * kStepRowBytes) / kUnitBytes;
 }
 
-/// The text of one group of wgmma: fence, all steps, commit. As one piece of PTX the accumulators stay where they are; descriptors are advanced
-/// inside by constants.
+/// The text of one group of wgmma: fence, all steps, commit. As one piece of PTX the accumulators stay where they are; descriptors are
+/// advanced inside by constants.
 class GroupText {
 public:
   GroupText(Type type, int64_t columns, int64_t accumulators) {
@@ -162,7 +162,8 @@ void append(SmallVectorImpl<Value> &values, ArrayRef<Fragment4> fragments) {
 
 } // namespace
 
-Fragments emitWarpgroupProduct(const Emitter &emit, Type type, const SwizzledTile &a, Value aAddress, const SwizzledTile &b, Value bAddress) {
+Fragments emitWarpgroupProduct(const Emitter &emit, Type type, const SwizzledTile &a, Value aAddress, const SwizzledTile &b,
+                               Value bAddress) {
   int64_t accumulators = b.rows / 2;
   GroupText group(type, b.rows, accumulators);
   for (int64_t step = 0; step < a.cols / kStep; ++step) {
@@ -175,7 +176,8 @@ Fragments emitWarpgroupProduct(const Emitter &emit, Type type, const SwizzledTil
   return unpack(emit, result, 0, accumulators);
 }
 
-Fragments emitWarpgroupSum(const Emitter &emit, Type type, const Fragments &sum, ArrayRef<Fragment4> a, const SwizzledTile &b, Value bAddress) {
+Fragments emitWarpgroupSum(const Emitter &emit, Type type, const Fragments &sum, ArrayRef<Fragment4> a, const SwizzledTile &b,
+                           Value bAddress) {
   int64_t accumulators = int64_t(sum.size()) * 4, factors = int64_t(a.size()) * 4;
   GroupText group(type, b.cols, accumulators);
   for (int64_t step = 0; step < int64_t(a.size()); ++step) {

@@ -1,17 +1,17 @@
-// The instructions of sm_90a that LLVM has no op for, or whose op would not say which registers it waits for: barriers in shared memory, tensor
-// copies, warpgroup products. Private to this room. Addresses of shared memory are i32.
+// The instructions of sm_90a that LLVM has no op for, or whose op would not say which registers it waits for: barriers in shared memory,
+// tensor copies, warpgroup products. Private to this room. Addresses of shared memory are i32.
 //
-// A warpgroup is four warps. wgmma multiplies 64xK by KxN asynchronously: A from shared memory or registers, B from shared memory, C in registers in
-// the fragment layout of mma.sync (Fragments.h), warp w holding rows 16w .. 16w + 15. Between issue and wait the registers belong to the
-// tensor core; nothing may touch them.
+// A warpgroup is four warps. wgmma multiplies 64xK by KxN asynchronously: A from shared memory or registers, B from shared memory, C in
+// registers in the fragment layout of mma.sync (Fragments.h), warp w holding rows 16w .. 16w + 15. Between issue and wait the registers
+// belong to the tensor core; nothing may touch them.
 #pragma once
 
 #include "FragmentRows.h"
 
 namespace attnjit::tile {
 
-/// A tile of 16-bit elements in shared memory as tensor copies write and wgmma reads it: boxes of 64 columns beside each other, each `rows` rows
-/// of 128 bytes whose 16-byte units are permuted (128-byte swizzle). Columns past the operand's are zero.
+/// A tile of 16-bit elements in shared memory as tensor copies write and wgmma reads it: boxes of 64 columns beside each other, each `rows`
+/// rows of 128 bytes whose 16-byte units are permuted (128-byte swizzle). Columns past the operand's are zero.
 struct SwizzledTile {
   static constexpr int64_t kBoxColumns = 64, kBoxRowBytes = 128;
   int64_t rows, cols;
@@ -42,8 +42,9 @@ void emitNamedArrive(const Emitter &emit, mlir::Value number, int64_t threads);
 /// Generic accesses to shared memory up to here come before asynchronous ones after it.
 void emitProxyFence(const Emitter &emit);
 
-/// One thread starts the copy of tile rows from `row` of (head, b) of an operand to shared memory; rows and columns that do not exist become zero. The
-/// barrier counts tile.sizeBytes() bytes. `map`: a tensor map (columns, rows, heads, batches) with boxes of 64 x tile.rows.
+/// One thread starts the copy of tile rows from `row` of (head, b) of an operand to shared memory; rows and columns that do not exist
+/// become zero. The barrier counts tile.sizeBytes() bytes. `map`: a tensor map (columns, rows, heads, batches) with boxes of 64 x
+/// tile.rows.
 void emitTensorCopy(const Emitter &emit, mlir::Value to, mlir::Value barrier, const SwizzledTile &tile, mlir::Value map, mlir::Value row,
                     mlir::Value head, mlir::Value b);
 

@@ -85,6 +85,7 @@ private:
                                  });
     State state = State::unflatten(last);
     rows.finish(state.row, state.out);
+    rows.storeElements(state.out);
   }
 
   /// Row and column (in elements) that each lane addresses in a 16x16 tile for ldmatrix. Matrices 0 .. 3 of Q and of V are its quarters
@@ -174,6 +175,8 @@ LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target) 
     return program.kernel->emitOpError("cannot be scheduled for mma.sync: ") << *refusal;
   for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
     specializeMath(formula);
+  for (Region *formula : {program.score, program.prob})
+    divideOnce(formula);
 
   OpBuilder builder(program.kernel);
   MmaSyncShape shape = MmaSyncShape::of(program);

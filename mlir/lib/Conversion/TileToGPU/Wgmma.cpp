@@ -3,8 +3,8 @@
 //   producer   tile after tile: Q, then K and V block by block of the plan, by tensor copies into rings of buffers (WgmmaProducer.cpp)
 //   consumers  64 rows each: S = Q K^T, formulas, online softmax, O += P V, the end (WgmmaConsumer.cpp)
 //
-// Scores, probabilities and accumulators live in registers throughout, in the fragments of mma.sync, so that formulas and softmax are those of
-// that schedule (FragmentRows.h). The producer gives registers up for the consumers.
+// Scores, probabilities and accumulators live in registers throughout, in the fragments of mma.sync, so that formulas and softmax are those
+// of that schedule (FragmentRows.h). The producer gives registers up for the consumers.
 #include "FormulaMath.h"
 #include "GpuKernelFunction.h"
 #include "WgmmaShape.h"
@@ -64,16 +64,26 @@ LogicalResult lowerWgmma(const TileProgram &program, const GpuTarget &target, Wg
     return program.kernel->emitOpError("cannot be scheduled for wgmma: ") << *refusal;
   for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
     specializeMath(formula);
+  for (Region *formula : {program.score, program.prob})
+    divideOnce(formula);
 
   WgmmaShape shape = WgmmaShape::of(program, choices);
   Location loc = program.kernel->getLoc();
   OpBuilder builder(program.kernel);
-  GpuKernelFunction function = createGpuKernel(builder, program, {shape.threads(), shape.sharedBytes(), WgmmaShape::kAlignment, shape.rows, shape.cols});
+  GpuKernelFunction function =
+      createGpuKernel(builder, program, {shape.threads(), shape.sharedBytes(), WgmmaShape::kAlignment, shape.rows, shape.cols});
   Emitter emit(builder, loc);
   auto address = [&](Value map) -> Value { return emit.make<LLVM::PtrToIntOp>(emit.i64(), map); };
   Value shared = emit.alignedTo(emitSharedAddress(emit, function.shared), WgmmaShape::kAlignment);
-  WgmmaKernel kernel{program,       shape,  function.args, address(function.qMap), address(function.kMap), address(function.vMap),
-                     function.counters, shared, ThreadPosition::emit(emit)};
+  WgmmaKernel kernel{program,
+                     shape,
+                     function.args,
+                     address(function.qMap),
+                     address(function.kMap),
+                     address(function.vMap),
+                     function.counters,
+                     shared,
+                     ThreadPosition::emit(emit)};
   initBarriers(emit, kernel);
   Value isProducer = emit.cmp(Emitter::CmpI::ult, kernel.position.thread, emit.constInt(emit.i32(), WgmmaShape::kWarpgroupThreads));
   emit.ifElse(isProducer, [&] { emitWgmmaProducer(builder, loc, kernel); }, [&] { emitWgmmaConsumer(builder, loc, kernel); });

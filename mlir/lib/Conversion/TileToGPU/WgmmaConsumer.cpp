@@ -1,6 +1,7 @@
-// A consumer of the wgmma schedule: a warpgroup with 64 rows of the tile. Two products are kept on their way where that pays (`overlap`): the scores of
-// block n are issued, then the sum over the probabilities of block n - 1, and the softmax of n runs while the second one does.
-#include "WgmmaShape.h"
+// A consumer of the wgmma schedule: a warpgroup with 64 rows of the tile. Two products are kept on their way where that pays (`overlap`):
+// the scores of block n are issued, then the sum over the probabilities of block n - 1, and the softmax of n runs while the second one
+// does.
+#include "WgmmaOutput.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -48,8 +49,8 @@ private:
   // Turns
   //===----------------------------------------------------------------------------------------------------------------===//
 
-  /// Warpgroups issue their products in turn, so that one multiplies while another computes exponentials. Named barrier 1 + i is the turn of warpgroup i,
-  /// waited for by it and called out by the one before it.
+  /// Warpgroups issue their products in turn, so that one multiplies while another computes exponentials. Named barrier 1 + i is the turn
+  /// of warpgroup i, waited for by it and called out by the one before it.
   void bindTurns() {
     if (!hasTurns())
       return;
@@ -112,8 +113,9 @@ private:
     RingUse q(emit, kernel, shape.qRing, n);
     qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
     auto [blocks, state] = shape.choices.getOverlap() ? walkOverlapping(firstBlock) : walkPlainly(firstBlock);
-    release(q);
     rows.finish(state.row, state.out);
+    WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out);
+    release(q);
     return blocks;
   }
 
@@ -144,6 +146,8 @@ private:
     return {last[0], unflatten(last)};
   }
 
+  /// The first block goes through as special, which is always legal. No product is on its way where a step begins or ends: ptxas would wait
+  /// for it at once.
   std::pair<Value, State> walkOverlapping(Value firstBlock) {
     State initial{rows.initialState(), noOutput(), {}};
     RingUse k = whenFull(shape.kRing, firstBlock);
@@ -151,7 +155,7 @@ private:
     Fragments scores = issueScores(k);
     emitWarpgroupWait(emit, 0, {&scores});
     release(k);
-    rows.applyFormulas(scores, block.keys);
+    rows.applyFormulasTo(/*special=*/true, scores, block.keys);
     rows.takeIntoState(initial.row, scores, block.keys);
     initial.probs = leftFactors(scores);
 
@@ -159,27 +163,35 @@ private:
         flatten(firstBlock, block.isLast, initial), [&](ValueRange values) { return emit.logicalNot(values[1]); },
         [&](ValueRange values) {
           Value before = values[0], n = emit.add(before, 1);
-          State state = unflatten(values);
           RingUse k = whenFull(shape.kRing, n);
           Block block = readBlock(k);
-          awaitTurn();
-          Fragments scores = issueScores(k);
-          RingUse v = whenFull(shape.vRing, before);
-          state.out = emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
-          passTurn();
-          emitWarpgroupWait(emit, 1, {&scores});
-          release(k);
-          rows.applyFormulas(scores, block.keys);
-          RowValues alpha = rows.takeIntoState(state.row, scores, block.keys);
-          emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
-          release(v);
-          state.probs = leftFactors(scores);
-          rows.scaleRows(state.out, alpha);
-          return flatten(n, block.isLast, state);
+          auto step = [&](bool special) {
+            State state = unflatten(values);
+            stepOverlapping(special, before, k, block.keys, state);
+            return flatten(n, block.isLast, state);
+          };
+          return emit.ifElse(TypeRange(values), rows.isSpecial(block.keys), [&] { return step(true); }, [&] { return step(false); });
         });
     State state = unflatten(last);
     addProbs(last[0], state.out, state.probs);
     return {emit.add(last[0], 1), state};
+  }
+
+  /// The scores of a block, whose keys have come, and the output of the block before.
+  void stepOverlapping(bool special, Value before, const RingUse &k, const KvBlock &keys, State &state) {
+    awaitTurn();
+    Fragments scores = issueScores(k);
+    RingUse v = whenFull(shape.vRing, before);
+    state.out = emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
+    passTurn();
+    emitWarpgroupWait(emit, 1, {&scores});
+    release(k);
+    rows.applyFormulasTo(special, scores, keys);
+    RowValues alpha = rows.takeIntoState(state.row, scores, keys);
+    emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
+    release(v);
+    state.probs = leftFactors(scores);
+    rows.scaleRows(state.out, alpha);
   }
 
   //===----------------------------------------------------------------------------------------------------------------===//
@@ -227,8 +239,8 @@ private:
   Value widen(Value a) { return emit.make<arith::ExtSIOp>(emit.i64(), a); }
   /// The value of lane 0, which all lanes have anyway; so the compiler knows it too.
   Value uniform(Value a) {
-    return emit.make<NVVM::ShflOp>(emit.i32(), emit.constInt(emit.i32(), -1), a, emit.constInt(emit.i32(), 0), emit.constInt(emit.i32(), 31),
-                                   NVVM::ShflKind::idx, UnitAttr());
+    return emit.make<NVVM::ShflOp>(emit.i32(), emit.constInt(emit.i32(), -1), a, emit.constInt(emit.i32(), 0),
+                                   emit.constInt(emit.i32(), 31), NVVM::ShflKind::idx, UnitAttr());
   }
 
   Emitter emit;

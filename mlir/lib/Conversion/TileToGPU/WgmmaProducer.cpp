@@ -1,5 +1,5 @@
-// The producer of the wgmma schedule: one thread that takes tiles off a counter, walks the plan of each and starts the copies of Q, K and V into rings of
-// buffers as they become empty. The plan is walked here alone; consumers are told block by block.
+// The producer of the wgmma schedule: one thread that takes tiles off a counter, walks the plan of each and starts the copies of Q, K and V
+// into rings of buffers as they become empty. The plan is walked here alone; consumers are told block by block.
 #include "WgmmaShape.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -53,8 +53,8 @@ private:
     groupHeads = narrow(emit.minS(emit.maxS(fitting, emit.index(1)), most));
   }
 
-  /// The tile of a number. Within a group the same rows of all heads follow each other; where there is a mask the last rows come first, since with most
-  /// masks they see the most keys, and a long tile at the end would keep all others waiting.
+  /// The tile of a number. Within a group the same rows of all heads follow each other; where there is a mask the last rows come first,
+  /// since with most masks they see the most keys, and a long tile at the end would keep all others waiting.
   TileCoords coordsOf(Value number) {
     Value perGroup = emit.mul(groupHeads, tilesPerHead);
     Value group = divide(number, perGroup), rest = emit.sub(number, emit.mul(group, perGroup));
@@ -73,7 +73,8 @@ private:
 
   /// The first tiles are those of the block numbers; the counter hands out the others.
   Value takeTile() {
-    Value next = emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, kernel.counters, emit.constInt(emit.i32(), 1), LLVM::AtomicOrdering::monotonic);
+    Value next = emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, kernel.counters, emit.constInt(emit.i32(), 1),
+                                              LLVM::AtomicOrdering::monotonic);
     return emit.add(next, Value(emit.make<NVVM::GridDimXOp>(emit.i32())));
   }
 
@@ -119,18 +120,19 @@ private:
     emitBarrierArrive(emit, use.full);
   }
 
-  /// Walks the plan one block behind, since each block is sent with the word whether it is the last. A tile that visits no block gets one without keys,
-  /// behind the end of K and V, which reads as zeros. Returns the number of the next block.
+  /// Walks the plan one block behind, since each block is sent with the word whether it is the last. A tile that visits no block gets one
+  /// without keys, behind the end of K and V, which reads as zeros. Returns the number of the next block.
   Value sendBlocks(Value n, const TileCoords &tile) {
     Value nowhere = emit.maxS(abi.keys(), emit.index(1)), no = emit.truth(false);
     Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
                                  {n, no, nowhere, nowhere, no}, [&](const KvBlock &block, ValueRange state) {
-                                   Values next = emit.ifElse({emit.i32()}, state[1],
-                                                             [&] {
-                                                               sendBlock(state[0], tile, {state[2], state[3], state[4]}, /*isLast=*/false);
-                                                               return Values{emit.add(state[0], 1)};
-                                                             },
-                                                             [&] { return Values{state[0]}; });
+                                   Values next = emit.ifElse(
+                                       {emit.i32()}, state[1],
+                                       [&] {
+                                         sendBlock(state[0], tile, {state[2], state[3], state[4]}, /*isLast=*/false);
+                                         return Values{emit.add(state[0], 1)};
+                                       },
+                                       [&] { return Values{state[0]}; });
                                    return Values{next[0], emit.truth(true), block.begin, block.end, block.partial};
                                  });
     sendBlock(last[0], tile, {last[2], last[3], last[4]}, /*isLast=*/true);
@@ -139,7 +141,8 @@ private:
 
   void sendBlock(Value n, const TileCoords &tile, const KvBlock &block, bool isLast) {
     Value begin = narrow(block.begin), kvHead = narrow(tile.kvHead), b = narrow(tile.b);
-    Value flags = emit.bitOr(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), emit.constInt(emit.i32(), isLast ? BlockSlot::kLast : 0));
+    Value flags =
+        emit.bitOr(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), emit.constInt(emit.i32(), isLast ? BlockSlot::kLast : 0));
     RingUse k = whenEmpty(shape.kRing, n);
     emitWriteSlot(emit, k.slot, {begin, emit.sub(narrow(block.end), begin), flags, flags});
     copy(k, shape.k, kernel.kMap, begin, kvHead, b);

@@ -7,12 +7,13 @@
 
 namespace attnjit::tile {
 
-/// Buffers of shared memory that one side fills and the other empties, in turn. Each has a barrier for "full" and one for "empty", and a slot of 16 bytes in
-/// which the filling side says what is in it. `count` is a power of two, so that the n-th use of a ring says which buffer and which phase.
+/// Buffers of shared memory that one side fills and the other empties, in turn. Each has a barrier for "full" and one for "empty", and a
+/// slot of 16 bytes in which the filling side says what is in it. `count` is a power of two, so that the n-th use of a ring says which
+/// buffer and which phase.
 struct BufferRing {
   static constexpr int64_t kSlotBytes = 16, kBarrierBytes = 8;
-  int64_t count, sizeBytes;                 ///< of a buffer
-  int64_t data, full, empty, slots;         ///< offsets
+  int64_t count, sizeBytes;         ///< of a buffer
+  int64_t data, full, empty, slots; ///< offsets
 };
 
 struct WgmmaShape {
@@ -59,10 +60,10 @@ struct WgmmaShape {
 struct WgmmaKernel {
   const TileProgram &program;
   const WgmmaShape &shape;
-  mlir::Value args;          ///< KernelArgs
+  mlir::Value args;             ///< KernelArgs
   mlir::Value qMap, kMap, vMap; ///< tensor maps
-  mlir::Value counters;      ///< two i32 of global memory: tiles handed out, thread blocks that are through
-  mlir::Value shared;        ///< address of shared memory, aligned
+  mlir::Value counters;         ///< two i32 of global memory: tiles handed out, thread blocks that are through
+  mlir::Value shared;           ///< address of shared memory, aligned
   ThreadPosition position;
 };
 
