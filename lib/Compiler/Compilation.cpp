@@ -101,7 +101,7 @@ pipelines::CpuOptions Compilation::cpuOptions() const {
 tile::TileSizes Compilation::chooseTile() const {
   const KernelSpec &spec = header.spec;
   if (onGpu())
-    return tile::chooseMmaSyncTile(spec.D, spec.Dv);
+    return chooseGpuTile();
   const pipelines::CpuOptions cpu = cpuOptions();
   switch (cpu.schedule) {
   case pipelines::CpuSchedule::Generic:
@@ -240,6 +240,8 @@ Result<KernelImage> Compilation::goOnFromTile() {
     return failure("reading the tile program");
   if (Result<void> read = readFacts(*program); !read)
     return read.error();
+  if (onGpu())
+    tile::chooseGpuSchedule(*program, gpuTarget());
   showModule(Stage::Tile);
   if (stopsAt(Stage::Tile))
     return withoutCode();

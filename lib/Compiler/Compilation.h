@@ -53,6 +53,8 @@ private:
   Result<KernelImage> goOnFromLlOnGpu();
   Result<KernelImage> fromPtxText(std::string_view text);
   Result<target::NvptxBackend> createGpuBackend();
+  tile::GpuTarget gpuTarget() const;
+  tile::TileSizes chooseGpuTile() const;
 
   Result<KernelImage> fromMlirText(Stage stage, std::string_view text);
   Result<KernelImage> fromLlText(std::string_view text);

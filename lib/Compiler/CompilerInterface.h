@@ -28,6 +28,7 @@ struct KernelSpec {
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   std::int64_t D = 0, Dv = 0;
   bool contiguous = true;      ///< last strides of q, k, v are 1
+  bool aligned = true;         ///< GPU: pointers and all other strides of q, k, v are multiples of 16 bytes, and M and N below 2^31
   bool paged = false;          ///< k and v lie in pages (KernelArgs::pages)
   bool checkedIndices = false; ///< some captured index could not be proved in bounds at this call (A10)
   bool narrowIndices = true;   ///< M, N, B, Hq and all int scalars lie within +-2^30

@@ -18,9 +18,21 @@ using namespace mlir;
 
 namespace attnjit::compiler {
 
+tile::GpuTarget Compilation::gpuTarget() const {
+  tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);
+  target.alignedOperands = header.spec.aligned;
+  return target;
+}
+
+tile::TileSizes Compilation::chooseGpuTile() const {
+  const KernelSpec &spec = header.spec;
+  const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
+  return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, !spec.formula.captures.empty()) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
+}
+
 Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {
-  const tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);
-  if (std::optional<std::string> reason = tile::mmaSyncRefusal(program, target))
+  const tile::GpuTarget target = gpuTarget();
+  if (std::optional<std::string> reason = tile::gpuRefusal(program, target))
     return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
   if (timed("tile-to-gpu", [&] { return failed(pipelines::tileToGpu(*module, target)); }))
     return failure("tile-to-gpu");
@@ -32,6 +44,8 @@ Result<KernelImage> Compilation::goOnFromGpu() {
   auto number = [&](llvm::StringRef name) { return static_cast<std::uint32_t>(function->getAttrOfType<IntegerAttr>(name).getInt()); };
   header.threadsPerBlock = number("attnjit.threads_per_block");
   header.sharedBytes = number("attnjit.shared_bytes");
+  header.qBoxRows = number("attnjit.q_box_rows");
+  header.kvBoxRows = number("attnjit.kv_box_rows");
   showModule(Stage::Gpu);
   if (stopsAt(Stage::Gpu))
     return withoutCode();
@@ -44,8 +58,8 @@ Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
   // The translation warns about attributes it does not know.
   (*module)->removeAttr("attnjit.problem");
   auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
-  function->removeAttr("attnjit.threads_per_block");
-  function->removeAttr("attnjit.shared_bytes");
+  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows"})
+    function->removeAttr(name);
   llvmContext = target::createCpuContext(); // no loop strength reduction here either: ptxas does its own
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });
   if (!llvmModule)

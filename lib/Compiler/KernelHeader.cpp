@@ -98,6 +98,8 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("rounds", header.rounds, "1 or 2")
       .field("threads_per_block", header.threadsPerBlock, "a number of threads")
       .field("shared_bytes", header.sharedBytes, "a number of bytes")
+      .field("q_box_rows", header.qBoxRows, "a number of rows")
+      .field("kv_box_rows", header.kvBoxRows, "a number of rows")
       .field("has_mask", header.hasMask, "true or false")
       .field("closed_form", header.hasClosedForm, "true or false")
       .field("target", spec.target.triple, "a triple")
@@ -111,6 +113,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("D", spec.D, "a head dimension")
       .field("Dv", spec.Dv, "a head dimension")
       .field("contiguous", spec.contiguous, "true or false")
+      .field("aligned", spec.aligned, "true or false")
       .field("paged", spec.paged, "true or false")
       .field("checked_indices", spec.checkedIndices, "true or false")
       .field("narrow_indices", spec.narrowIndices, "true or false")
@@ -124,9 +127,9 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
 
 std::string print(const KernelHeader &header) {
   return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nthreads_per_block = {}\nshared_bytes = "
-                     "{}\nhas_mask = {}\nclosed_form = {}\n{}",
+                     "{}\nq_box_rows = {}\nkv_box_rows = {}\nhas_mask = {}\nclosed_form = {}\n{}",
                      kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.threadsPerBlock, header.sharedBytes,
-                     header.hasMask, header.hasClosedForm, print(header.spec));
+                     header.qBoxRows, header.kvBoxRows, header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
 Result<KernelHeader> parseHeader(std::string_view text) {
@@ -198,6 +201,8 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.rounds = header.rounds;
   meta.threadsPerBlock = header.threadsPerBlock;
   meta.sharedBytes = header.sharedBytes;
+  meta.qBoxRows = header.qBoxRows;
+  meta.kvBoxRows = header.kvBoxRows;
   for (const expr::CaptureDecl &capture : spec.formula.captures)
     meta.captures.push_back({capture.name, capture.dtype, capture.rank});
   for (const expr::ScalarDecl &scalar : spec.formula.scalars)

@@ -33,10 +33,10 @@ std::string_view pipelineName(SDPBackend backend) {
 std::string print(const KernelSpec &spec) {
   return fmt::format("target = {}\ncpu = {}\nvector_bits = {}\nregisters = {}\n"
                      "pipeline = {}\nq = {}\nkv = {}\nout = {}\nD = {}\nDv = {}\n"
-                     "contiguous = {}\npaged = {}\nchecked_indices = {}\nnarrow_indices = {}\nsinks = {}\ntile_rows = {}\ntile_cols = {}\n"
+                     "contiguous = {}\naligned = {}\npaged = {}\nchecked_indices = {}\nnarrow_indices = {}\nsinks = {}\ntile_rows = {}\ntile_cols = {}\n"
                      "formula:\n{}",
                      spec.target.triple, spec.target.cpu, spec.target.vectorBits, spec.target.registers, pipelineName(spec.backend), name(spec.qType),
-                     name(spec.kvType), name(spec.outType), spec.D, spec.Dv, spec.contiguous, spec.paged, spec.checkedIndices, spec.narrowIndices,
+                     name(spec.kvType), name(spec.outType), spec.D, spec.Dv, spec.contiguous, spec.aligned, spec.paged, spec.checkedIndices, spec.narrowIndices,
                      spec.sinks ? name(*spec.sinks) : "none", spec.config.tileRows, spec.config.tileCols, expr::print(spec.formula));
 }
 

@@ -19,7 +19,7 @@ namespace attnjit {
 namespace {
 
 constexpr char kMagic[8] = {'a', 't', 't', 'n', 'j', 'i', 't', '\n'};
-constexpr std::uint32_t kFormatVersion = 4;
+constexpr std::uint32_t kFormatVersion = 5;
 constexpr std::size_t kHeaderBytes = sizeof(kMagic) + sizeof(kFormatVersion) + 2 * sizeof(std::uint64_t);
 
 /// Reader and Writer share one field list (visitMetadata), so that they cannot drift apart.
@@ -146,6 +146,8 @@ template <typename Visitor> void visitMetadata(Visitor &visit, ImageMetadata &me
   visit(meta.rounds);
   visit(meta.threadsPerBlock);
   visit(meta.sharedBytes);
+  visit(meta.qBoxRows);
+  visit(meta.kvBoxRows);
   visit(meta.captures);
   visit(meta.scalars);
   visit(meta.problemText);

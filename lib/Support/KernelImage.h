@@ -65,6 +65,9 @@ struct ImageMetadata {
   std::uint64_t stateRowBytes = 0;  ///< 0: units are tiles; else they are parts (KernelAbi.h), with states of so many bytes per row
   std::uint32_t rounds = 1;         ///< 2: several parts are gone through twice (KernelAbi.h)
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
+  /// GPU only. 0: one thread block per tile, whose one parameter is KernelArgs. Else the kernel wants aligned operands (KernelSpec::aligned), three tensor
+  /// maps with boxes of so many rows, and two counters, and its blocks take tiles until there are none (Conversion/TileToGPU/Schedules.h).
+  std::uint32_t qBoxRows = 0, kvBoxRows = 0;
   std::vector<CaptureMeta> captures;
   std::vector<ScalarMeta> scalars;
   std::string problemText; ///< canonical formula and problem, for people and reproducers

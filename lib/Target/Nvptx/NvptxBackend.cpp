@@ -8,6 +8,7 @@
 #include "llvm/IR/DiagnosticInfo.h"
 #include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/Dominators.h"
+#include "llvm/IR/InstIterator.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -89,8 +90,8 @@ Expected<NvptxBackend> NvptxBackend::create(const TargetDesc &desc) {
     return failure(message);
   TargetOptions options;
   options.AllowFPOpFusion = FPOpFusion::Standard; // fmuladd may fuse, separate mul and add may not: the lowering decides.
-  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(triple, desc.cpu, ptxFeature(desc.cpu), options, std::nullopt,
-                                                                     std::nullopt, CodeGenOptLevel::Default));
+  std::unique_ptr<TargetMachine> machine(
+      target->createTargetMachine(triple, desc.cpu, ptxFeature(desc.cpu), options, std::nullopt, std::nullopt, CodeGenOptLevel::Default));
   if (!machine)
     return failure("LLVM cannot generate code for " + desc.triple);
   return NvptxBackend(std::move(machine));
@@ -99,6 +100,11 @@ Expected<NvptxBackend> NvptxBackend::create(const TargetDesc &desc) {
 void NvptxBackend::prepare(Module &module) const {
   module.setTargetTriple(machine->getTargetTriple());
   module.setDataLayout(machine->createDataLayout());
+  // Inline PTX waits for other threads (barriers, warpgroup products): no pass may make it depend on another condition.
+  for (Function &function : module)
+    for (Instruction &instruction : instructions(function))
+      if (auto *call = dyn_cast<CallBase>(&instruction); call && call->isInlineAsm())
+        call->setConvergent();
 }
 
 llvm::Error NvptxBackend::optimize(Module &module) const {

@@ -58,7 +58,7 @@ llvm::LogicalResult tileToVector(ModuleOp module, const CpuOptions &options) {
 
 llvm::LogicalResult tileToGpu(ModuleOp module, const tile::GpuTarget &target) {
   FailureOr<tile::TileProgram> program = programOf(module);
-  if (failed(program) || failed(tile::lowerMmaSync(*program, target)))
+  if (failed(program) || failed(tile::lowerForGpu(*program, target)))
     return failure();
   return verifyStage(module, MlirStage::Gpu);
 }

@@ -105,12 +105,18 @@ llvm::LogicalResult verifyGpuKernel(ModuleOp module, llvm::ArrayRef<llvm::String
   }
   if (!kernel)
     return module.emitOpError("holds no llvm.func with nvvm.kernel");
-  if (kernel.getFunctionType().getParams() != llvm::ArrayRef<Type>{LLVM::LLVMPointerType::get(module.getContext())} ||
-      !kernel.getArgAttr(0, LLVM::LLVMDialect::getByValAttrName()))
-    return kernel.emitOpError("has to take KernelArgs by value: one !llvm.ptr with llvm.byval");
-  for (llvm::StringRef attribute : {"attnjit.threads_per_block", "attnjit.shared_bytes"})
+  for (llvm::StringRef attribute : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows"})
     if (failed(verifySize(kernel, attribute)))
       return failure();
+  // KernelArgs; then, where there are boxes, three tensor maps and the counters.
+  llvm::ArrayRef<Type> parameters = kernel.getFunctionType().getParams();
+  const unsigned byValue = kernel->getAttrOfType<IntegerAttr>("attnjit.q_box_rows").getInt() == 0 ? 1 : 4;
+  bool fits = parameters.size() == (byValue == 1 ? 1 : 5) && llvm::all_of(parameters, llvm::IsaPred<LLVM::LLVMPointerType>);
+  for (unsigned i = 0; fits && i < byValue; ++i)
+    fits = bool(kernel.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()));
+  if (!fits)
+    return kernel.emitOpError("has to take KernelArgs by value, one !llvm.ptr with llvm.byval; with tensor boxes, three tensor maps likewise and "
+                              "a pointer to counters after it");
   return verifyDialects(kernel, dialects);
 }
 

@@ -9,6 +9,11 @@
 
 namespace attnjit::gputest {
 
+/// What a kernel takes as CUtensorMap.
+struct alignas(64) TensorMap {
+  std::uint64_t opaque[16];
+};
+
 /// The driver with a context on device 0. Every failure is a message; there is nothing to recover in a test.
 class CudaDriver {
 public:
@@ -22,8 +27,13 @@ public:
   void free(std::uint64_t pointer) const;
   bool copyIn(std::uint64_t to, const void *from, std::size_t bytes) const;
   bool copyOut(void *to, std::uint64_t from, std::size_t bytes) const;
-  /// Launches with one parameter, passed by value, and waits. Returns the driver's error, 0 for none.
-  int launch(void *kernel, std::uint32_t blocks, std::uint32_t threads, std::uint32_t sharedBytes, void *parameter) const;
+  /// Launches with parameters that lie at these addresses, and waits. Returns the driver's error, 0 for none.
+  int launch(void *kernel, std::uint32_t blocks, std::uint32_t threads, std::uint32_t sharedBytes, std::vector<void *> parameters) const;
+  /// A map for tensor copies: sizes in elements of 16 bits, strides of dimensions 1 .. 3 in bytes, boxes of 64 x rows x 1 x 1. Empty where
+  /// the driver refuses it or has none.
+  std::optional<TensorMap> makeTensorMap(bool isBf16, std::uint64_t address, const std::uint64_t (&sizes)[4],
+                                         const std::uint64_t (&strides)[3], std::uint32_t boxRows) const;
+  std::uint32_t multiprocessors() const;
   std::string deviceName() const;
 
 private:

@@ -24,13 +24,13 @@ struct Row {
   std::vector<expr::CaptureInfo> captures;
   bool contiguous = true, checkedIndices = false, narrowIndices = true;
   std::optional<DType> kvDtype = {}; ///< where it is not dtype
+  bool aligned = true;
 };
 
 const std::vector<Row> &rows() {
   constexpr const char *kSoftcap = "cap * tanh(score / cap)", *kCausal = "q_idx >= kv_idx";
   static const std::vector<Row> table = {
       {"softcap-causal", "sm_80", DType::BF16, 128, 128, kSoftcap, kCausal, {{"cap", DType::F64, -1}}},
-      {"softcap-causal-hopper", "sm_90a", DType::BF16, 128, 128, kSoftcap, kCausal, {{"cap", DType::F64, -1}}},
       {"plain", "sm_80", DType::F16, 64, 64, "", "", {}},
       {"plain-wide-head", "sm_89", DType::BF16, 256, 256, "", kCausal, {}},
       {"narrow-heads", "sm_80", DType::F16, 16, 208, "", kCausal, {}},
@@ -39,27 +39,72 @@ const std::vector<Row> &rows() {
       {"window", "sm_80", DType::F16, 96, 48, "", "abs(q_idx - kv_idx) <= window", {{"window", DType::I64, -1}}},
       {"document", "sm_80", DType::BF16, 128, 128, "", "(doc[q_idx] == doc[kv_idx]) & (q_idx >= kv_idx)", {{"doc", DType::I32, 1}}},
       {"empty-rows", "sm_80", DType::BF16, 64, 64, "", "kv_idx < q_idx - 40", {}},
-      {"functions", "sm_80", DType::BF16, 32, 32,
+      {"functions",
+       "sm_80",
+       DType::BF16,
+       32,
+       32,
        "score + log(1.0 + abs(score)) * 0.5 - exp(-abs(score)) + sqrt(abs(score)) + exp2(-abs(score)) + (kv_idx % 7) * 0.01"
-       " + (q_idx // 3 - kv_idx // 5) % 4", "", {}},
-      {"trigonometry", "sm_80", DType::BF16, 32, 32,
+       " + (q_idx // 3 - kv_idx // 5) % 4",
+       "",
+       {}},
+      {"trigonometry",
+       "sm_80",
+       DType::BF16,
+       32,
+       32,
        // Huge angles are exact numbers here: an angle that is a rounded score times a million is noise on any machine.
-       "sin(score * 3) + cos(kv_idx * 4194304.0) + 0.1 * atan2(score, 0.5 - score) + tanh(score) + 0.1 * erf(score)", "", {}},
-      {"powers", "sm_80", DType::BF16, 32, 32,
+       "sin(score * 3) + cos(kv_idx * 4194304.0) + 0.1 * atan2(score, 0.5 - score) + tanh(score) + 0.1 * erf(score)",
+       "",
+       {}},
+      {"powers",
+       "sm_80",
+       DType::BF16,
+       32,
+       32,
        "pow(abs(score), 1.5) + 0.1 * erfc(score) + log1p(abs(score)) + 0.1 * sinh(score) + asinh(score) + fmod(score, 0.3)"
-       " + score % 0.7 + (score // 0.25) * 0.125", "", {}},
+       " + score % 0.7 + (score // 0.25) * 0.125",
+       "",
+       {}},
       {"bias-checked", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx, kv_idx]", kCausal, {{"bias", DType::BF16, 2}}, true, true},
       // Row q_idx + 1 of the last query does not exist: reported at a position, clamped in memory (A10).
-      {"out-of-range", "sm_80", DType::BF16, 64, 64, "score + bias[q_idx + edge]", "flag[kv_idx + edge] | (kv_idx <= q_idx)",
-       {{"bias", DType::BF16, 1}, {"flag", DType::Bool, 1}, {"edge", DType::I64, -1}}, true, true},
-      {"rows", "sm_80", DType::BF16, 64, 64, "score + 0.02 * torch.dot(a[q_idx], a[kv_idx]) - a[kv_idx].amax()", "flags[kv_idx].any() & (q_idx >= kv_idx)",
+      {"out-of-range",
+       "sm_80",
+       DType::BF16,
+       64,
+       64,
+       "score + bias[q_idx + edge]",
+       "flag[kv_idx + edge] | (kv_idx <= q_idx)",
+       {{"bias", DType::BF16, 1}, {"flag", DType::Bool, 1}, {"edge", DType::I64, -1}},
+       true,
+       true},
+      {"rows",
+       "sm_80",
+       DType::BF16,
+       64,
+       64,
+       "score + 0.02 * torch.dot(a[q_idx], a[kv_idx]) - a[kv_idx].amax()",
+       "flags[kv_idx].any() & (q_idx >= kv_idx)",
        {{"a", DType::F32, 2}, {"flags", DType::Bool, 2}}},
-      {"wide-indices", "sm_80", DType::BF16, 64, 32, "score + slope[h] * abs(kv_idx - q_idx)", "abs(q_idx - kv_idx) <= 50",
-       {{"slope", DType::BF16, 1}}, true, false, false},
+      {"wide-indices",
+       "sm_80",
+       DType::BF16,
+       64,
+       32,
+       "score + slope[h] * abs(kv_idx - q_idx)",
+       "abs(q_idx - kv_idx) <= 50",
+       {{"slope", DType::BF16, 1}},
+       true,
+       false,
+       false},
       {"keys-e4m3", "sm_80", DType::BF16, 128, 128, "", kCausal, {}, true, false, true, DType::F8E4M3},
-      {"keys-e5m2", "sm_90a", DType::F16, 64, 80, "score + 0.1 * (kv_idx % 3)", "", {}, true, false, true, DType::F8E5M2},
+      {"keys-e5m2", "sm_80", DType::F16, 64, 80, "score + 0.1 * (kv_idx % 3)", "", {}, true, false, true, DType::F8E5M2},
       {"keys-e4m3-strided", "sm_80", DType::F16, 80, 48, "", kCausal, {}, false, false, true, DType::F8E4M3},
       {"huge-scores", "sm_80", DType::BF16, 64, 64, "score * 1e30 - 1e30", kCausal, {}},
+      {"latent", "sm_80", DType::BF16, 192, 128, "", kCausal, {}},
+      {"wide-half", "sm_80", DType::F16, 192, 192, "", "", {}},
+      {"odd-boxes", "sm_80", DType::F16, 80, 144, "score * 1.25", "kv_idx % 3 != 1", {}},
+      {"unaligned", "sm_80", DType::BF16, 64, 64, "", kCausal, {}, true, false, true, {}, false},
       {"nan-behind-mask", "sm_80", DType::BF16, 64, 64, "score + log(q_idx - kv_idx + 0.5)", kCausal, {}},
   };
   return table;
@@ -73,13 +118,13 @@ const char *forbiddenIn(const std::string &ptx) {
   return nullptr;
 }
 
-bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem::path &folder) {
+bool compileRow(KernelCompiler &compiler, const Row &row, const char *chip, const std::filesystem::path &folder) {
   auto fail = [&](const std::string &message) {
-    std::printf("%s: %s\n", row.name, message.c_str());
+    std::printf("%s for %s: %s\n", row.name, chip, message.c_str());
     return false;
   };
   Result<expr::Formula> formula = expr::parseFormula({row.scoreMod, row.maskMod}, row.captures);
-  Result<TargetDesc> target = parseTarget(row.target);
+  Result<TargetDesc> target = parseTarget(chip);
   if (!formula || !target)
     return fail(formula ? target.error().message : formula.error().message);
   KernelSpec spec;
@@ -88,6 +133,7 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem:
   spec.kvType = row.kvDtype.value_or(row.dtype);
   spec.D = row.D, spec.Dv = row.Dv;
   spec.contiguous = row.contiguous, spec.checkedIndices = row.checkedIndices, spec.narrowIndices = row.narrowIndices;
+  spec.aligned = row.aligned;
   spec.target = *target;
 
   std::map<Stage, std::string> texts;
@@ -97,7 +143,8 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem:
   if (!image)
     return fail(image.error().message);
   const ImageMetadata &meta = image->meta;
-  if (meta.kind != ImageKind::Ptx || meta.cpu != row.target || meta.threadsPerBlock != meta.tileRows * 2 || meta.sharedBytes == 0)
+  if (meta.kind != ImageKind::Ptx || meta.cpu != chip || meta.threadsPerBlock != (meta.qBoxRows ? 128 : 0) + meta.tileRows * 2 ||
+      meta.sharedBytes == 0)
     return fail("the metadata does not describe a GPU kernel");
   if (const char *word = forbiddenIn(texts[Stage::Ptx]))
     return fail(std::string("the PTX contains ") + word);
@@ -113,7 +160,7 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const std::filesystem:
   }
   if (compiler.compileFrom(Stage::Vector, texts[Stage::Gpu], {}))
     return fail("a gpu text is taken for the vector stage");
-  std::ofstream file(folder / (std::string(row.name) + ".ptx"));
+  std::ofstream file(folder / (std::string(row.name) + "-" + chip + ".ptx"));
   file << texts[Stage::Ptx];
   return file.good() ? true : fail("cannot write to " + folder.string());
 }
@@ -130,6 +177,7 @@ int main(int argc, char **argv) {
   KernelCompiler compiler;
   bool good = true;
   for (const Row &row : rows())
-    good &= compileRow(compiler, row, argv[1]);
+    for (const char *chip : {row.target, "sm_90a"}) // that of the row on mma.sync, and on wgmma where it can
+      good &= compileRow(compiler, row, chip, argv[1]);
   return good ? 0 : 1;
 }

@@ -56,7 +56,7 @@ std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOp
 /// [tile] -> [vector]. The caller has asked refusal().
 llvm::LogicalResult tileToVector(mlir::ModuleOp module, const CpuOptions &options);
 
-/// [tile] -> [gpu]. The caller has asked tile::mmaSyncRefusal().
+/// [tile] -> [gpu]. The caller has called tile::chooseGpuSchedule() and asked tile::gpuRefusal().
 llvm::LogicalResult tileToGpu(mlir::ModuleOp module, const tile::GpuTarget &target);
 
 /// Adds the passes of [vector] -> [llvm], which are those of [gpu] -> [llvm] too.

@@ -62,11 +62,16 @@ Value emitPack(const Emitter &emit, Type type, Value low, Value high) {
   return emit.make<LLVM::BitcastOp>(emit.i32(), emit.make<arith::TruncFOp>(emit.vec(2, type), pair));
 }
 
+Fragment4 emitLeftFactor(const Emitter &emit, Type type, const Fragment4 &left, const Fragment4 &right) {
+  return {emitPack(emit, type, left[0], left[1]), emitPack(emit, type, left[2], left[3]), emitPack(emit, type, right[0], right[1]),
+          emitPack(emit, type, right[2], right[3])};
+}
+
 Value emitRowReduce(const Emitter &emit, Value value, llvm::function_ref<Value(Value, Value)> combine) {
   Value allLanes = emit.constInt(emit.i32(), -1), clamp = emit.constInt(emit.i32(), 31);
   for (int64_t distance : {1, 2}) {
-    Value other = emit.make<NVVM::ShflOp>(emit.f32(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly,
-                                          UnitAttr());
+    Value other =
+        emit.make<NVVM::ShflOp>(emit.f32(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly, UnitAttr());
     value = combine(value, other);
   }
   return value;

@@ -40,6 +40,9 @@ Fragment4 emitMma(const Emitter &emit, mlir::Type type, const Fragment4 &a, mlir
 /// Two f32 rounded to nearest even and packed, `low` in the low half, as i32.
 mlir::Value emitPack(const Emitter &emit, mlir::Type type, mlir::Value low, mlir::Value high);
 
+/// The A tile whose rows are those of two neighbouring C tiles, rounded to `type`.
+Fragment4 emitLeftFactor(const Emitter &emit, mlir::Type type, const Fragment4 &left, const Fragment4 &right);
+
 /// Combines the f32 of the four threads which share a row; all four get the result.
 mlir::Value emitRowReduce(const Emitter &emit, mlir::Value value, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 

@@ -25,7 +25,10 @@ struct ConvertTileToGPUPass : impl::ConvertTileToGPUPassBase<ConvertTileToGPUPas
     GpuTarget target = GpuTarget::forChip(chip);
     for (KernelOp kernel : llvm::make_early_inc_range(getOperation().getOps<KernelOp>())) {
       FailureOr<TileProgram> program = TileProgram::match(kernel);
-      if (failed(program) || failed(lowerMmaSync(*program, target)))
+      if (failed(program))
+        return signalPassFailure();
+      chooseGpuSchedule(*program, target);
+      if (failed(lowerForGpu(*program, target)))
         return signalPassFailure();
     }
   }

@@ -4,8 +4,15 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+// g++ 12 takes the generated parser of a struct of plain integers for one that reads them unset.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include "attnjit-mlir/Dialect/Tile/TileDialect.cpp.inc"
 #include "attnjit-mlir/Dialect/Tile/TileEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "attnjit-mlir/Dialect/Tile/TileAttrs.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "attnjit-mlir/Dialect/Tile/TileTypes.cpp.inc"
 
@@ -14,6 +21,10 @@ using namespace mlir;
 namespace attnjit::tile {
 
 void TileDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "attnjit-mlir/Dialect/Tile/TileAttrs.cpp.inc"
+      >();
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "attnjit-mlir/Dialect/Tile/TileTypes.cpp.inc"
@@ -30,6 +41,17 @@ static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what)
   if (attn::isMemoryFloat(type))
     return success();
   return emitError() << what << ": expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got " << type;
+}
+
+LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t qBuffers, int64_t consumerRegisters, int64_t producerRegisters,
+                                bool, bool) {
+  for (auto [name, count] : {std::pair("kv_stages", kvStages), std::pair("q_buffers", qBuffers)})
+    if (count != 1 && count != 2 && count != 4)
+      return emitError() << name << ": expected 1, 2 or 4, got " << count;
+  for (auto [name, count] : {std::pair("consumer_registers", consumerRegisters), std::pair("producer_registers", producerRegisters)})
+    if (count < 24 || count > 240 || count % 8)
+      return emitError() << name << ": expected a multiple of 8 from 24 to 240, got " << count;
+  return success();
 }
 
 LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t cols, Type elementType) {

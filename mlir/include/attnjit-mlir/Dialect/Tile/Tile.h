@@ -6,6 +6,8 @@
 
 #include "attnjit-mlir/Dialect/Tile/TileDialect.h.inc"
 #include "attnjit-mlir/Dialect/Tile/TileEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "attnjit-mlir/Dialect/Tile/TileAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "attnjit-mlir/Dialect/Tile/TileTypes.h.inc"
 #define GET_OP_CLASSES

@@ -20,6 +20,7 @@ def TileDialect : Dialect {
     precision of p. `TileProgram` is how it sees a kernel.
   }];
   let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::attnjit::attn::AttnDialect"];
 }
 

@@ -6,7 +6,7 @@
 #ifndef ATTNJIT_DIALECT_TILE_KERNEL_TD
 #define ATTNJIT_DIALECT_TILE_KERNEL_TD
 
-include "attnjit-mlir/Dialect/Tile/TileBase.td"
+include "attnjit-mlir/Dialect/Tile/TileSchedule.td"
 
 def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, NoTerminator,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
@@ -23,6 +23,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
     tile.softmax_finish, which takes it. A prob_mod that is not proportional to p takes two streams: the first one has no v and carries
     (max, sum) only, tile.softmax_norm follows, and the second one carries the accumulator, with tile.softmax_probs and tile.prob in place of
     tile.softmax_step and tile.row_scale; it computes the scores with the same maps.
+
+    `schedule`: what the chooser of a GPU made of it; absent before it, and on the way to a CPU.
 
     ```mlir
     tile.kernel @causal(%q: !tile.view<?x64xbf16>, %k: !tile.view<?x64xbf16>, %v: !tile.view<?x32xbf16>, %out: !tile.view<?x32xbf16>,
@@ -68,7 +70,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock, N
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, Attn_ConfigAttr:$config, OptionalAttr<StrArrayAttr>:$names);
+  let arguments = (ins SymbolNameAttr:$sym_name, Attn_ConfigAttr:$config, OptionalAttr<StrArrayAttr>:$names,
+                       OptionalAttr<Tile_Schedule>:$schedule);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasRegionVerifier = 1;

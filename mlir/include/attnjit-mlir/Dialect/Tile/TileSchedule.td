@@ -1,0 +1,33 @@
+//===- TileSchedule.td - which schedule a kernel gets, and its choices ------------------------------------------------===//
+#ifndef ATTNJIT_DIALECT_TILE_SCHEDULE_TD
+#define ATTNJIT_DIALECT_TILE_SCHEDULE_TD
+
+include "attnjit-mlir/Dialect/Tile/TileBase.td"
+
+def Tile_MmaSyncAttr : AttrDef<TileDialect, "MmaSync"> {
+  let mnemonic = "mma_sync";
+  let summary = "the schedule of sm_80 and later: a thread block per tile, a warp per 16 rows";
+}
+
+def Tile_WgmmaAttr : AttrDef<TileDialect, "Wgmma"> {
+  let mnemonic = "wgmma";
+  let summary = "the schedule of sm_90a: a producer warpgroup, and a consumer warpgroup per 64 rows";
+  let description = [{
+    * `kv_stages`, `q_buffers`: buffers of K and of V, and of Q; 1, 2 or 4.
+    * `consumer_registers`, `producer_registers`: per thread; multiples of 8 from 24 to 240.
+    * `overlap`: the softmax of a block runs while the output of the block before is summed up.
+    * `turns`: consumers issue their products in turn.
+  }];
+  let parameters = (ins "int64_t":$kv_stages, "int64_t":$q_buffers, "int64_t":$consumer_registers, "int64_t":$producer_registers,
+                        "bool":$overlap, "bool":$turns);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Tile_Schedule : Attr<CPred<"::llvm::isa<::attnjit::tile::MmaSyncAttr, ::attnjit::tile::WgmmaAttr>($_self)">, "#tile.mma_sync or #tile.wgmma"> {
+  let storageType = "::mlir::Attribute";
+  let returnType = "::mlir::Attribute";
+  let convertFromStorage = "$_self";
+}
+
+#endif // ATTNJIT_DIALECT_TILE_SCHEDULE_TD

@@ -1,0 +1,328 @@
+#include "FragmentRows.h"
+
+#include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+using CmpI = Emitter::CmpI;
+using CmpF = Emitter::CmpF;
+using Values = Emitter::Values;
+
+/// Whether a captured tensor is read at an index that depends on an argument: the `fromLast`-th last before captures and scalars.
+static bool readsBy(const TileProgram &program, unsigned fromLast) {
+  unsigned others = program.captures.size() + program.scalars.size();
+  return llvm::any_of(program.maps(), [&](Region *formula) {
+    llvm::DenseSet<Value> moving{formula->getArgument(formula->getNumArguments() - others - fromLast)};
+    return formula
+        ->walk<WalkOrder::PreOrder>([&](Operation *op) {
+          if (llvm::none_of(op->getOperands(), [&](Value operand) { return moving.contains(operand); }))
+            return WalkResult::advance();
+          if (isa<attn::LoadOp>(op))
+            return WalkResult::interrupt();
+          // A loop moves with whatever in it does.
+          for (; op && op->getParentRegion() && formula->isAncestor(op->getParentRegion()); op = op->getParentOp())
+            moving.insert(op->result_begin(), op->result_end());
+          return WalkResult::advance();
+        })
+        .wasInterrupted();
+  });
+}
+
+FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
+                           Value firstRow, int64_t cols)
+    : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols), readsByQuery(readsBy(program, 2)),
+      readsByKey(readsBy(program, 1)) {}
+
+Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
+
+/// e^x. The difference to the reference is formed before this: folding log2(e) into one fma would lose a score of -1e30 to rounding (A5).
+Value FragmentRows::exponential(Value x) { return emitFastExp2(emit, emit.mulF(x, emit.constFloat(emit.f32(), M_LOG2E))); }
+
+void FragmentRows::bindTile(const TileCoords &coords) {
+  tile = coords;
+  for (int64_t row = 0; row < kRowsPerThread; ++row) {
+    rows[row] = widen(emit.add(emit.add(firstRow, position.group), 8 * row));
+    queries[row] = emit.add(tile.q0, rows[row]);
+    rowExists[row] = emit.cmp(CmpI::slt, rows[row], tile.rows);
+  }
+  pair = program.indexType.isInteger(32) ? position.pair : widen(position.pair);
+
+  Value factor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score;
+  if (program.score) {
+    scoreFactor = factor;
+    score.emplace(emit.builder, emit.loc, program, *program.score, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
+  } else {
+    // A positive factor changes no maximum, so that it may wait for the exponential.
+    Value one = emit.constFloat(emit.f32(), 1.0);
+    isUnusual = emit.cmp(CmpF::ULE, factor, emit.constFloat(emit.f32(), 0.0)); // or NaN
+    unit = emit.select(isUnusual, one, factor);
+    early = emit.select(isUnusual, factor, one);
+  }
+  Value log2e = emit.constFloat(emit.f32(), M_LOG2E);
+  toPower = unit ? emit.mulF(unit, log2e) : log2e;
+  // The exponent field plus one: a power of two in (toPower, 2 toPower].
+  Value bits = emit.bitcast(emit.i32(), toPower), exponent = emit.bitAnd(bits, emit.constInt(emit.i32(), 0x7f800000));
+  coarseToPower = emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
+  if (program.mask)
+    mask.emplace(emit.builder, emit.loc, program, *program.mask, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
+  if (program.prob)
+    prob.emplace(emit.builder, emit.loc, program, *program.prob, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Formulas
+//===------------------------------------------------------------------------------------------------------------------===//
+
+/// The first key of this thread.
+Value FragmentRows::keyBase(const KvBlock &block) { return emit.add(emit.toInt(program.indexType, block.begin), pair); }
+/// A key as i64.
+Value FragmentRows::keyAt(const KvBlock &block, int64_t column) { return emit.add(emit.toInt(emit.i64(), keyBase(block)), column); }
+
+/// Padding positions only have to be harmless where a captured tensor is read at them (A10).
+Value FragmentRows::insideOf(bool needed, Value index, Value end) {
+  return needed ? emit.minS(index, emit.toInt(program.indexType, emit.sub(end, 1))) : index;
+}
+
+/// Visits (tile, part) of every element in this thread, with the expander bound to it.
+void FragmentRows::forEachElement(MapExpander &expander, const KvBlock &block, llvm::function_ref<void(int64_t, int64_t)> body) {
+  Value base = keyBase(block);
+  for (int64_t row = 0; row < kRowsPerThread; ++row) {
+    expander.bindQuery(insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()));
+    for (int64_t tile = 0; tile < cols / 8; ++tile)
+      for (int64_t column = 0; column < 2; ++column) {
+        expander.bindKey(insideOf(readsByKey, emit.add(base, 8 * tile + column), block.end));
+        body(tile, row * 2 + column);
+      }
+  }
+}
+
+Value FragmentRows::isSpecial(const KvBlock &block) {
+  Value special = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
+  if (program.mask)
+    special = emit.bitOr(special, block.partial);
+  return isUnusual ? emit.bitOr(special, isUnusual) : special;
+}
+
+FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block) {
+  Flags outOfRange(scores.size() * 4);
+  if (program.score)
+    forEachElement(*score, block, [&](int64_t tile, int64_t part) {
+      MapResult result = score->expand(emit.mulF(scores[tile][part], scoreFactor));
+      scores[tile][part] = result.value;
+      outOfRange[tile * 4 + part] = result.outOfRange;
+    });
+  return outOfRange;
+}
+
+void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBlock &block) {
+  Flags outOfRange = applyScore(scores, block);
+  if (special)
+    dropHidden(scores, block, outOfRange);
+  else
+    reportScores(outOfRange, block);
+}
+
+/// Most blocks are not special, so what those need is one branch, which all threads of a warp take alike.
+void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
+  Flags outOfRange = applyScore(scores, block);
+  auto flatten = [](const Fragments &fragments) {
+    Values values;
+    for (const Fragment4 &fragment : fragments)
+      values.append(fragment.begin(), fragment.end());
+    return values;
+  };
+  const Fragments plain = scores;
+  SmallVector<Type> types(scores.size() * 4, emit.f32());
+  Values changed = emit.ifElse(
+      types, isSpecial(block), [&] { return dropHidden(scores, block, outOfRange), flatten(scores); },
+      [&] { return reportScores(outOfRange, block), flatten(plain); });
+  for (size_t i = 0; i < changed.size(); ++i)
+    scores[i / 4][i % 4] = changed[i];
+}
+
+/// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
+void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
+  if (early)
+    for (Fragment4 &fragment : scores)
+      for (Value &element : fragment)
+        element = emit.mulF(element, early);
+  Flags visible(scores.size() * 4);
+  if (program.mask) {
+    Value isKnown = emit.logicalNot(block.partial);
+    forEachElement(*mask, block, [&](int64_t tile, int64_t part) {
+      MapResult result = mask->expand(Value());
+      report(result.outOfRange, block.partial, block, tile, part);
+      visible[tile * 4 + part] = emit.bitOr(result.value, isKnown);
+    });
+  }
+  Value count = emit.toInt(emit.i32(), emit.sub(block.end, block.begin)), keysLeft = emit.sub(count, position.pair);
+  for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
+    for (int64_t part = 0; part < 4; ++part) {
+      Value shown = visible[tile * 4 + part];
+      report(scoreOutOfRange[tile * 4 + part], shown, block, tile, part);
+      Value exists = emit.cmp(CmpI::sgt, keysLeft, emit.constInt(emit.i32(), 8 * tile + columnOf(part)));
+      scores[tile][part] = emit.select(shown ? emit.bitAnd(shown, exists) : exists, scores[tile][part], minusInfinity());
+    }
+}
+
+void FragmentRows::reportScores(ArrayRef<Value> outOfRange, const KvBlock &block) {
+  for (size_t i = 0; i < outOfRange.size(); ++i)
+    report(outOfRange[i], Value(), block, i / 4, i % 4);
+}
+
+/// Notes the positions at which a captured index left its tensor; padding never counts.
+void FragmentRows::report(Value outOfRange, Value counts, const KvBlock &block, int64_t tile, int64_t part) {
+  if (!outOfRange)
+    return;
+  Value key = keyAt(block, 8 * tile + columnOf(part));
+  Value exists = emit.bitAnd(rowExists[rowOf(part)], emit.cmp(CmpI::slt, key, block.end));
+  emitReport(emit.builder, emit.loc, abi, outOfRange, counts ? emit.bitAnd(exists, counts) : exists, this->tile.b, this->tile.h,
+             queries[rowOf(part)], key, /*lanes=*/1);
+}
+
+/// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).
+void FragmentRows::applyProb(Fragments &probs, ArrayRef<Value> visible, const KvBlock &block) {
+  Value zero = emit.constFloat(emit.f32(), 0.0);
+  forEachElement(*prob, block, [&](int64_t tile, int64_t part) {
+    Value counts = visible[tile * 4 + part], &element = probs[tile][part];
+    MapResult mapped = prob->expand(element);
+    report(mapped.outOfRange, counts, block, tile, part);
+    element = emit.select(counts, mapped.value, zero);
+  });
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Softmax
+//===------------------------------------------------------------------------------------------------------------------===//
+
+RowState FragmentRows::initialState() const {
+  Value zero = emit.constFloat(emit.f32(), 0.0), lowest = minusInfinity();
+  return {{lowest, lowest}, {zero, zero}};
+}
+
+/// Combines the elements of a row in two chains, which do not wait for each other.
+static Value combineRow(const Fragments &fragments, int64_t row, llvm::function_ref<Value(Value, Value)> combine) {
+  Value chains[2];
+  for (const Fragment4 &fragment : fragments)
+    for (int64_t column = 0; column < 2; ++column) {
+      Value element = fragment[row * 2 + column], &chain = chains[column];
+      chain = chain ? combine(chain, element) : element;
+    }
+  return combine(chains[0], chains[1]);
+}
+
+/// Probabilities are 2^(score * toPower - power), one fma each. `power`, as rounded, is the row's reference point, so its rounding cancels
+/// as long as it is small beside 1. Where it is not, from scores of 10^8 on, neighbouring scores are so far apart that next to the largest
+/// the others are as good as nothing: a factor that multiplies without rounding keeps the largest at exactly 1 (A5: a score of -1e30 is a
+/// number).
+FragmentRows::Reference FragmentRows::referenceOf(Value max) const {
+  constexpr double kLargest = 1 << 27; // spaced 16 apart
+  Reference reference;
+  Value power = emit.mulF(max, toPower), size = emit.make<LLVM::FAbsOp>(emit.f32(), power, LLVM::FastmathFlagsAttr());
+  Value isEmpty = emit.cmp(CmpF::OEQ, max, minusInfinity());
+  // A row that has seen nothing keeps -inf as its maximum, and 0 as the reference, so that no -inf + inf arises (A5).
+  reference.isCoarse = emit.bitAnd(emit.cmp(CmpF::UGE, size, emit.constFloat(emit.f32(), kLargest)), emit.logicalNot(isEmpty));
+  reference.toPower = emit.select(reference.isCoarse, coarseToPower, toPower);
+  reference.power = emit.select(reference.isCoarse, emit.mulF(max, coarseToPower), power);
+  reference.power = emit.select(isEmpty, emit.constFloat(emit.f32(), 0.0), reference.power);
+  return reference;
+}
+
+RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const KvBlock &block) {
+  SmallVector<Value> visible; // above -inf, or NaN: where prob_mod counts
+  if (program.prob)
+    for (const Fragment4 &fragment : scores)
+      for (Value element : fragment)
+        visible.push_back(emit.cmp(CmpF::UNE, element, minusInfinity()));
+
+  RowValues alpha;
+  for (int64_t row = 0; row < kRowsPerThread; ++row) {
+    auto larger = [&](Value a, Value b) { return maximum(a, b); };
+    Value newMax = maximum(state.max[row], emitRowReduce(emit, combineRow(scores, row, larger), larger));
+    Reference reference = referenceOf(newMax);
+    alpha[row] = emitFastExp2(emit, emit.select(reference.isCoarse, emit.mulF(emit.subF(state.max[row], newMax), toPower),
+                                                emit.subF(emit.mulF(state.max[row], toPower), reference.power)));
+    for (Fragment4 &fragment : scores)
+      for (int64_t column = 0; column < 2; ++column) {
+        Value &element = fragment[row * 2 + column];
+        element = emitFastExp2(emit, emit.fma(element, reference.toPower, emit.negF(reference.power)));
+      }
+    state.max[row] = newMax;
+    Value sum = combineRow(scores, row, [&](Value a, Value b) { return emit.addF(a, b); });
+    state.sum[row] = emit.fma(state.sum[row], alpha[row], sum);
+  }
+  if (program.prob)
+    applyProb(scores, visible, block);
+  return alpha;
+}
+
+void FragmentRows::scaleRows(Fragments &fragments, const RowValues &factors) const {
+  for (Fragment4 &fragment : fragments)
+    for (int64_t part = 0; part < 4; ++part)
+      fragment[part] = emit.mulF(fragment[part], factors[rowOf(part)]);
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// The end
+//===------------------------------------------------------------------------------------------------------------------===//
+
+void FragmentRows::finish(const RowState &state, Fragments &out) {
+  Value sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, tile.h), zero = emit.constFloat(emit.f32(), 0.0);
+  Value outputFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; // not kept through the loop, whose registers are all taken
+  SmallVector<SoftmaxEnd> ends;
+  RowValues max;
+  for (int64_t row = 0; row < kRowsPerThread; ++row) {
+    Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
+    max[row] = unit ? emit.mulF(state.max[row], unit) : state.max[row];
+    ends.push_back(emitSoftmaxEnd(emit.builder, emit.loc, abi, max[row], sum, sink, [&](Value x) { return exponential(x); }));
+    Value factor = emit.mulF(ends[row].factor(emit.builder, emit.loc), outputFactor);
+    for (Fragment4 &fragment : out)
+      for (int64_t column = 0; column < 2; ++column) {
+        // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
+        Value &element = fragment[row * 2 + column];
+        element = emit.select(ends[row].isEmpty, zero, emit.mulF(element, factor));
+      }
+  }
+  storeRows(Operand::Lse, [&](int64_t row) { return ends[row].lse; });
+  storeRows(Operand::Max, [&](int64_t row) { return max[row]; });
+}
+
+void FragmentRows::storeElements(const Fragments &out) {
+  OperandAccess access = abi.operand(Operand::Out);
+  Type memory = program.outType;
+  Value firstColumn = widen(position.pair);
+  for (int64_t row = 0; row < kRowsPerThread; ++row)
+    emit.ifThen(rowExists[row], [&] {
+      Value first = emit.at(rowPointer(access, memory, row), memory, emit.mul(firstColumn, access.strides[3]));
+      for (auto [tile, fragment] : llvm::enumerate(out))
+        for (int64_t column = 0; column < 2; ++column) {
+          Value element = fragment[row * 2 + column];
+          Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
+          emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+        }
+    });
+}
+
+/// One of the four threads of a row has the word.
+void FragmentRows::storeRows(Operand which, llvm::function_ref<Value(int64_t)> valueOf) {
+  OperandAccess operand = abi.operand(which);
+  Value speaks = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 0));
+  Value isWanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
+  emit.ifThen(emit.bitAnd(isWanted, speaks), [&] {
+    for (int64_t row = 0; row < kRowsPerThread; ++row)
+      emit.ifThen(rowExists[row], [&] { emit.store(valueOf(row), rowPointer(operand, emit.f32(), row)); });
+  });
+}
+
+/// Element (b, h, row, 0) of an operand.
+Value FragmentRows::rowPointer(const OperandAccess &operand, Type memory, int64_t row) {
+  Value offset = emit.add(emit.mul(tile.b, operand.strides[0]), emit.mul(tile.h, operand.strides[1]));
+  return emit.at(operand.pointer, memory, emit.add(offset, emit.mul(queries[row], operand.strides[2])));
+}
+
+} // namespace attnjit::tile

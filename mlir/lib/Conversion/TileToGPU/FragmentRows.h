@@ -1,0 +1,103 @@
+// The rows of a query tile that a thread holds in C fragments (Fragments.h), and what becomes of them between the two products and at the
+// end, whichever instruction multiplied: the formulas on every element, the step of the online softmax, the stores. Private to this room.
+//
+// A warp holds 16 rows, a thread two of them: group and group + 8. An element is one scalar at a known place: its key is a base of this
+// thread plus a constant.
+#pragma once
+
+#include "Fragments.h"
+#include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
+
+namespace attnjit::tile {
+
+/// 16x8 tiles of scores, probabilities or accumulators, from left to right.
+using Fragments = llvm::SmallVector<Fragment4>;
+
+inline constexpr int64_t kRowsPerThread = 2;
+
+/// Row of this thread (0 or 1) and column offset from `pair` of part `part` of a C fragment.
+constexpr int64_t rowOf(int64_t part) { return part / 2; }
+constexpr int64_t columnOf(int64_t part) { return part % 2; }
+
+/// The softmax state of a thread's rows. `max` is in the unit of the scores that were taken in; `sum` is partial: of this thread's columns.
+struct RowState {
+  mlir::Value max[kRowsPerThread], sum[kRowsPerThread];
+};
+
+/// One number for each row of a thread.
+using RowValues = std::array<mlir::Value, kRowsPerThread>;
+
+class FragmentRows {
+public:
+  /// `firstRow`: of this warp in its tile, i32. `cols`: keys per block.
+  FragmentRows(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
+               mlir::Value firstRow, int64_t cols);
+
+  /// What stays the same for the whole tile. Products enter as they are where no score_mod wants them scaled: see `unit`.
+  void bindTile(const TileCoords &coords);
+
+  RowState initialState() const;
+  /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, or where the products need more than
+  /// `unit`; i1.
+  mlir::Value isSpecial(const KvBlock &block);
+  /// From products q.k to scores: scale, score_mod, mask_mod; -inf where there is no key.
+  void applyFormulas(Fragments &scores, const KvBlock &block);
+  /// The same for a block that is known to be special, or not to be.
+  void applyFormulasTo(bool special, Fragments &scores, const KvBlock &block);
+  /// Takes a block of scores into the state (tile.softmax_step): they become probabilities of the returned scale; whatever was summed up
+  /// with the old one has to be multiplied by it (scaleRows). Then prob_mod, whose sums are of p before it.
+  RowValues takeIntoState(RowState &state, Fragments &scores, const KvBlock &block);
+  void scaleRows(Fragments &fragments, const RowValues &factors) const;
+  /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
+  void finish(const RowState &state, Fragments &out);
+  /// Stores the output element by element, whatever its strides.
+  void storeElements(const Fragments &out);
+  const TileCoords &coords() const { return tile; }
+
+private:
+  /// Where the powers of a row are counted from.
+  struct Reference {
+    mlir::Value toPower, power; ///< see referenceOf
+    mlir::Value isCoarse;       ///< i1
+  };
+  Reference referenceOf(mlir::Value max) const;
+  mlir::Value keyBase(const KvBlock &block);
+  mlir::Value keyAt(const KvBlock &block, int64_t column);
+  mlir::Value insideOf(bool needed, mlir::Value index, mlir::Value end);
+  void forEachElement(MapExpander &expander, const KvBlock &block, llvm::function_ref<void(int64_t tile, int64_t part)> body);
+  /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
+  using Flags = llvm::SmallVector<mlir::Value>;
+  Flags applyScore(Fragments &scores, const KvBlock &block);
+  void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
+  void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
+  void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
+  void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
+  void storeRows(Operand which, llvm::function_ref<mlir::Value(int64_t)> valueOf);
+  mlir::Value rowPointer(const OperandAccess &operand, mlir::Type memory, int64_t row);
+  mlir::Value exponential(mlir::Value x);
+  mlir::Value maximum(mlir::Value a, mlir::Value b) const { return emit.make<mlir::arith::MaximumFOp>(a, b); } // NaN propagates (A6)
+  mlir::Value minusInfinity() const;
+  mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }
+
+  Emitter emit;
+  const TileProgram &program;
+  AbiAccess &abi;
+  const ThreadPosition &position;
+  mlir::Value firstRow;
+  int64_t cols;
+  bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
+
+  TileCoords tile;
+  mlir::Value rows[kRowsPerThread];      ///< in the tile, i64
+  mlir::Value queries[kRowsPerThread];   ///< q_idx, i64; may lie past M
+  mlir::Value rowExists[kRowsPerThread]; ///< i1
+  mlir::Value pair;                      ///< of the index type
+  /// What makes scores of products at once; null: they stay products, of which `unit` > 0 makes scores, unless `isUnusual`, where `early`
+  /// does.
+  mlir::Value scoreFactor, unit, early, isUnusual;
+  /// What makes powers of 2 of e^score, and a power of two just above it.
+  mlir::Value toPower, coarseToPower;
+  std::optional<MapExpander> score, mask, prob;
+};
+
+} // namespace attnjit::tile

@@ -1,0 +1,183 @@
+// Which schedule a GPU program gets, with which choices, and why one cannot take it.
+#include "FormulaMath.h"
+#include "MmaSync.h"
+#include "WgmmaShape.h"
+
+#include "../TileToVector/Elements.h"
+
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+GpuTarget GpuTarget::forChip(StringRef chip) {
+  // CUDA C++ Programming Guide, technical specifications: shared memory per thread block, less the one kilobyte that the system keeps.
+  int64_t kibibytes =
+      llvm::StringSwitch<int64_t>(chip).Cases({"sm_80", "sm_87"}, 163).Cases({"sm_90", "sm_90a", "sm_100", "sm_100a"}, 227).Default(99);
+  return {chip.str(), kibibytes * 1024, /*hasWgmma=*/chip == "sm_90a"};
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// What both schedules ask
+//===------------------------------------------------------------------------------------------------------------------===//
+
+static std::string toText(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+static std::optional<std::string> refuseDim(StringRef what, int64_t size) {
+  if (size % 16 == 0 && size <= 256)
+    return std::nullopt;
+  return (what + " is " + Twine(size) + "; tiles of tensor cores need a multiple of 16 up to 256").str();
+}
+
+static std::optional<std::string> refuseFormula(StringRef what, Region *formula) {
+  std::optional<std::string> missing = functionMissingOnGpu(formula);
+  if (!missing)
+    return std::nullopt;
+  return (what + " uses " + *missing + ", which has no GPU form yet").str();
+}
+
+static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target) {
+  if (!program.qType.isBF16() && !program.qType.isF16())
+    return "q is " + toText(program.qType) + "; tensor cores of " + target.chip + " multiply bf16 or f16";
+  if (program.outType != program.qType && !program.outType.isF32())
+    return "out is " + toText(program.outType) + "; expected f32 or the type of q";
+  if (program.isSplit)
+    return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
+  if (program.isTwoPass)
+    return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
+  for (auto refusal : {refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormula("score_mod", program.score),
+                       refuseFormula("mask_mod", program.mask), refuseFormula("prob_mod", program.prob),
+                       refuseFormula("the closed form of the mask", program.closedForm)})
+    if (refusal)
+      return refusal;
+  return std::nullopt;
+}
+
+static std::optional<std::string> refuseShared(const TileProgram &program, const GpuTarget &target, int64_t sharedBytes) {
+  if (sharedBytes <= target.sharedBytes)
+    return std::nullopt;
+  return llvm::formatv("tiles of {0} x {1} at D {2}, Dv {3} take {4} bytes of shared memory; a block of {5} has {6}", program.tileRows,
+                       program.tileCols, program.headDim, program.valueDim, sharedBytes, target.chip, target.sharedBytes)
+      .str();
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// mma.sync
+//===------------------------------------------------------------------------------------------------------------------===//
+
+TileSizes chooseMmaSyncTile(int64_t headDim, int64_t valueDim) {
+  // Per thread, 64 keys cost 32 registers of scores and D 128 costs 64 of accumulators; wider heads leave room for 32 keys.
+  return {64, std::max(headDim, valueDim) <= 128 ? 64 : 32};
+}
+
+std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuTarget &target) {
+  if (auto refusal = refuseProgram(program, target))
+    return refusal;
+  if (program.kvType != program.qType && !isFloat8(program.kvType))
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
+           "; tensor cores need one type, to which 8-bit floats are widened";
+  if (program.paged)
+    return "k and v lie in pages, whose table mma.sync kernels do not read";
+  if (program.tileRows % 16 || program.tileRows < 16 || program.tileRows > 128)
+    return llvm::formatv("tiles of {0} rows; expected a multiple of 16 from 16 to 128", program.tileRows).str();
+  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 128)
+    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
+  return refuseShared(program, target, MmaSyncShape::of(program).sharedBytes());
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// wgmma
+//===------------------------------------------------------------------------------------------------------------------===//
+
+TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool hasCaptures) {
+  // Measured (docs/performance.md): a thread has 232 registers with two consumers and 160 with three, for half of the keys in scores, a
+  // quarter in probabilities, half of Dv in accumulators, and what a formula needs: addresses, where it reads tensors.
+  int64_t largest = std::max(headDim, valueDim);
+  if (largest <= 64 && !hasCaptures)
+    return {192, 112};
+  if (valueDim <= 128 && headDim <= 192)
+    return {128, 128};
+  return {128, largest <= 192 ? 112 : 80};
+}
+
+/// Whether an element of a formula is a loop.
+static bool hasLoops(const TileProgram &program) {
+  return llvm::any_of(program.maps(), [](Region *formula) {
+    return formula->walk([](attn::ReduceOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  });
+}
+
+static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target) {
+  // The producer computes the closed form, which takes registers from the consumers. Together they have 65536 (with two consumers 64512).
+  bool isLarge = program.tileRows > 128;
+  int64_t consumer = isLarge ? 160 : 232, producer = isLarge ? 32 : 40;
+  if (program.closedForm)
+    consumer -= 8, producer = 56;
+  auto withBuffers = [&](int64_t qBuffers) {
+    // A product on its way while a loop turns would be waited for at once.
+    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer,
+                          /*overlap=*/!hasLoops(program), /*turns=*/program.valueDim > 64);
+  };
+  WgmmaAttr two = withBuffers(2); // the second one hides how Q comes and how the output goes
+  return WgmmaShape::of(program, two).sharedBytes() <= target.sharedBytes ? two : withBuffers(1);
+}
+
+std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices) {
+  if (!target.hasWgmma)
+    return target.chip + " has no wgmma; sm_90a has";
+  if (!target.alignedOperands)
+    return "q, k and v may lie at any address (aligned = false); tensor copies need multiples of 16 bytes";
+  if (auto refusal = refuseProgram(program, target))
+    return refusal;
+  if (program.kvType != program.qType)
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) + "; tensor copies convert nothing";
+  if (!program.contiguous)
+    return "last strides may be other than 1; tensor copies read contiguous rows";
+  if (program.paged)
+    return "k and v lie in pages, whose table wgmma kernels do not read";
+  if (program.tileRows != 128 && program.tileRows != 192)
+    return llvm::formatv("tiles of {0} rows; expected 128 or 192, two or three warpgroups", program.tileRows).str();
+  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 256)
+    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 256", program.tileCols).str();
+  constexpr int64_t kOtherRegisters = 32;
+  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + program.valueDim / 2 + kOtherRegisters;
+  if (registers > choices.getConsumerRegisters())
+    return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols,
+                         program.valueDim, registers, choices.getConsumerRegisters())
+        .str();
+  return refuseShared(program, target, WgmmaShape::of(program, choices).sharedBytes());
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// The choice
+//===------------------------------------------------------------------------------------------------------------------===//
+
+void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target) {
+  auto kernel = cast<KernelOp>(program.kernel);
+  if (kernel.getSchedule())
+    return;
+  WgmmaAttr choices = chooseWgmma(program, target);
+  if (wgmmaRefusal(program, target, choices))
+    kernel.setScheduleAttr(MmaSyncAttr::get(kernel.getContext()));
+  else
+    kernel.setScheduleAttr(choices);
+}
+
+std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarget &target) {
+  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
+  return choices ? wgmmaRefusal(program, target, choices) : mmaSyncRefusal(program, target);
+}
+
+LogicalResult lowerForGpu(const TileProgram &program, const GpuTarget &target) {
+  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
+  return choices ? lowerWgmma(program, target, choices) : lowerMmaSync(program, target);
+}
+
+} // namespace attnjit::tile

@@ -1,0 +1,265 @@
+// A consumer of the wgmma schedule: a warpgroup with 64 rows of the tile. Two products are kept on their way where that pays (`overlap`):
+// the scores of block n are issued, then the sum over the probabilities of block n - 1, and the softmax of n runs while the second one
+// does.
+#include "WgmmaOutput.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+namespace {
+
+using CmpI = Emitter::CmpI;
+using Values = Emitter::Values;
+
+/// What a thread carries from block to block.
+struct State {
+  RowState row;
+  Fragments out, probs; ///< probs: of the block before, as left factors, which `out` lacks; with overlap only
+};
+
+class WgmmaConsumer {
+public:
+  WgmmaConsumer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
+      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape), abi(builder, loc, kernel.args),
+        warp(emit.sub(kernel.position.warp, 4)), group(uniform(emit.shrU(warp, 2))),
+        isLeader(emit.cmp(CmpI::eq, kernel.position.lane, emit.constInt(emit.i32(), 0))),
+        rows(builder, loc, program, abi, kernel.position, emit.shl(warp, 4), shape.cols) {}
+
+  void run() {
+    Value zero = emit.constInt(emit.i32(), 0);
+    bindTurns();
+    Values initial = {zero, zero};
+    initial.append(receiveTile(zero));
+    emit.loopWhile(
+        initial, [&](ValueRange state) { return emit.cmp(CmpI::sge, state[2 + TileSlot::B], zero); },
+        [&](ValueRange state) {
+          Value blocks = computeTile(state[0], state[1], state.drop_front(2));
+          Value n = emit.add(state[0], 1);
+          Values next = {n, blocks};
+          next.append(receiveTile(n));
+          return next;
+        });
+  }
+
+private:
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // Turns
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  /// Warpgroups issue their products in turn, so that one multiplies while another computes exponentials. Named barrier 1 + i is the turn
+  /// of warpgroup i, waited for by it and called out by the one before it.
+  void bindTurns() {
+    if (!hasTurns())
+      return;
+    Value lastGroup = emit.constInt(emit.i32(), shape.consumers() - 1), isLast = emit.cmp(CmpI::eq, group, lastGroup);
+    Value next = emit.select(isLast, emit.constInt(emit.i32(), 0), emit.add(group, 1));
+    ownTurn = emit.add(group, 1);
+    nextTurn = emit.add(next, 1);
+    emit.ifThen(isLast, [&] { emitNamedArrive(emit, nextTurn, kTurnThreads); });
+  }
+  bool hasTurns() const { return shape.choices.getTurns() && shape.consumers() > 1; }
+  void awaitTurn() {
+    if (hasTurns())
+      emitNamedSync(emit, ownTurn, kTurnThreads);
+  }
+  void passTurn() {
+    if (hasTurns())
+      emitNamedArrive(emit, nextTurn, kTurnThreads);
+  }
+  static constexpr int64_t kTurnThreads = 2 * WgmmaShape::kWarpgroupThreads;
+
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // Rings
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  RingUse whenFull(const BufferRing &ring, Value n) {
+    RingUse use(emit, kernel, ring, n);
+    emitBarrierWait(emit, use.full, use.parity);
+    return use;
+  }
+  /// Each warp says for itself that it needs a buffer no more.
+  void release(const RingUse &use) { emitBarrierArriveIf(emit, use.empty, isLeader); }
+
+  Values receiveTile(Value n) { return emitReadSlot(emit, whenFull(shape.qRing, n).slot); }
+
+  struct Block {
+    KvBlock keys;
+    Value isLast;
+  };
+  Block readBlock(const RingUse &k) {
+    Values fields = emitReadSlot(emit, k.slot);
+    auto has = [&](int64_t flag) {
+      Value bits = emit.bitAnd(fields[BlockSlot::Flags], emit.constInt(emit.i32(), flag));
+      return emit.cmp(CmpI::ne, bits, emit.constInt(emit.i32(), 0));
+    };
+    Value begin = widen(fields[BlockSlot::Begin]);
+    return {{begin, emit.add(begin, widen(fields[BlockSlot::Keys])), has(BlockSlot::kPartial)}, has(BlockSlot::kLast)};
+  }
+
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // A tile
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  /// Returns the number of the next block.
+  Value computeTile(Value n, Value firstBlock, ValueRange slot) {
+    TileCoords tile;
+    tile.b = widen(slot[TileSlot::B]), tile.h = widen(slot[TileSlot::H]), tile.kvHead = widen(slot[TileSlot::KvHead]);
+    tile.q0 = widen(slot[TileSlot::Q0]);
+    tile.rows = emit.minS(emit.index(shape.rows), emit.sub(abi.queries(), tile.q0));
+    rows.bindTile(tile);
+    RingUse q(emit, kernel, shape.qRing, n);
+    qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
+    auto [blocks, state] = shape.choices.getOverlap() ? walkOverlapping(firstBlock) : walkPlainly(firstBlock);
+    rows.finish(state.row, state.out);
+    WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out);
+    release(q);
+    return blocks;
+  }
+
+  Fragments noOutput() {
+    Value zero = emit.constFloat(emit.f32(), 0.0);
+    return Fragments(shape.valueDim / 8, {zero, zero, zero, zero});
+  }
+
+  /// One product after the other.
+  std::pair<Value, State> walkPlainly(Value firstBlock) {
+    State initial{rows.initialState(), noOutput(), {}};
+    Values last = emit.loopWhile(
+        flatten(firstBlock, emit.truth(false), initial), [&](ValueRange values) { return emit.logicalNot(values[1]); },
+        [&](ValueRange values) {
+          Value n = values[0];
+          State state = unflatten(values);
+          RingUse k = whenFull(shape.kRing, n);
+          Block block = readBlock(k);
+          Fragments scores = issueScores(k);
+          emitWarpgroupWait(emit, 0, {&scores});
+          release(k);
+          rows.applyFormulas(scores, block.keys);
+          RowValues alpha = rows.takeIntoState(state.row, scores, block.keys);
+          rows.scaleRows(state.out, alpha);
+          addProbs(n, state.out, leftFactors(scores));
+          return flatten(emit.add(n, 1), block.isLast, state);
+        });
+    return {last[0], unflatten(last)};
+  }
+
+  /// The first block goes through as special, which is always legal. No product is on its way where a step begins or ends: ptxas would wait
+  /// for it at once.
+  std::pair<Value, State> walkOverlapping(Value firstBlock) {
+    State initial{rows.initialState(), noOutput(), {}};
+    RingUse k = whenFull(shape.kRing, firstBlock);
+    Block block = readBlock(k);
+    Fragments scores = issueScores(k);
+    emitWarpgroupWait(emit, 0, {&scores});
+    release(k);
+    rows.applyFormulasTo(/*special=*/true, scores, block.keys);
+    rows.takeIntoState(initial.row, scores, block.keys);
+    initial.probs = leftFactors(scores);
+
+    Values last = emit.loopWhile(
+        flatten(firstBlock, block.isLast, initial), [&](ValueRange values) { return emit.logicalNot(values[1]); },
+        [&](ValueRange values) {
+          Value before = values[0], n = emit.add(before, 1);
+          RingUse k = whenFull(shape.kRing, n);
+          Block block = readBlock(k);
+          auto step = [&](bool special) {
+            State state = unflatten(values);
+            stepOverlapping(special, before, k, block.keys, state);
+            return flatten(n, block.isLast, state);
+          };
+          return emit.ifElse(TypeRange(values), rows.isSpecial(block.keys), [&] { return step(true); }, [&] { return step(false); });
+        });
+    State state = unflatten(last);
+    addProbs(last[0], state.out, state.probs);
+    return {emit.add(last[0], 1), state};
+  }
+
+  /// The scores of a block, whose keys have come, and the output of the block before.
+  void stepOverlapping(bool special, Value before, const RingUse &k, const KvBlock &keys, State &state) {
+    awaitTurn();
+    Fragments scores = issueScores(k);
+    RingUse v = whenFull(shape.vRing, before);
+    state.out = emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
+    passTurn();
+    emitWarpgroupWait(emit, 1, {&scores});
+    release(k);
+    rows.applyFormulasTo(special, scores, keys);
+    RowValues alpha = rows.takeIntoState(state.row, scores, keys);
+    emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
+    release(v);
+    state.probs = leftFactors(scores);
+    rows.scaleRows(state.out, alpha);
+  }
+
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // The two products
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  Fragments issueScores(const RingUse &k) { return emitWarpgroupProduct(emit, program.qType, shape.q, qAddress, shape.k, k.buffer); }
+
+  /// out += probs . V(n), to its end.
+  void addProbs(Value n, Fragments &out, const Fragments &probs) {
+    RingUse v = whenFull(shape.vRing, n);
+    out = emitWarpgroupSum(emit, program.qType, out, probs, shape.v, v.buffer);
+    emitWarpgroupWait(emit, 0, {&out});
+    release(v);
+  }
+
+  /// Probabilities as rounded here enter the sum of the output, as computed the sum of the state.
+  Fragments leftFactors(const Fragments &probs) {
+    Fragments factors;
+    for (size_t i = 0; i < probs.size(); i += 2)
+      factors.push_back(emitLeftFactor(emit, program.qType, probs[i], probs[i + 1]));
+    return factors;
+  }
+
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // Carried values
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  Values flatten(Value n, Value isLast, const State &state) {
+    Values values = {n, isLast, state.row.max[0], state.row.max[1], state.row.sum[0], state.row.sum[1]};
+    for (const Fragments *fragments : {&state.out, &state.probs})
+      for (const Fragment4 &fragment : *fragments)
+        values.append(fragment.begin(), fragment.end());
+    return values;
+  }
+  State unflatten(ValueRange values) {
+    State state{{{values[2], values[3]}, {values[4], values[5]}}, {}, {}};
+    for (size_t i = 6; i < values.size(); i += 4) {
+      Fragments &fragments = int64_t(state.out.size()) < shape.valueDim / 8 ? state.out : state.probs;
+      fragments.push_back({values[i], values[i + 1], values[i + 2], values[i + 3]});
+    }
+    return state;
+  }
+
+  Value widen(Value a) { return emit.make<arith::ExtSIOp>(emit.i64(), a); }
+  /// The value of lane 0, which all lanes have anyway; so the compiler knows it too.
+  Value uniform(Value a) {
+    return emit.make<NVVM::ShflOp>(emit.i32(), emit.constInt(emit.i32(), -1), a, emit.constInt(emit.i32(), 0),
+                                   emit.constInt(emit.i32(), 31), NVVM::ShflKind::idx, UnitAttr());
+  }
+
+  Emitter emit;
+  const WgmmaKernel &kernel;
+  const TileProgram &program;
+  const WgmmaShape &shape;
+  AbiAccess abi;
+  Value warp, group; ///< among all consumers' warps; which warpgroup
+  Value isLeader;    ///< first lane of a warp
+  FragmentRows rows;
+  Value ownTurn, nextTurn;
+  Value qAddress; ///< of this warpgroup's rows
+};
+
+} // namespace
+
+void emitWgmmaConsumer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel) {
+  emitSetRegisters(Emitter(builder, loc), kernel.shape.choices.getConsumerRegisters(), /*more=*/true);
+  WgmmaConsumer(builder, loc, kernel).run();
+}
+
+} // namespace attnjit::tile

@@ -1,0 +1,172 @@
+// The producer of the wgmma schedule: one thread that takes tiles off a counter, walks the plan of each and starts the copies of Q, K and V
+// into rings of buffers as they become empty. The plan is walked here alone; consumers are told block by block.
+#include "WgmmaShape.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+namespace {
+
+using CmpI = Emitter::CmpI;
+using Values = Emitter::Values;
+
+class WgmmaProducer {
+public:
+  WgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
+      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape), abi(builder, loc, kernel.args) {}
+
+  void run() {
+    Value queries = narrow(abi.queries());
+    heads = emit.mul(narrow(abi.batch()), narrow(abi.queryHeads()));
+    tilesPerHead = divide(emit.add(queries, shape.rows - 1), emit.constInt(emit.i32(), shape.rows));
+    Value tiles = emit.mul(heads, tilesPerHead);
+    bindGroups();
+    Value first = emit.make<NVVM::BlockIdXOp>(emit.i32()), zero = emit.constInt(emit.i32(), 0);
+    Values last = emit.loopWhile(
+        {first, zero, zero}, [&](ValueRange state) { return emit.cmp(CmpI::ult, state[0], tiles); },
+        [&](ValueRange state) {
+          TileCoords tile = coordsOf(state[0]);
+          sendQuery(state[1], tile);
+          Value blocks = sendBlocks(state[2], tile);
+          return Values{takeTile(), emit.add(state[1], 1), blocks};
+        });
+    sendEnd(last[1]);
+    resetCounters();
+  }
+
+private:
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // Which tile
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  /// Heads are gone through in groups whose K and V stay in the L2 cache together: half of it, 24 MiB.
+  void bindGroups() {
+    constexpr int64_t kCacheBytes = 24 << 20;
+    Value bytesPerKvHead = emit.mul(abi.keys(), (shape.headDim + shape.valueDim) * 2);
+    Value kvHeads = emit.make<arith::DivUIOp>(emit.index(kCacheBytes), emit.maxS(bytesPerKvHead, emit.index(1)));
+    ratio = divide(narrow(abi.queryHeads()), narrow(abi.kvHeads()));
+    Value most = emit.make<arith::ExtUIOp>(emit.i64(), heads);
+    Value fitting = emit.mul(kvHeads, emit.make<arith::ExtUIOp>(emit.i64(), ratio));
+    groupHeads = narrow(emit.minS(emit.maxS(fitting, emit.index(1)), most));
+  }
+
+  /// The tile of a number. Within a group the same rows of all heads follow each other; where there is a mask the last rows come first,
+  /// since with most masks they see the most keys, and a long tile at the end would keep all others waiting.
+  TileCoords coordsOf(Value number) {
+    Value perGroup = emit.mul(groupHeads, tilesPerHead);
+    Value group = divide(number, perGroup), rest = emit.sub(number, emit.mul(group, perGroup));
+    Value firstHead = emit.mul(group, groupHeads);
+    Value inGroup = emit.make<arith::MinUIOp>(groupHeads, emit.sub(heads, firstHead));
+    Value order = divide(rest, inGroup), head = emit.add(firstHead, emit.sub(rest, emit.mul(order, inGroup)));
+    Value queryTile = program.mask ? emit.sub(emit.sub(tilesPerHead, 1), order) : order;
+    Value queryHeads = narrow(abi.queryHeads());
+    TileCoords tile;
+    Value b = divide(head, queryHeads), h = emit.sub(head, emit.mul(b, queryHeads));
+    tile.b = widen(b), tile.h = widen(h), tile.kvHead = widen(divide(h, ratio)), tile.queryTile = widen(queryTile);
+    tile.q0 = emit.mul(tile.queryTile, shape.rows);
+    tile.rows = emit.minS(emit.index(shape.rows), emit.sub(abi.queries(), tile.q0));
+    return tile;
+  }
+
+  /// The first tiles are those of the block numbers; the counter hands out the others.
+  Value takeTile() {
+    Value next = emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, kernel.counters, emit.constInt(emit.i32(), 1),
+                                              LLVM::AtomicOrdering::monotonic);
+    return emit.add(next, Value(emit.make<NVVM::GridDimXOp>(emit.i32())));
+  }
+
+  /// The last block to end leaves the counters as the next launch wants them.
+  void resetCounters() {
+    Value zero = emit.constInt(emit.i32(), 0), one = emit.constInt(emit.i32(), 1);
+    Value ended = emitByteOffset(emit, kernel.counters, int64_t(4));
+    emit.make<LLVM::FenceOp>(LLVM::AtomicOrdering::acq_rel, StringRef("device"));
+    Value before = emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, ended, one, LLVM::AtomicOrdering::monotonic);
+    Value blocks = emit.make<NVVM::GridDimXOp>(emit.i32());
+    emit.ifThen(emit.cmp(CmpI::eq, emit.add(before, 1), blocks), [&] {
+      emit.store(zero, kernel.counters);
+      emit.store(zero, ended);
+    });
+  }
+
+  //===----------------------------------------------------------------------------------------------------------------===//
+  // Copies
+  //===----------------------------------------------------------------------------------------------------------------===//
+
+  RingUse whenEmpty(const BufferRing &ring, Value n) {
+    RingUse use(emit, kernel, ring, n);
+    emitBarrierWait(emit, use.empty, emit.bitXor(use.parity, emit.constInt(emit.i32(), 1)));
+    return use;
+  }
+
+  void copy(const RingUse &use, const SwizzledTile &tile, Value map, Value row, Value head, Value b) {
+    emitBarrierExpect(emit, use.full, tile.sizeBytes());
+    emitTensorCopy(emit, use.buffer, use.full, tile, map, row, head, b);
+  }
+
+  void sendQuery(Value n, const TileCoords &tile) {
+    RingUse use = whenEmpty(shape.qRing, n);
+    Value b = narrow(tile.b), h = narrow(tile.h), q0 = narrow(tile.q0);
+    emitWriteSlot(emit, use.slot, {b, h, narrow(tile.kvHead), q0});
+    copy(use, shape.q, kernel.qMap, q0, h, b);
+  }
+
+  void sendEnd(Value n) {
+    RingUse use = whenEmpty(shape.qRing, n);
+    Value none = emit.constInt(emit.i32(), -1);
+    emitWriteSlot(emit, use.slot, {none, none, none, none});
+    emitBarrierArrive(emit, use.full);
+  }
+
+  /// Walks the plan one block behind, since each block is sent with the word whether it is the last. A tile that visits no block gets one
+  /// without keys, behind the end of K and V, which reads as zeros. Returns the number of the next block.
+  Value sendBlocks(Value n, const TileCoords &tile) {
+    Value nowhere = emit.maxS(abi.keys(), emit.index(1)), no = emit.truth(false);
+    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
+                                 {n, no, nowhere, nowhere, no}, [&](const KvBlock &block, ValueRange state) {
+                                   Values next = emit.ifElse(
+                                       {emit.i32()}, state[1],
+                                       [&] {
+                                         sendBlock(state[0], tile, {state[2], state[3], state[4]}, /*isLast=*/false);
+                                         return Values{emit.add(state[0], 1)};
+                                       },
+                                       [&] { return Values{state[0]}; });
+                                   return Values{next[0], emit.truth(true), block.begin, block.end, block.partial};
+                                 });
+    sendBlock(last[0], tile, {last[2], last[3], last[4]}, /*isLast=*/true);
+    return emit.add(last[0], 1);
+  }
+
+  void sendBlock(Value n, const TileCoords &tile, const KvBlock &block, bool isLast) {
+    Value begin = narrow(block.begin), kvHead = narrow(tile.kvHead), b = narrow(tile.b);
+    Value flags =
+        emit.bitOr(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), emit.constInt(emit.i32(), isLast ? BlockSlot::kLast : 0));
+    RingUse k = whenEmpty(shape.kRing, n);
+    emitWriteSlot(emit, k.slot, {begin, emit.sub(narrow(block.end), begin), flags, flags});
+    copy(k, shape.k, kernel.kMap, begin, kvHead, b);
+    copy(whenEmpty(shape.vRing, n), shape.v, kernel.vMap, begin, kvHead, b);
+  }
+
+  Value divide(Value a, Value b) { return emit.make<arith::DivUIOp>(a, b); }
+  Value narrow(Value a) { return emit.toInt(emit.i32(), a); }
+  Value widen(Value a) { return emit.make<arith::ExtUIOp>(emit.i64(), a); }
+
+  Emitter emit;
+  const WgmmaKernel &kernel;
+  const TileProgram &program;
+  const WgmmaShape &shape;
+  AbiAccess abi;
+  Value heads, tilesPerHead, ratio, groupHeads; ///< B * Hq, tiles of each, query heads per kv head, heads per group; i32
+};
+
+} // namespace
+
+void emitWgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel) {
+  Emitter emit(builder, loc);
+  emitSetRegisters(emit, kernel.shape.choices.getProducerRegisters(), /*more=*/false);
+  emit.ifThen(emit.cmp(CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0)), [&] { WgmmaProducer(builder, loc, kernel).run(); });
+}
+
+} // namespace attnjit::tile
