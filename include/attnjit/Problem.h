@@ -90,6 +90,7 @@ struct Problem {
   DType qType = DType::F32, kvType = DType::F32, outType = DType::F32;
   double scale = 1;
   bool contiguous = true; ///< the last strides of q, k and v are 1
+  bool aligned = true;    ///< for a GPU: q, k and v are fit for tensor copies (pointers and strides of whole 16 bytes, sizes below 2^31)
   bool paged = false;     ///< k and v are pools of pages
   bool hasMask = false;
   bool hasBlockMask = false;

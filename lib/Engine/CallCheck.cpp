@@ -140,7 +140,8 @@ Result<void> checkAliasing(const ForwardCall &call) {
     const TensorRef *tensor;
   };
   const Named outputs[] = {{"out", &call.out}, {"lse", call.lse ? &*call.lse : nullptr}, {"max", call.max ? &*call.max : nullptr}};
-  std::vector<Named> all{{"q", &call.q}, {"k", &call.k}, {"v", &call.v}, {"sinks", call.sinks ? &*call.sinks : nullptr}, outputs[0], outputs[1], outputs[2]};
+  std::vector<Named> all{{"q", &call.q}, {"k", &call.k}, {"v", &call.v}, {"sinks", call.sinks ? &*call.sinks : nullptr},
+                         outputs[0],     outputs[1],     outputs[2]};
   for (const auto &[name, tensor] : descalesOf(call))
     all.push_back({name, tensor ? &*tensor : nullptr});
   for (const Named &output : outputs) {
@@ -187,6 +188,21 @@ Result<void> checkOptions(const ForwardCall &call) {
   return {};
 }
 
+/// What tensor copies of a GPU ask of q, k and v: addresses and strides of whole 16 bytes that go upward, coordinates of 31 bits, and a
+/// batch of k and v for each of q. A dimension of one element has no neighbour, so its stride says nothing.
+bool isFitForTensorCopies(const ForwardCall &call) {
+  constexpr std::int64_t kUnit = 16, kMostRows = std::int64_t{1} << 31;
+  if (call.pages || call.k.sizes[0] != call.q.sizes[0] || call.v.sizes[0] != call.q.sizes[0])
+    return false;
+  return std::ranges::all_of(std::array{&call.q, &call.k, &call.v}, [](const TensorRef *tensor) {
+    bool fits = reinterpret_cast<std::uintptr_t>(tensor->data) % kUnit == 0 && tensor->sizes[2] < kMostRows;
+    for (int dim = 0; dim < 3; ++dim)
+      if (tensor->sizes[dim] > 1)
+        fits &= tensor->strides[dim] > 0 && tensor->strides[dim] * static_cast<std::int64_t>(sizeInBytes(tensor->dtype)) % kUnit == 0;
+    return fits;
+  });
+}
+
 void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked) {
   Problem &problem = checked.problem;
   const TensorRef &q = call.q, &k = call.k, &v = call.v;
@@ -206,6 +222,7 @@ void describe(const ForwardCall &call, const ModImpl &mod, CheckedCall &checked)
   // The only element of a row is contiguous whatever its stride says.
   auto lastIsOne = [](const TensorRef &tensor) { return tensor.strides[3] == 1 || tensor.sizes[3] == 1; };
   problem.contiguous = lastIsOne(q) && lastIsOne(k) && lastIsOne(v);
+  problem.aligned = isFitForTensorCopies(call);
   problem.hasMask = mod.hasMask;
   problem.hasBlockMask = call.blockMask.has_value();
   problem.scoreIsIdentity = mod.scoreIsIdentity;

@@ -162,6 +162,7 @@ Result<CheckedCall> EngineImpl::check(const ForwardCall &call, CheckFor purpose)
   Result<CheckedCall> checked = checkCall(call, call.mod.impl(), purpose);
   if (checked)
     checked->problem.forGpu = target.kind == TargetDesc::Kind::Nvptx;
+    checked->problem.aligned |= !checked->problem.forGpu; // all one to a CPU
   return checked;
 }
 
@@ -174,6 +175,7 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
   spec.D = problem.D;
   spec.Dv = problem.Dv;
   spec.contiguous = problem.contiguous;
+  spec.aligned = problem.aligned;
   spec.paged = problem.paged;
   spec.checkedIndices = problem.checkedIndices;
   spec.narrowIndices = problem.narrowIndices;

@@ -108,6 +108,25 @@ Result<void> packSmall(std::string_view name, const TensorRef &tensor, T *&point
   return {};
 }
 
+/// What a tensor map says of an operand. A dimension of one element has no neighbour, so its stride may be anything, and none is empty.
+runtime::TensorBoxes boxesOf(const TensorRef &tensor, std::uint32_t rows) {
+  runtime::TensorBoxes boxes{tensor.dtype == DType::BF16, tensor.data, {}, {}, rows};
+  for (std::size_t dim = 0; dim < 4; ++dim)
+    boxes.sizes[dim] = static_cast<std::uint64_t>(std::max<std::int64_t>(tensor.sizes[3 - dim], 1));
+  for (std::size_t dim = 0; dim < 3; ++dim)
+    boxes.strides[dim] = boxes.sizes[dim + 1] == 1 ? 16 : static_cast<std::uint64_t>(tensor.strides[2 - dim]) * sizeInBytes(tensor.dtype);
+  return boxes;
+}
+
+/// The counters of a launch are its own, so that launches on several streams may run at once.
+void packTensorCopies(const ForwardCall &call, const ImageMetadata &meta, GpuArguments &arguments) {
+  if (meta.qBoxRows == 0)
+    return;
+  arguments.boxes = {boxesOf(call.q, meta.qBoxRows), boxesOf(call.k, meta.kvBoxRows), boxesOf(call.v, meta.kvBoxRows)};
+  const std::uint32_t none[2] = {};
+  arguments.point(arguments.counters, arguments.add(std::span<const std::uint32_t>(none)));
+}
+
 Result<void> packDescales(const ForwardCall &call, GpuArguments &arguments, const GpuLauncher &gpu) {
   struct Descale {
     std::string_view name;
@@ -168,6 +187,7 @@ Result<void> packArguments(PreparedCall &prepared, const std::vector<TensorRef> 
   KernelArgs &args = arguments.args = prepared.job.args;
   const GpuLauncher &gpu = *prepared.kernel->gpu;
   packCaptures(arguments, prepared.captures, captures, places);
+  packTensorCopies(*prepared.call, prepared.kernel->meta, arguments);
   args.scalars = nullptr;
   if (!prepared.scalars.empty())
     arguments.point(args.scalars, arguments.add(std::span<const ScalarArg>(prepared.scalars)));

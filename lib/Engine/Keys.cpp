@@ -14,7 +14,7 @@ struct CallClass {
   std::int64_t D, Dv, tileRows, tileCols;
   std::uint64_t backends; ///< four bits each, in order
   std::uint64_t flash;    ///< which activation of a registered FLASH_ATTENTION, 0 = built in
-  std::uint8_t qType, kvType, outType, contiguous, paged, checkedIndices, narrowIndices, sizes, sinks, unused[7];
+  std::uint8_t qType, kvType, outType, contiguous, aligned, paged, checkedIndices, narrowIndices, sizes, sinks, unused[6];
 };
 static_assert(sizeof(CallClass) == 80, "no padding: it is hashed as bytes");
 
@@ -34,6 +34,7 @@ Hash128 fingerprintOf(const Problem &problem, const ModImpl &mod, const BackendS
                  static_cast<std::uint8_t>(problem.kvType),
                  static_cast<std::uint8_t>(problem.outType),
                  problem.contiguous,
+                 problem.aligned,
                  problem.paged,
                  problem.checkedIndices,
                  problem.narrowIndices,

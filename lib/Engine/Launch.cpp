@@ -149,6 +149,10 @@ Result<void> checkFits(const KernelImpl &kernel, const Problem &problem) {
   // The wider class serves the narrower: only these directions are refused.
   if (meta.contiguous && !problem.contiguous)
     return Error{ErrorCode::InvalidArgument, "the kernel was compiled for q, k and v whose last stride is 1, the call has other strides"};
+  if (meta.qBoxRows > 0 && !problem.aligned)
+    return Error{ErrorCode::InvalidArgument,
+                 "the kernel was compiled for q, k and v whose addresses and strides are multiples of 16 bytes, with one batch of "
+                 "k and v for each of q, the call has others. Prepare it with them"};
   if (meta.paged != problem.paged)
     return refuse("k and v", meta.paged ? "in pages" : "in one piece", problem.paged ? "them in pages" : "them in one piece");
   if (meta.narrowIndices && !problem.narrowIndices)

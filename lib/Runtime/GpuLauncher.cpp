@@ -1,9 +1,11 @@
 #include "Runtime/GpuLauncher.h"
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <fmt/format.h>
 #include <limits>
+#include <vector>
 
 namespace attnjit::runtime {
 
@@ -35,6 +37,17 @@ template <typename Body> auto askHook(std::string_view which, Body &&body) -> de
   } catch (...) {
     return Error{ErrorCode::Unsupported, fmt::format("hooks.deviceMemory.{} threw an exception", which)};
   }
+}
+
+Result<CudaTensorMap> mapOf(const CudaDriver &driver, const TensorBoxes &boxes) {
+  const std::uint32_t box[] = {64, boxes.rows, 1, 1}, elementStrides[] = {1, 1, 1, 1};
+  CudaTensorMap map;
+  const int status =
+      driver.cuTensorMapEncodeTiled(&map, boxes.isBf16 ? cuda::kBfloat16 : cuda::kFloat16, 4, boxes.data, boxes.sizes, boxes.strides, box,
+                                    elementStrides, cuda::kNoInterleave, cuda::kSwizzle128B, cuda::kPromotion128B, cuda::kFillZeros);
+  if (Result<void> encoded = driver.check(status, "describing q, k or v for tensor copies"); !encoded)
+    return encoded.error();
+  return map;
 }
 
 Error inKernel(const GpuProgram &program, const Error &error) {
@@ -124,9 +137,23 @@ Result<void> GpuLauncher::giveMemory(CudaDevice &device, CudaPointer pointer, st
 /// The one place where a kernel gets its parameters.
 Result<void> GpuLauncher::startKernel(Open &on, CudaFunction function, const GpuProgram &program, GpuArguments &arguments,
                                       const GpuGrid &grid, CudaStream stream) const {
-  void *parameters[] = {&arguments.args};
-  const int status = on.device.driver.cuLaunchKernel(function, static_cast<unsigned>(grid.blocks), 1, 1, program.threadsPerBlock, 1, 1,
-                                                     program.source.sharedBytes, stream, parameters, nullptr);
+  std::vector<CudaTensorMap> maps;
+  for (const TensorBoxes &boxes : arguments.boxes) {
+    Result<CudaTensorMap> map = mapOf(on.device.driver, boxes);
+    if (!map)
+      return map.error();
+    maps.push_back(*map);
+  }
+  std::vector<void *> parameters = {&arguments.args};
+  for (CudaTensorMap &map : maps)
+    parameters.push_back(&map);
+  std::int64_t blocks = grid.blocks;
+  if (!maps.empty()) { // each block takes tiles until there are none
+    parameters.push_back(&arguments.counters);
+    blocks = std::min<std::int64_t>(blocks, on.device.multiprocessors());
+  }
+  const int status = on.device.driver.cuLaunchKernel(function, static_cast<unsigned>(blocks), 1, 1, program.threadsPerBlock, 1, 1,
+                                                     program.source.sharedBytes, stream, parameters.data(), nullptr);
   return on.device.driver.check(status, on.device.name());
 }
 

@@ -135,6 +135,10 @@ public:
       meta.kind = ImageKind::Ptx;
       meta.threadsPerBlock = 128;
       meta.sharedBytes = 4096;
+      if (spec.target.cpu == "sm_90a" && spec.aligned) {
+        meta.qBoxRows = 64;
+        meta.kvBoxRows = 32;
+      }
       const std::string ptx = "// PTX of\n" + meta.problemText;
       image.code.resize(ptx.size());
       std::memcpy(image.code.data(), ptx.data(), ptx.size());

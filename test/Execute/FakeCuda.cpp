@@ -83,7 +83,7 @@ int cuDeviceGetName(char *name, int bytes, int) {
 }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   const int capability = fake().capabilities[static_cast<std::size_t>(device)];
-  *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : 1;
+  *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? fake().multiprocessors : 1;
   return 0;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) {
@@ -164,6 +164,33 @@ int cuLaunchKernel(void *function, unsigned gridX, unsigned, unsigned, unsigned 
     return failure->second;
   if (fake().kernel)
     fake().kernel(*static_cast<const KernelArgs *>(parameters[0]));
+  if (fake().copies) {
+    const FakeCuda::Map *maps[3];
+    for (int i = 0; i < 3; ++i)
+      std::memcpy(&maps[i], parameters[1 + i], sizeof maps[i]);
+    fake().copies(maps, *static_cast<const std::uint32_t *const *>(parameters[4]));
+  }
+  return 0;
+}
+
+int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data, const std::uint64_t *sizes, const std::uint64_t *strides,
+                           const std::uint32_t *box, const std::uint32_t *, int, int, int, int) {
+  if (const int failed = asked("cuTensorMapEncodeTiled"); failed)
+    return failed;
+  // What the driver says in its documentation of this function.
+  bool fits = rank == 4 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && box[0] == 64 && box[1] <= 256;
+  for (int i = 0; i < 3; ++i)
+    fits &= strides[i] % 16 == 0 && strides[i] > 0;
+  for (int i = 0; i < 4; ++i)
+    fits &= sizes[i] > 0 && sizes[i] <= std::uint64_t{1} << 32;
+  if (!fits)
+    return kInvalid;
+  FakeCuda::Map made{type, data, {}, {}, box[1]};
+  std::copy_n(sizes, 4, made.sizes);
+  std::copy_n(strides, 3, made.strides);
+  fake().maps.push_back(std::make_unique<FakeCuda::Map>(made));
+  const FakeCuda::Map *pointer = fake().maps.back().get();
+  std::memcpy(map, &pointer, sizeof pointer);
   return 0;
 }
 

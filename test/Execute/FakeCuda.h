@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,17 @@ struct FakeCuda {
     void *stream;
   };
   std::vector<Launch> launches;
+  /// A tensor map is what it was made of.
+  struct Map {
+    int type;
+    const void *data;
+    std::uint64_t sizes[4], strides[3];
+    std::uint32_t rows;
+  };
+  std::function<void(const Map *const (&maps)[3], const std::uint32_t *counters)>
+      copies; ///< what an attention kernel with tensor maps "computes"
+  std::vector<std::unique_ptr<Map>> maps;
+  int multiprocessors = 4;
   std::function<void(const KernelArgs &)> kernel; ///< what attention "computes", while its tables are there
 
   /// Memory by its begin: bytes and the device that it is on. What is not here is memory of the host.

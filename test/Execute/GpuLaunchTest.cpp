@@ -50,6 +50,64 @@ TEST_CASE("a plain call is one launch, on the caller's stream, of a grid of all 
   checkNothingWaited(driver);
 }
 
+TEST_CASE("a kernel with tensor copies gets a map of each operand, counters of its own, and no more blocks than multiprocessors") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options("sm_90a"));
+  GpuOperands operands(driver, 64, 40); // 2 heads x 4 tiles on 4 multiprocessors
+  operands.call.stream = kStream;
+  std::vector<const std::uint32_t *> counters;
+  driver->copies = [&](const FakeCuda::Map *const(&maps)[3], const std::uint32_t *count) {
+    CHECK(maps[0]->type == 9); // bf16
+    CHECK(maps[0]->data == operands.q.data());
+    CHECK(std::vector<std::uint64_t>(maps[0]->sizes, maps[0]->sizes + 4) == std::vector<std::uint64_t>{16, 64, 2, 1});
+    CHECK(std::vector<std::uint64_t>(maps[0]->strides, maps[0]->strides + 3) == std::vector<std::uint64_t>{32, 64 * 32, 16});
+    CHECK(maps[0]->rows == 64);
+    CHECK(maps[1]->data == operands.k.data());
+    CHECK(maps[2]->data == operands.v.data());
+    CHECK(maps[2]->sizes[1] == 40);
+    CHECK(maps[2]->rows == 32);
+    CHECK(driver->memory.contains(reinterpret_cast<std::uintptr_t>(count)));
+    CHECK(count[0] == 0);
+    CHECK(count[1] == 0);
+    counters.push_back(count);
+  };
+  REQUIRE(engine.forward(operands.call));
+  CHECK(counters.size() == 1);
+  CHECK(driver->launches.back().blocks == 4);
+  checkNothingWaited(driver);
+  driver->failures["cuTensorMapEncodeTiled"] = 1;
+  const Result<ForwardReport> refused = engine.forward(operands.call);
+  REQUIRE(!refused);
+  CHECK(refused.error().message.find("describing q, k or v for tensor copies") != std::string::npos);
+}
+
+TEST_CASE("operands that are not fit for tensor copies get a kernel without") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options("sm_90a"));
+  GpuOperands operands(driver, 64, 40);
+  std::vector<bool> aligned;
+  compiler.onCompile = [&](const compiler::KernelSpec &spec) { aligned.push_back(spec.aligned); };
+  const Result<Kernel> prepared = engine.prepare(operands.call);
+  REQUIRE(prepared);
+  ForwardCall odd = operands.call;
+  SUBCASE("an odd address") { odd.k = TensorRef::dense(operands.k.data() + 1, DType::BF16, {1, 2, 39, 16}); }
+  SUBCASE("an odd stride") { odd.v.strides[1] = 39 * 16 + 4; }
+  SUBCASE("one batch of k for all") {
+    odd.q = TensorRef::dense(operands.q.data(), DType::BF16, {2, 2, 32, 16});
+    odd.out = TensorRef::dense(operands.out.data(), DType::BF16, {2, 2, 32, 16});
+  }
+  if (odd.k.sizes[2] == 39)
+    odd.v.sizes[2] = 39;
+  REQUIRE(engine.forward(odd));
+  CHECK(aligned == std::vector<bool>{true, false});
+  CHECK(driver->count("cuTensorMapEncodeTiled") == 0);
+  const Result<ForwardReport> refused = prepared->forward(odd);
+  REQUIRE(!refused);
+  CHECK(refused.error().message.find("multiples of 16 bytes") != std::string::npos);
+}
+
 TEST_CASE("captures, numbers and the plan travel with the launch, and their memory is taken and given back on its stream") {
   FakeDriver driver;
   FakeCompiler compiler;

@@ -37,7 +37,8 @@ Result<void> CudaDevice::start() {
   for (const int status :
        {driver.cuDeviceGet(&device, ordinal), driver.cuDeviceGetName(text.data(), static_cast<int>(text.size()), device),
         driver.cuDeviceGetAttribute(&major, cuda::kComputeCapabilityMajor, device),
-        driver.cuDeviceGetAttribute(&minor, cuda::kComputeCapabilityMinor, device), driver.cuDevicePrimaryCtxRetain(&context, device)})
+        driver.cuDeviceGetAttribute(&minor, cuda::kComputeCapabilityMinor, device),
+        driver.cuDeviceGetAttribute(&processors, cuda::kMultiprocessorCount, device), driver.cuDevicePrimaryCtxRetain(&context, device)})
     if (Result<void> done = driver.check(status, doing); !done)
       return done;
   deviceName = text.data();

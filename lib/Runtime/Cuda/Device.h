@@ -38,6 +38,7 @@ public:
   const int ordinal;
   const std::string &name() const { return deviceName; } ///< NVIDIA H100 80GB HBM3
   int computeCapability() const { return capability; }   ///< 90 for sm_90
+  int multiprocessors() const { return processors; }
   std::string target() const;                            ///< architecture and driver: what an assembled kernel is good for
 
   /// The function of `source`, assembled unless `cubins` has it. Single flight. Errors: the driver's, with the assembler's words.
@@ -66,7 +67,7 @@ private:
   Result<CudaFunction> loadCubin(const GpuSource &source, std::span<const std::byte> cubin);
   Result<CudaMemPool> memoryPool();
 
-  int device = 0, capability = 0;
+  int device = 0, capability = 0, processors = 1;
   std::string deviceName;
   CudaContext context = nullptr;
   std::mutex mutex; ///< of what follows

@@ -19,6 +19,11 @@ using CudaEvent = struct CudaEventTag *;
 using CudaMemPool = struct CudaMemPoolTag *;
 using CudaPointer = std::uint64_t;
 
+/// CUtensorMap: of use to kernels alone.
+struct alignas(64) CudaTensorMap {
+  std::uint64_t opaque[16];
+};
+
 /// CUmemPoolProps.
 struct CudaMemPoolProperties {
   int allocationType = 1; ///< pinned
@@ -38,6 +43,8 @@ inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
 inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6, kJitInputPtx = 1;
 inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76, kMemoryPoolsSupported = 115;
 inline constexpr int kMaxDynamicSharedBytes = 8;
+inline constexpr int kMultiprocessorCount = 16;
+inline constexpr int kFloat16 = 6, kBfloat16 = 9, kNoInterleave = 0, kSwizzle128B = 3, kPromotion128B = 2, kFillZeros = 0; ///< of tensor maps
 inline constexpr int kPoolReleaseThreshold = 4;
 inline constexpr int kPointerMemoryType = 2, kPointerDeviceOrdinal = 9;
 inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;
