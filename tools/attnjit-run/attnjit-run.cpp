@@ -252,7 +252,8 @@ void printReport(const LoadedProblem &problem, const ForwardReport &first, doubl
   if (first.source == KernelSource::None)
     text += "kernel    none is needed: the output has no elements\n";
   else if (first.source == KernelSource::Compiled)
-    text += fmt::format("{}compiled in {:.1f} ms\n", kernel, ms(first.compileNs));
+    text += fmt::format("{}compiled in {:.1f} ms{}\n", kernel, ms(first.compileNs),
+                        peak == 0 ? fmt::format(", assembled and loaded in {:.1f} ms", ms(first.loadNs)) : "");
   else if (first.source == KernelSource::Disk)
     text += fmt::format("{}from the disk cache in {:.2f} ms\n", kernel, ms(first.loadNs));
   else
