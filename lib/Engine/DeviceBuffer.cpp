@@ -9,7 +9,7 @@ struct DeviceBufferImpl {
   std::shared_ptr<const runtime::GpuLauncher> gpu;
   std::size_t bytes = 0;
   void *stream = nullptr;
-  runtime::CudaPointer memory = 0;
+  runtime::CudaPointer memory = nullptr;
 };
 
 DeviceBuffer::DeviceBuffer(std::unique_ptr<DeviceBufferImpl> buffer) : buffer(std::move(buffer)) {}
@@ -29,7 +29,7 @@ Result<DeviceBuffer> DeviceBuffer::allocate(const Engine &engine, std::size_t by
     if (engine.impl().target.kind != TargetDesc::Kind::Nvptx)
       return Error{ErrorCode::InvalidArgument,
                    "DeviceBuffer: the engine's target is " + engine.target() + ", whose memory is the host's own"};
-    auto buffer = std::make_unique<DeviceBufferImpl>(DeviceBufferImpl{engine.impl().site.gpu, bytes, stream, 0});
+    auto buffer = std::make_unique<DeviceBufferImpl>(DeviceBufferImpl{engine.impl().site.gpu, bytes, stream, nullptr});
     Result<runtime::CudaPointer> memory = buffer->gpu->allocate(bytes > 0 ? bytes : 1, stream);
     if (!memory)
       return memory.error();
@@ -38,7 +38,7 @@ Result<DeviceBuffer> DeviceBuffer::allocate(const Engine &engine, std::size_t by
   });
 }
 
-void *DeviceBuffer::data() const { return reinterpret_cast<void *>(buffer->memory); }
+void *DeviceBuffer::data() const { return buffer->memory; }
 std::size_t DeviceBuffer::bytes() const { return buffer->bytes; }
 
 Result<void> DeviceBuffer::copyFrom(const void *host) const {

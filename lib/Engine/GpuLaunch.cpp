@@ -77,8 +77,8 @@ Result<void> checkTravels(std::string_view name, const TensorRef &tensor, Memory
 std::size_t addView(GpuArguments &arguments, const TensorRef &tensor) {
   const ByteRange bytes = touchedBytes(tensor);
   const auto count = static_cast<std::size_t>(bytes.end - bytes.begin);
-  const std::size_t begin = arguments.add(reinterpret_cast<const void *>(bytes.begin), count);
-  return begin + static_cast<std::size_t>(count > 0 ? reinterpret_cast<std::intptr_t>(tensor.data) - bytes.begin : 0);
+  const std::intptr_t lead = count > 0 ? reinterpret_cast<std::intptr_t>(tensor.data) - bytes.begin : 0;
+  return arguments.add(static_cast<const std::byte *>(tensor.data) - lead, count) + static_cast<std::size_t>(lead);
 }
 
 void packCaptures(GpuArguments &arguments, std::span<const CaptureArg> captures, const std::vector<TensorRef> &tensors,

@@ -13,9 +13,9 @@ std::size_t GpuArguments::add(const void *data, std::size_t bytes) {
   return offset;
 }
 
-void GpuArguments::bind(std::uint64_t base) {
+void GpuArguments::bind(std::byte *base) {
   const auto write = [&](std::byte *at, std::size_t offset) {
-    const std::uint64_t address = base + offset;
+    const auto address = reinterpret_cast<std::uintptr_t>(base + offset);
     std::memcpy(at, &address, sizeof address);
   };
   for (const Pointer &pointer : inArgs)

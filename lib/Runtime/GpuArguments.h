@@ -44,7 +44,7 @@ public:
   bool needsBlock() const { return !block.empty(); }
   std::span<const std::byte> bytes() const { return block; }
   /// Makes everything point into the block, which will lie at `base` on the device.
-  void bind(std::uint64_t base);
+  void bind(std::byte *base);
 
 private:
   struct Pointer {

@@ -83,8 +83,8 @@ Result<MemoryPlace> GpuLauncher::placeOf(const void *pointer) const {
   int owner = -1;
   std::array<int, 2> attributes = {cuda::kPointerMemoryType, cuda::kPointerDeviceOrdinal};
   std::array<void *, 2> values = {&type, &owner};
-  const int status =
-      device.driver.cuPointerGetAttributes(attributes.size(), attributes.data(), values.data(), reinterpret_cast<CudaPointer>(pointer));
+  const int status = device.driver.cuPointerGetAttributes(attributes.size(), attributes.data(), values.data(),
+                                                          const_cast<CudaPointer>(static_cast<const std::byte *>(pointer)));
   if (Result<void> asked = device.driver.check(status, "asking where a pointer leads"); !asked)
     return asked.error();
   if (type == cuda::kMemoryTypeHost)
@@ -121,7 +121,7 @@ Result<CudaPointer> GpuLauncher::takeMemory(CudaDevice &device, std::size_t byte
     if (!taken)
       return Error{ErrorCode::Unsupported,
                    fmt::format("hooks.deviceMemory.allocate gave no memory for {} bytes on GPU {}", bytes, ordinal)};
-    return reinterpret_cast<CudaPointer>(taken);
+    return static_cast<CudaPointer>(taken);
   });
 }
 
@@ -129,7 +129,7 @@ Result<void> GpuLauncher::giveMemory(CudaDevice &device, CudaPointer pointer, st
   if (!memory.free)
     return device.free(pointer, stream);
   return askHook("free", [&]() -> Result<void> {
-    memory.free(reinterpret_cast<void *>(pointer), bytes, ordinal, stream);
+    memory.free(pointer, bytes, ordinal, stream);
     return {};
   });
 }

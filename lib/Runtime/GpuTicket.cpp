@@ -49,7 +49,7 @@ Result<void> GpuTickets::addSlots() {
   constexpr std::size_t kSlots = 64;
   const CudaDriver &driver = device.driver;
   void *words = nullptr;
-  CudaPointer onDevice = 0;
+  CudaPointer onDevice = nullptr;
   constexpr std::string_view doing = "making status words in pinned memory";
   int status = driver.cuMemHostAlloc(&words, kSlots * sizeof(std::int64_t), cuda::kHostAllocPortable | cuda::kHostAllocDeviceMap);
   if (status == cuda::kSuccess)

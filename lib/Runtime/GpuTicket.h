@@ -14,7 +14,7 @@ namespace attnjit::runtime {
 /// for. With it the events around its launch.
 struct GpuSlot {
   std::int64_t *word = nullptr; ///< as KernelArgs::status
-  CudaPointer onDevice = 0;
+  CudaPointer onDevice = nullptr;
   CudaEvent begin = nullptr, end = nullptr;
   bool captured = false; ///< a graph holds it, and may write again at any time: it is never used for another launch
 };

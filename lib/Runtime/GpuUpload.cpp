@@ -14,7 +14,7 @@ constexpr int kThreads = 256;
 /// The kernel's parameter. It is copied whole, so there is one size for what nearly all launches need, and one for long tables: 4 KiB is
 /// what every driver takes.
 template <std::size_t Words> struct ParcelOf {
-  CudaPointer to = 0;
+  CudaPointer to = nullptr;
   std::uint64_t count = 0; ///< words that are sent
   std::array<std::uint64_t, Words> words{};
 };

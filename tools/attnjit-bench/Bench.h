@@ -24,6 +24,11 @@ std::function<Result<double>()> wholeCall(const Engine &engine, const ForwardCal
 /// at that moment.
 Result<nlohmann::json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes);
 
+/// Whether the engine's target is a GPU, where measureOnGpu is the only measurement.
+bool isOnGpu(const Engine &engine);
+/// The kernel of the whole call on the engine's GPU, by the GPU's own clock.
+Result<nlohmann::json> measureOnGpu(const Engine &engine, const ProblemOptions &options, int passes);
+
 /// The whole call on 1, 2, 4 ... threads.
 Result<nlohmann::json> measureScaling(const Engine &engine, const ProblemOptions &options, int maxThreads, int repeats);
 
@@ -40,8 +45,8 @@ Result<nlohmann::json> measurePeakMemory(const Engine &engine, const ProblemOpti
 /// createBlockMask on the families of masks that are in use, in blocks of 128 x 128, one thread, in its processor time.
 Result<nlohmann::json> measureBlockMasks(const std::vector<std::int64_t> &lengths, int passes);
 
-/// Packed sequences of equal length, causal: varlenAttention, and one call whose mask compares document numbers, as multiples of the time of a
-/// batch over the same memory.
+/// Packed sequences of equal length, causal: varlenAttention, and one call whose mask compares document numbers, as multiples of the time
+/// of a batch over the same memory.
 Result<nlohmann::json> measureVarlen(const Engine &engine, int passes);
 
 /// Who wants to know how a grid comes along.

@@ -240,7 +240,29 @@ int memoryHere(const Engine &engine, const BenchOptions &options) {
   return 0;
 }
 
+/// What a GPU engine is measured by.
+int runOnGpu(const Engine &engine, const BenchOptions &options) {
+  if (options.all || options.bandwidth || options.latency || options.scaling || options.memory || options.blockMasks || options.varlen ||
+      !options.grid.file.empty())
+    return fail("attnjit-bench",
+                {ErrorCode::InvalidArgument,
+                 fmt::format("--target {}: on a GPU the throughput of --shape is measured, and nothing else; leave the other "
+                             "flags out",
+                             engine.target())});
+  const Result<json> row = measureOnGpu(engine, options.problem, options.passes);
+  if (!row)
+    return fail("attnjit-bench", row.error());
+  const std::string text = options.json
+                               ? row->dump(2) + "\n"
+                               : fmt::format("{} on {}, {}  TFLOP/s {}  ms {}\n", options.problem.shape, engine.target(),
+                                             (*row)["pipeline"].get<std::string>(), show((*row)["tflops"], 1), show((*row)["ms"], 3));
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
+
 int run(const char *argv0, const Engine &engine, const BenchOptions &options) {
+  if (isOnGpu(engine))
+    return runOnGpu(engine, options);
   json report{{"version", ATTNJIT_VERSION_STRING},
               {"target", engine.target()},
               {"threads", engine.threads()},
@@ -298,9 +320,9 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
-  app.add_option(
-         "--target", options.target,
-         "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: native)")
+  app.add_option("--target", options.target,
+                 "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
+                 "native); or native-gpu, sm_90 ...: throughput on a GPU")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   app.add_flag("--serve", isServer, "time calls for another program, which asks by lines on standard input (docs/cli.md)")->group(what);

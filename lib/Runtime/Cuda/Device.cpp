@@ -1,6 +1,7 @@
 #include "Runtime/Cuda/Device.h"
 
 #include <array>
+#include <bit>
 #include <fmt/format.h>
 #include <tuple>
 
@@ -92,7 +93,7 @@ Result<std::vector<std::byte>> CudaDevice::assemble(const GpuSource &source) {
   const std::string doing = fmt::format("assembling {} for {}", source.name, deviceName);
   std::array<char, 8192> log{};
   std::array<int, 2> options = {cuda::kJitErrorLogBuffer, cuda::kJitErrorLogBufferBytes};
-  std::array<void *, 2> values = {log.data(), reinterpret_cast<void *>(log.size())};
+  std::array<void *, 2> values = {log.data(), std::bit_cast<void *>(log.size())};
   CudaLinker linker = nullptr;
   if (Result<void> created = driver.check(driver.cuLinkCreate_v2(options.size(), options.data(), values.data(), &linker), doing); !created)
     return created.error();
@@ -152,7 +153,7 @@ Result<CudaPointer> CudaDevice::allocate(std::size_t bytes, CudaStream stream) {
   Result<CudaMemPool> from = memoryPool();
   if (!from)
     return from.error();
-  CudaPointer memory = 0;
+  CudaPointer memory = nullptr;
   if (Result<void> taken = driver.check(driver.cuMemAllocFromPoolAsync(&memory, bytes, *from, stream), "allocating device memory"); !taken)
     return taken.error();
   return memory;

@@ -17,7 +17,8 @@ using CudaLinker = struct CudaLinkerTag *;
 using CudaStream = struct CudaStreamTag *;
 using CudaEvent = struct CudaEventTag *;
 using CudaMemPool = struct CudaMemPoolTag *;
-using CudaPointer = std::uint64_t;
+/// A CUdeviceptr, which is an integer of the same size: as a pointer it needs no casts.
+using CudaPointer = std::byte *;
 
 /// CUtensorMap: of use to kernels alone.
 struct alignas(64) CudaTensorMap {
