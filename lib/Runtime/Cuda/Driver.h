@@ -40,7 +40,7 @@ inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6, kJitIn
 inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76, kMemoryPoolsSupported = 115;
 inline constexpr int kMaxDynamicSharedBytes = 8;
 inline constexpr int kPoolReleaseThreshold = 4;
-inline constexpr int kPointerMemoryType = 2, kPointerDeviceOrdinal = 9;
+inline constexpr int kPointerMemoryType = 2, kPointerIsManaged = 8, kPointerDeviceOrdinal = 9;
 inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;
 inline constexpr unsigned kHostAllocPortable = 1, kHostAllocDeviceMap = 2;
 inline constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
