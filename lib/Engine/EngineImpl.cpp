@@ -355,7 +355,11 @@ Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const 
   kernel->pipeline = pipeline.name;
   kernel->mod = mod;
   kernel->launcher = site.launcher;
-  kernel->gpu = site.gpu;
+  if (kernel->program) { // of another engine, maybe, and loaded onto another GPU
+    const std::span<const std::byte> ptx = kernel->program->ptx();
+    kernel->program = programOf({kernel->meta, {ptx.begin(), ptx.end()}}, site.cubins);
+    kernel->gpu = site.gpu;
+  }
   kernel->threads = site.threads;
   return KernelPtr(std::move(kernel));
 }

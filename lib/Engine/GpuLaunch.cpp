@@ -36,8 +36,8 @@ namespace {
 /// Tables of more bytes than this are the caller's to keep on the GPU: they would travel anew with every launch.
 constexpr std::int64_t kMostHostBytes = std::int64_t{1} << 20;
 
-bool isHostReadable(MemoryPlace place) { return place == MemoryPlace::Host || place == MemoryPlace::Pinned; }
-bool isDeviceReadable(MemoryPlace place) { return place == MemoryPlace::Device || place == MemoryPlace::Pinned; }
+bool isHostReadable(MemoryPlace place) { return place == MemoryPlace::Host || place == MemoryPlace::Shared; }
+bool isDeviceReadable(MemoryPlace place) { return place == MemoryPlace::Device || place == MemoryPlace::Shared; }
 
 Error onOtherGpu(std::string_view name) {
   return invalidTensor(name,
@@ -179,7 +179,9 @@ Result<std::vector<MemoryPlace>> placesOfCaptures(const std::vector<TensorRef> &
   return places;
 }
 
-bool areReadable(std::span<const MemoryPlace> places) { return std::all_of(places.begin(), places.end(), isHostReadable); }
+bool areReadable(std::span<const MemoryPlace> places) {
+  return std::all_of(places.begin(), places.end(), [](MemoryPlace place) { return place == MemoryPlace::Host; });
+}
 
 Result<void> packArguments(PreparedCall &prepared, const std::vector<TensorRef> &captures, std::span<const MemoryPlace> places) {
   prepared.gpu = std::make_unique<GpuArguments>();

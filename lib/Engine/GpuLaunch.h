@@ -35,7 +35,7 @@ Result<void> checkMemory(const ForwardCall &call, const runtime::GpuLauncher &gp
 Result<std::vector<runtime::MemoryPlace>> placesOfCaptures(const std::vector<TensorRef> &captures, const ModImpl &mod,
                                                            const runtime::GpuLauncher &gpu);
 
-/// The host plan may read them all.
+/// The host plan may read them all: they are in host memory, and no stream can change them.
 bool areReadable(std::span<const runtime::MemoryPlace> places);
 
 /// prepared.gpu: everything that the kernel reads and that lies in host memory, packed for the launch.

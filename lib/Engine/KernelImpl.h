@@ -29,7 +29,7 @@ struct KernelImpl {
   int threads = 1; ///< when a call does not say
 
   std::span<const std::byte> code() const {
-    return program ? std::as_bytes(std::span(program->source.ptx)) : mapping ? mapping->code() : std::span<const std::byte>(unmapped);
+    return program ? program->ptx() : mapping ? mapping->code() : std::span<const std::byte>(unmapped);
   }
 };
 

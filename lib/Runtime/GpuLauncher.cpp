@@ -79,16 +79,16 @@ Result<MemoryPlace> GpuLauncher::placeOf(const void *pointer) const {
   if (!on)
     return on.error();
   CudaDevice &device = (*on)->device;
-  unsigned type = 0;
+  unsigned type = 0, managed = 0;
   int owner = -1;
-  std::array<int, 2> attributes = {cuda::kPointerMemoryType, cuda::kPointerDeviceOrdinal};
-  std::array<void *, 2> values = {&type, &owner};
+  std::array<int, 3> attributes = {cuda::kPointerMemoryType, cuda::kPointerIsManaged, cuda::kPointerDeviceOrdinal};
+  std::array<void *, 3> values = {&type, &managed, &owner};
   const int status = device.driver.cuPointerGetAttributes(attributes.size(), attributes.data(), values.data(),
                                                           const_cast<CudaPointer>(static_cast<const std::byte *>(pointer)));
   if (Result<void> asked = device.driver.check(status, "asking where a pointer leads"); !asked)
     return asked.error();
-  if (type == cuda::kMemoryTypeHost)
-    return MemoryPlace::Pinned;
+  if (type == cuda::kMemoryTypeHost || managed)
+    return MemoryPlace::Shared;
   if (type != cuda::kMemoryTypeDevice)
     return MemoryPlace::Host;
   return owner == ordinal ? MemoryPlace::Device : MemoryPlace::Other;

@@ -21,12 +21,12 @@ namespace attnjit::runtime {
 /// Where a pointer leads.
 enum class MemoryPlace {
   Host,   ///< of this process, unknown to the driver
-  Pinned, ///< of this process, and read and written by the GPU too
+  Shared, ///< pinned or managed: read and written by the GPU too, so what it holds now is not always what it will hold in stream order
   Device, ///< of the launcher's GPU
   Other,  ///< of another GPU
 };
 
-/// A PTX image with the function that became of it on the launcher's device.
+/// A PTX image with the function that became of it on the device of its launcher: of one, always the same.
 class GpuProgram {
 public:
   GpuProgram(GpuSource source, std::uint32_t threadsPerBlock, std::string builtFor, CubinCache cubins)
@@ -34,6 +34,7 @@ public:
   const GpuSource source;
   const std::uint32_t threadsPerBlock;
   const std::string builtFor; ///< sm_80, sm_90a ...
+  std::span<const std::byte> ptx() const { return std::as_bytes(std::span(source.ptx)); }
   bool isLoaded() const { return function.load() != nullptr; }
 
 private:

@@ -237,6 +237,8 @@ int cuPointerGetAttributes(unsigned count, int *attributes, void **values, std::
   for (unsigned i = 0; i < count; ++i)
     if (attributes[i] == 2)
       *static_cast<unsigned *>(values[i]) = !memory ? 0 : memory->pinned ? 1 : 2;
+    else if (attributes[i] == 8)
+      *static_cast<unsigned *>(values[i]) = memory && memory->managed;
     else if (attributes[i] == 9)
       *static_cast<int *>(values[i]) = memory ? memory->device : -2;
     else

@@ -48,6 +48,7 @@ struct FakeCuda {
     int device;
     bool pinned = false;
     void *stream = nullptr;
+    bool managed = false;
   };
   std::map<std::uintptr_t, Memory> memory;
   void add(const void *begin, std::size_t bytes, int device = 0) { memory[reinterpret_cast<std::uintptr_t>(begin)] = {bytes, device}; }

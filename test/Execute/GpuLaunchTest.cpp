@@ -202,6 +202,55 @@ TEST_CASE("tensors on the GPU are not read: not operands, and not captures that 
   ::munmap(forbidden, kBytes);
 }
 
+TEST_CASE("managed and pinned memory is used in place, and no plan is made of what a stream may still change") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  GpuOperands operands(driver, 64, 64);
+  std::vector<std::int32_t> documents(64);
+  operands.call.mod = parseMod("", "doc[q_idx] == doc[kv_idx]", {{"doc", DType::I32, 1}});
+  operands.call.captures = {{"doc", TensorRef::dense(documents.data(), DType::I32, {64})}};
+  driver->kernel = [&](const KernelArgs &args) {
+    CHECK(args.captures[0].data == documents.data());
+    CHECK(args.plan.offsets == nullptr);
+  };
+  for (const bool managed : {false, true}) {
+    for (const void *memory : {static_cast<const void *>(documents.data()), static_cast<const void *>(operands.q.data())}) {
+      driver->add(memory, 256, managed ? 3 : 0);
+      FakeCuda::Memory &entry = driver->memory[reinterpret_cast<std::uintptr_t>(memory)];
+      entry.managed = managed;
+      entry.pinned = !managed;
+    }
+    driver->memory[reinterpret_cast<std::uintptr_t>(operands.q.data())].bytes = operands.q.size() * 2;
+    const Result<ForwardReport> report = engine.forward(operands.call);
+    REQUIRE(report);
+    CHECK(!report->plan.hostPlan);
+  }
+  CHECK(driver->launches.back().kernel == "attention");
+}
+
+TEST_CASE("a kernel that a registered pipeline brings runs on the engine's own GPU") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  GpuOperands first(driver), second(driver, 20, 40, 1);
+  const Engine engine = makeEngine(compiler, driver.options("sm_80"));
+  REQUIRE(engine.forward(first.call));
+  const Result<Kernel> kernel = engine.prepare(first.call);
+  REQUIRE(kernel);
+  EngineOptions options = driver.options("sm_80");
+  options.device = 1;
+  const Engine other = makeEngine(compiler, options);
+  OverridePipeline pipeline;
+  pipeline.name = "borrowed";
+  pipeline.build = [&](const Problem &, const PipelineContext &) -> Result<BuiltPipeline> { return BuiltPipeline(*kernel); };
+  REQUIRE(other.registerPipeline(pipeline));
+  second.call.backends = BackendSet({SDPBackend::Overrideable});
+  const Result<ForwardReport> report = other.forward(second.call);
+  REQUIRE(report);
+  CHECK(report->pipeline == "borrowed");
+  CHECK(driver->count("cuModuleLoadData") == 2); // once for each GPU
+}
+
 TEST_CASE("an index out of range is reported when it is asked for, and slots of dropped launches are used again") {
   FakeDriver driver;
   FakeCompiler compiler;

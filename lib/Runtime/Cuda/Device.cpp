@@ -51,9 +51,9 @@ std::string CudaDevice::target() const { return fmt::format("sm_{} driver {}", c
 
 Result<void> CudaDevice::enter() { return driver.check(driver.cuCtxPushCurrent_v2(context), "entering the GPU's context"); }
 
-void CudaDevice::leave() {
+CudaDevice::Leave::~Leave() {
   CudaContext left = nullptr;
-  driver.cuCtxPopCurrent_v2(&left);
+  device.driver.cuCtxPopCurrent_v2(&left);
 }
 
 Result<CudaFunction> CudaDevice::function(const GpuSource &source, const CubinCache &cubins) {

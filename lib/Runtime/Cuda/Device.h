@@ -52,16 +52,18 @@ public:
   template <typename Body> auto inContext(Body &&body) -> decltype(body()) {
     if (Result<void> entered = enter(); !entered)
       return entered.error();
-    auto result = body();
-    leave();
-    return result;
+    const Leave leave{*this};
+    return body();
   }
 
 private:
   CudaDevice(const CudaDriver &driver, int ordinal) : driver(driver), ordinal(ordinal) {}
   Result<void> start();
   Result<void> enter();
-  void leave();
+  struct Leave {
+    const CudaDevice &device;
+    ~Leave();
+  };
   Result<std::vector<std::byte>> assemble(const GpuSource &source);
   Result<CudaFunction> loadFunction(const GpuSource &source, const CubinCache &cubins);
   Result<CudaFunction> loadCubin(const GpuSource &source, std::span<const std::byte> cubin);

@@ -47,7 +47,7 @@ inline constexpr int kMaxDynamicSharedBytes = 8;
 inline constexpr int kMultiprocessorCount = 16;
 inline constexpr int kFloat16 = 6, kBfloat16 = 9, kNoInterleave = 0, kSwizzle128B = 3, kPromotion128B = 2, kFillZeros = 0; ///< of tensor maps
 inline constexpr int kPoolReleaseThreshold = 4;
-inline constexpr int kPointerMemoryType = 2, kPointerDeviceOrdinal = 9;
+inline constexpr int kPointerMemoryType = 2, kPointerIsManaged = 8, kPointerDeviceOrdinal = 9;
 inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;
 inline constexpr unsigned kHostAllocPortable = 1, kHostAllocDeviceMap = 2;
 inline constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
