@@ -160,9 +160,10 @@ EngineCounters EngineImpl::counters() const {
 
 Result<CheckedCall> EngineImpl::check(const ForwardCall &call, CheckFor purpose) const {
   Result<CheckedCall> checked = checkCall(call, call.mod.impl(), purpose);
-  if (checked)
+  if (checked) {
     checked->problem.forGpu = target.kind == TargetDesc::Kind::Nvptx;
     checked->problem.aligned |= !checked->problem.forGpu; // all one to a CPU
+  }
   return checked;
 }
 
