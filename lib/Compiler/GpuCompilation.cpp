@@ -24,10 +24,16 @@ tile::GpuTarget Compilation::gpuTarget() const {
   return target;
 }
 
+/// Whether the formulas are long, or hold addresses of captured tensors.
+static bool needsRegisters(const expr::Formula &formula) {
+  constexpr std::size_t kLong = 24;
+  return !formula.captures.empty() || formula.score.nodes.size() + formula.mask.nodes.size() + formula.prob.nodes.size() > kLong;
+}
+
 tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
-  return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, !spec.formula.captures.empty()) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
+  return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
 
 Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {

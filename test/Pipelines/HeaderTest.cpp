@@ -56,7 +56,7 @@ TEST_CASE("a mangled header is refused with the line at fault") {
 TEST_CASE("equal specs print alike, different ones do not") {
   const KernelSpec spec = makeSpec(specRows()[1]);
   CHECK(print(spec) == print(makeSpec(specRows()[1])));
-  std::vector<KernelSpec> others(9, spec);
+  std::vector<KernelSpec> others(10, spec);
   others[0].D = 65;
   others[1].Dv = 65;
   others[2].contiguous = false;
@@ -66,6 +66,7 @@ TEST_CASE("equal specs print alike, different ones do not") {
   others[6].config.tileRows = 8;
   others[7].outType = DType::BF16;
   others[8].sinks = DType::F32;
+  others[9].aligned = false;
   for (const KernelSpec &other : others)
     CHECK(print(other) != print(spec));
 }

@@ -150,6 +150,8 @@ KernelImage sampleImage() {
   image.meta.tileRows = 16;
   image.meta.tileCols = 128;
   image.meta.workspaceBytes = 4096;
+  image.meta.qBoxRows = 128;
+  image.meta.kvBoxRows = 112;
   image.meta.captures = {{"slope", DType::F32, 1}, {"doc", DType::I32, 2}};
   image.meta.scalars = {{"cap", true}, {"window", false}};
   image.meta.problemText = "D = 64\n";

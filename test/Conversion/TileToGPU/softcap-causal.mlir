@@ -5,7 +5,7 @@
 // CHECK:       llvm.mlir.global external @attention_shared() {addr_space = 3 : i32, alignment = 16 : i64} : !llvm.array<0 x i8>
 // CHECK-LABEL: llvm.func @attention(
 // CHECK-SAME:    !llvm.ptr {llvm.align = 8 : i64, llvm.byval = !llvm.array<{{[0-9]+}} x i8>})
-// CHECK-SAME:    attnjit.shared_bytes = 52224 : i64, attnjit.threads_per_block = 128 : i64, nvvm.kernel, nvvm.maxntid = array<i32: 128>
+// CHECK-SAME:    attnjit.kv_box_rows = 0 : i64, attnjit.q_box_rows = 0 : i64, attnjit.shared_bytes = 52224 : i64, attnjit.threads_per_block = 128 : i64, nvvm.kernel, nvvm.maxntid = array<i32: 128>
 
 // One block per tile, in the tile order of the ABI.
 // CHECK:         %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
@@ -58,10 +58,10 @@
 // CHECK-COUNT-64:    nvvm.mma.sync
 // CHECK:             nvvm.barrier0
 
-// out, and lse where it is wanted.
+// lse where it is wanted, and out.
+// CHECK:           llvm.icmp "ne" {{.*}} : !llvm.ptr
 // CHECK:           arith.truncf {{.*}} : f32 to bf16
 // CHECK:           llvm.store {{.*}} : bf16, !llvm.ptr
-// CHECK:           llvm.icmp "ne" {{.*}} : !llvm.ptr
 // Nothing is left to a library.
 // CHECK-NOT:     math.
 // CHECK-NOT:     llvm.call @

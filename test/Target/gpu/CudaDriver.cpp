@@ -23,8 +23,8 @@ struct CudaDriver::Functions {
   int (*cuCtxSynchronize)();
   int (*cuDeviceGetAttribute)(int *, int, int);
   /// Null in drivers before CUDA 12.
-  int (*cuTensorMapEncodeTiled)(TensorMap *, int, std::uint32_t, void *, const std::uint64_t *, const std::uint64_t *,
-                                const std::uint32_t *, const std::uint32_t *, int, int, int, int);
+  int (*cuTensorMapEncodeTiled)(TensorMap *, int, std::uint32_t, void *, const std::uint64_t *, const std::uint64_t *, const std::uint32_t *,
+                                const std::uint32_t *, int, int, int, int);
   int device = 0;
 };
 
@@ -42,8 +42,7 @@ std::optional<CudaDriver> CudaDriver::open(std::string &why) {
   };
 #define FIND(NAME) find(functions.NAME, #NAME)
   FIND(cuInit), FIND(cuDeviceGet), FIND(cuDeviceGetName), FIND(cuDevicePrimaryCtxRetain), FIND(cuCtxSetCurrent), FIND(cuModuleLoadDataEx);
-  FIND(cuModuleGetFunction), FIND(cuFuncSetAttribute), FIND(cuMemAlloc_v2), FIND(cuMemFree_v2), FIND(cuMemcpyHtoD_v2),
-      FIND(cuMemcpyDtoH_v2);
+  FIND(cuModuleGetFunction), FIND(cuFuncSetAttribute), FIND(cuMemAlloc_v2), FIND(cuMemFree_v2), FIND(cuMemcpyHtoD_v2), FIND(cuMemcpyDtoH_v2);
   FIND(cuLaunchKernel), FIND(cuCtxSynchronize), FIND(cuDeviceGetAttribute);
   const bool hasAll = std::exchange(complete, true);
   FIND(cuTensorMapEncodeTiled);
@@ -66,8 +65,7 @@ std::string CudaDriver::deviceName() const {
   return name;
 }
 
-std::optional<void *> CudaDriver::loadKernel(const std::string &ptx, const char *entry, std::uint32_t sharedBytes,
-                                             std::string &error) const {
+std::optional<void *> CudaDriver::loadKernel(const std::string &ptx, const char *entry, std::uint32_t sharedBytes, std::string &error) const {
   constexpr int kErrorLogBuffer = 5, kErrorLogBufferBytes = 6, kMaxDynamicSharedBytes = 8; // CUjit_option, CUfunction_attribute
   std::vector<char> log(16384);
   int options[] = {kErrorLogBuffer, kErrorLogBufferBytes};
@@ -93,26 +91,22 @@ std::uint64_t CudaDriver::allocate(std::size_t bytes) const {
   return functions->cuMemAlloc_v2(&pointer, bytes) == 0 ? pointer : 0;
 }
 void CudaDriver::free(std::uint64_t pointer) const { functions->cuMemFree_v2(pointer); }
-bool CudaDriver::copyIn(std::uint64_t to, const void *from, std::size_t bytes) const {
-  return functions->cuMemcpyHtoD_v2(to, from, bytes) == 0;
-}
+bool CudaDriver::copyIn(std::uint64_t to, const void *from, std::size_t bytes) const { return functions->cuMemcpyHtoD_v2(to, from, bytes) == 0; }
 bool CudaDriver::copyOut(void *to, std::uint64_t from, std::size_t bytes) const { return functions->cuMemcpyDtoH_v2(to, from, bytes) == 0; }
 
-int CudaDriver::launch(void *kernel, std::uint32_t blocks, std::uint32_t threads, std::uint32_t sharedBytes,
-                       std::vector<void *> parameters) const {
+int CudaDriver::launch(void *kernel, std::uint32_t blocks, std::uint32_t threads, std::uint32_t sharedBytes, std::vector<void *> parameters) const {
   if (int code = functions->cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, sharedBytes, nullptr, parameters.data(), nullptr))
     return code;
   return functions->cuCtxSynchronize();
 }
 
-std::optional<TensorMap> CudaDriver::makeTensorMap(bool isBf16, std::uint64_t address, const std::uint64_t (&sizes)[4],
-                                                   const std::uint64_t (&strides)[3], std::uint32_t boxRows) const {
+std::optional<TensorMap> CudaDriver::makeTensorMap(bool isBf16, std::uint64_t address, const std::uint64_t (&sizes)[4], const std::uint64_t (&strides)[3],
+                                                   std::uint32_t boxRows) const {
   constexpr int kFloat16 = 6, kBfloat16 = 9, kSwizzle128B = 3, kPromotionL2_128B = 2; // CUtensorMapDataType, ...Swizzle, ...L2promotion
   const std::uint32_t box[4] = {64, boxRows, 1, 1}, elementStrides[4] = {1, 1, 1, 1};
   TensorMap map;
   if (!functions->cuTensorMapEncodeTiled ||
-      functions->cuTensorMapEncodeTiled(&map, isBf16 ? kBfloat16 : kFloat16, 4, reinterpret_cast<void *>(address), sizes, strides, box,
-                                        elementStrides,
+      functions->cuTensorMapEncodeTiled(&map, isBf16 ? kBfloat16 : kFloat16, 4, reinterpret_cast<void *>(address), sizes, strides, box, elementStrides,
                                         /*interleave=*/0, kSwizzle128B, kPromotionL2_128B, /*fill=*/0))
     return std::nullopt;
   return map;

@@ -29,10 +29,10 @@ public:
   bool copyOut(void *to, std::uint64_t from, std::size_t bytes) const;
   /// Launches with parameters that lie at these addresses, and waits. Returns the driver's error, 0 for none.
   int launch(void *kernel, std::uint32_t blocks, std::uint32_t threads, std::uint32_t sharedBytes, std::vector<void *> parameters) const;
-  /// A map for tensor copies: sizes in elements of 16 bits, strides of dimensions 1 .. 3 in bytes, boxes of 64 x rows x 1 x 1. Empty where
-  /// the driver refuses it or has none.
-  std::optional<TensorMap> makeTensorMap(bool isBf16, std::uint64_t address, const std::uint64_t (&sizes)[4],
-                                         const std::uint64_t (&strides)[3], std::uint32_t boxRows) const;
+  /// A map for tensor copies: sizes in elements of 16 bits, strides of dimensions 1 .. 3 in bytes, boxes of 64 x rows x 1 x 1. Empty where the
+  /// driver refuses it or has none.
+  std::optional<TensorMap> makeTensorMap(bool isBf16, std::uint64_t address, const std::uint64_t (&sizes)[4], const std::uint64_t (&strides)[3],
+                                         std::uint32_t boxRows) const;
   std::uint32_t multiprocessors() const;
   std::string deviceName() const;
 

@@ -5,6 +5,7 @@
 
 #include "../TileToVector/Elements.h"
 
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
@@ -96,22 +97,28 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
 // wgmma
 //===------------------------------------------------------------------------------------------------------------------===//
 
-TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool hasCaptures) {
+TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool formulasNeedRegisters) {
   // Measured (docs/performance.md): a thread has 232 registers with two consumers and 160 with three, for half of the keys in scores, a
   // quarter in probabilities, half of Dv in accumulators, and what a formula needs: addresses, where it reads tensors.
   int64_t largest = std::max(headDim, valueDim);
-  if (largest <= 64 && !hasCaptures)
+  if (largest <= 64 && !formulasNeedRegisters)
     return {192, 112};
   if (valueDim <= 128 && headDim <= 192)
     return {128, 128};
   return {128, largest <= 192 ? 112 : 80};
 }
 
-/// Whether an element of a formula is a loop.
-static bool hasLoops(const TileProgram &program) {
-  return llvm::any_of(program.maps(), [](Region *formula) {
-    return formula->walk([](attn::ReduceOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  });
+/// How many instructions an element of the formulas comes to, roughly; a loop counts as more than any.
+static int64_t weightOf(const TileProgram &program) {
+  constexpr int64_t kFunction = 30, kLoop = 1000; // a polynomial or two; see VectorMath.h
+  int64_t weight = 0;
+  for (Region *formula : program.maps())
+    formula->walk([&](Operation *op) {
+      bool isInstruction =
+          !isa<math::MathDialect, attn::AttnDialect>(op->getDialect()) || isa<attn::LoadOp, math::AbsFOp, math::Exp2Op>(op);
+      weight += isa<attn::ReduceOp>(op) ? kLoop : isInstruction ? 1 : kFunction;
+    });
+  return weight;
 }
 
 static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target) {
@@ -121,9 +128,11 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   if (program.closedForm)
     consumer -= 8, producer = 56;
   auto withBuffers = [&](int64_t qBuffers) {
-    // A product on its way while a loop turns would be waited for at once.
+    // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
+    // its way while a loop turns would be waited for at once.
+    constexpr int64_t kLongFormula = 80;
     return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer,
-                          /*overlap=*/!hasLoops(program), /*turns=*/program.valueDim > 64);
+                          /*overlap=*/weightOf(program) < kLongFormula, /*turns=*/program.valueDim > 64);
   };
   WgmmaAttr two = withBuffers(2); // the second one hides how Q comes and how the output goes
   return WgmmaShape::of(program, two).sharedBytes() <= target.sharedBytes ? two : withBuffers(1);

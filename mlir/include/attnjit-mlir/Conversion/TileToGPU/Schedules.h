@@ -49,7 +49,7 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
 llvm::LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target);
 
 /// FLASH_ATTENTION for sm_90a: tensor copies by a producer warpgroup, wgmma by the others.
-TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool hasCaptures);
+TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool formulasNeedRegisters);
 std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices);
 /// wgmmaRefusal must have been asked.
 llvm::LogicalResult lowerWgmma(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices);

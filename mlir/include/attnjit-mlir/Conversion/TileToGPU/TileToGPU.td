@@ -9,11 +9,12 @@ def ConvertTileToGPUPass : Pass<"convert-tile-to-gpu", "::mlir::ModuleOp"> {
   let description = [{
     Before: `tile.kernel @f` in normal form (tile-verify).
 
-    After: `llvm.func @f(%args: !llvm.ptr {llvm.byval})` with `nvvm.kernel` and the launch sizes `attnjit.threads_per_block` and
-    `attnjit.shared_bytes` (Schedules.h beside this file says how it is launched), and `llvm.mlir.global @f_shared`, its dynamic
-    shared memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice or inline PTX.
+    After: `llvm.func @f(%args: !llvm.ptr {llvm.byval}, ...)` with `nvvm.kernel` and the launch sizes `attnjit.threads_per_block` and
+    `attnjit.shared_bytes` (Schedules.h beside this file says how it is launched, and with which other parameters), and
+    `llvm.mlir.global @f_shared`, its dynamic shared memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice.
 
-    The one schedule so far is mma.sync, for sm_80 and later; the pass fails with its reason on a program that it cannot schedule.
+    Which schedule a program gets stands in its attribute `schedule`, `#tile.mma_sync` (sm_80 and later) or `#tile.wgmma` (sm_90a); where it
+    is absent the chooser writes it first. The pass fails with the schedule's reason on a program that it cannot take.
   }];
   let options = [Option<"chip", "chip", "std::string", "\"sm_80\"", "architecture: sm_80, sm_89, sm_90 ...">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
