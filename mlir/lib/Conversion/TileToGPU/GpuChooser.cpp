@@ -114,7 +114,8 @@ static int64_t weightOf(const TileProgram &program) {
   int64_t weight = 0;
   for (Region *formula : program.maps())
     formula->walk([&](Operation *op) {
-      bool isInstruction = !isa<math::MathDialect, attn::AttnDialect>(op->getDialect()) || isa<attn::LoadOp, math::AbsFOp, math::Exp2Op>(op);
+      bool isInstruction =
+          !isa<math::MathDialect, attn::AttnDialect>(op->getDialect()) || isa<attn::LoadOp, math::AbsFOp, math::Exp2Op>(op);
       weight += isa<attn::ReduceOp>(op) ? kLoop : isInstruction ? 1 : kFunction;
     });
   return weight;
@@ -127,8 +128,8 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   if (program.closedForm)
     consumer -= 8, producer = 56;
   auto withBuffers = [&](int64_t qBuffers) {
-    // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on its way
-    // while a loop turns would be waited for at once.
+    // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
+    // its way while a loop turns would be waited for at once.
     constexpr int64_t kLongFormula = 80;
     return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer,
                           /*overlap=*/weightOf(program) < kLongFormula, /*turns=*/program.valueDim > 64);
