@@ -149,7 +149,7 @@ Result<void> GpuLauncher::startKernel(Open &on, CudaFunction function, const Gpu
     parameters.push_back(&map);
   std::int64_t blocks = grid.blocks;
   if (!maps.empty()) { // each block takes tiles until there are none
-    parameters.push_back(&arguments.counters);
+    parameters.push_back(static_cast<void *>(&arguments.counters));
     blocks = std::min<std::int64_t>(blocks, on.device.multiprocessors());
   }
   const int status = on.device.driver.cuLaunchKernel(function, static_cast<unsigned>(blocks), 1, 1, program.threadsPerBlock, 1, 1,
