@@ -191,7 +191,7 @@ Result<std::optional<GpuTicket>> GpuLauncher::launch(const GpuProgram &program, 
       Result<void> ran = withBlock(**on, arguments, stream, [&] { return startKernel(**on, function, program, arguments, grid, stream); });
       return ran ? Result<std::optional<GpuTicket>>(std::nullopt) : ran.error();
     }
-    GpuTickets &tickets = *(*on)->tickets;
+    GpuTickets &tickets = (*on)->tickets;
     Result<std::shared_ptr<GpuSlot>> slot = tickets.take();
     if (!slot)
       return slot.error();

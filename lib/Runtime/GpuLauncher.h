@@ -79,10 +79,10 @@ public:
 private:
   /// What is made once the device is open.
   struct Open {
-    explicit Open(CudaDevice &device) : device(device), upload(device), tickets(std::make_shared<GpuTickets>(device)) {}
+    explicit Open(CudaDevice &device) : device(device), upload(device), tickets(GpuTickets::of(device)) {}
     CudaDevice &device;
     GpuUpload upload;
-    std::shared_ptr<GpuTickets> tickets;
+    GpuTickets &tickets;
   };
   Result<Open *> open() const;
   Result<CudaFunction> functionOf(CudaDevice &device, const GpuProgram &program) const;

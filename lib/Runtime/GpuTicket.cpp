@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <map>
 
 namespace attnjit::runtime {
 
@@ -25,6 +26,16 @@ Result<std::int64_t> GpuTicket::deviceNs() const {
   });
 }
 
+GpuTickets &GpuTickets::of(CudaDevice &device) {
+  static std::mutex mutex;
+  static auto &all = *new std::map<CudaDevice *, std::unique_ptr<GpuTickets>>;
+  std::lock_guard lock(mutex);
+  std::unique_ptr<GpuTickets> &slot = all[&device];
+  if (!slot)
+    slot.reset(new GpuTickets(device));
+  return *slot;
+}
+
 Result<std::shared_ptr<GpuSlot>> GpuTickets::take() {
   std::unique_lock lock(mutex);
   const auto isOver = [&](const GpuSlot &slot) { return device.driver.cuEventQuery(slot.end) == cuda::kSuccess; };
@@ -39,8 +50,8 @@ Result<std::shared_ptr<GpuSlot>> GpuTickets::take() {
   idle.erase(found);
   lock.unlock();
   std::atomic_ref<std::int64_t>(*slot.word).store(kStatusOk, std::memory_order_release);
-  return std::shared_ptr<GpuSlot>(new GpuSlot(slot), [tickets = shared_from_this()](GpuSlot *ended) {
-    tickets->giveBack(*ended);
+  return std::shared_ptr<GpuSlot>(new GpuSlot(slot), [this](GpuSlot *ended) {
+    giveBack(*ended);
     delete ended;
   });
 }
@@ -66,8 +77,11 @@ Result<void> GpuTickets::addSlots() {
 }
 
 void GpuTickets::giveBack(GpuSlot slot) {
-  if (slot.captured)
+  if (slot.captured) { // its word is the graph's for good; its events were never recorded
+    for (CudaEvent event : {slot.begin, slot.end})
+      device.driver.cuEventDestroy_v2(event);
     return;
+  }
   std::lock_guard lock(mutex);
   idle.push_back(slot);
 }

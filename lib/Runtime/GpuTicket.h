@@ -34,10 +34,11 @@ private:
   bool timed = false;
 };
 
-/// Makes tickets of a device, and uses their slots again. Thread safe. Outlives its tickets.
-class GpuTickets : public std::enable_shared_from_this<GpuTickets> {
+/// Makes tickets of a device, and uses their slots again. Thread safe. One per device, which lives as long as the process: a launch that is
+/// still running writes its word whether or not the engine that began it is there.
+class GpuTickets {
 public:
-  explicit GpuTickets(CudaDevice &device) : device(device) {}
+  static GpuTickets &of(CudaDevice &device);
 
   /// A slot with a fresh word and events, for one launch. The device's context is current.
   Result<std::shared_ptr<GpuSlot>> take();
@@ -47,6 +48,7 @@ public:
   GpuTicket ticketOf(std::shared_ptr<GpuSlot> slot, bool timed);
 
 private:
+  explicit GpuTickets(CudaDevice &device) : device(device) {}
   Result<void> addSlots();
   void giveBack(GpuSlot slot);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <list>
 
 using attnjit::KernelArgs;
 using attnjit::test::FakeCuda;
@@ -24,6 +25,15 @@ int current = 0; ///< depth of the stack of contexts
 struct Function {
   std::string name;
 };
+struct Module {
+  std::string image;
+  std::list<Function> functions;
+};
+/// What is loaded stays the driver's, whether or not its user keeps the handle.
+std::list<Module> &modules() {
+  static auto &loaded = *new std::list<Module>;
+  return loaded;
+}
 
 int asked(const char *name) {
   fake().calls.push_back(name);
@@ -130,15 +140,18 @@ int cuLinkDestroy(void *linker) {
 int cuModuleLoadData(void **module, const void *image) {
   if (std::strncmp(static_cast<const char *>(image), "CUBIN ", 6) != 0)
     return kInvalid;
-  *module = new std::string(static_cast<const char *>(image));
+  *module = &modules().emplace_back(static_cast<const char *>(image));
   return askedOutsideCapture("cuModuleLoadData");
 }
-int cuModuleUnload(void *) { return asked("cuModuleUnload"); }
+int cuModuleUnload(void *module) {
+  modules().remove_if([&](const Module &loaded) { return &loaded == module; });
+  return asked("cuModuleUnload");
+}
 int cuModuleGetFunction(void **function, void *module, const char *name) {
-  const std::string &image = *static_cast<std::string *>(module);
+  auto &[image, functions] = *static_cast<Module *>(module);
   if (std::strncmp(name, "attnjit_upload_", 15) == 0 && image.find(std::string(".entry ") + name + "(") == std::string::npos)
     return kNotFound;
-  *function = new Function{name};
+  *function = &functions.emplace_back(name);
   return asked("cuModuleGetFunction");
 }
 int cuFuncSetAttribute(void *, int, int) { return asked("cuFuncSetAttribute"); }
@@ -250,7 +263,10 @@ int cuEventCreate(void **event, unsigned) {
   *event = new int(0);
   return askedOutsideCapture("cuEventCreate");
 }
-int cuEventDestroy_v2(void *) { return asked("cuEventDestroy_v2"); }
+int cuEventDestroy_v2(void *event) {
+  delete static_cast<int *>(event);
+  return asked("cuEventDestroy_v2");
+}
 int cuEventRecord(void *, void *) { return asked("cuEventRecord"); }
 int cuEventQuery(void *) { return askedOutsideCapture("cuEventQuery"); }
 int cuEventElapsedTime(float *milliseconds, void *, void *) {
