@@ -144,8 +144,7 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   Operands floats;
   report = gpu.explain(floats.call);
   REQUIRE(report);
-  CHECK(report->chosen == NoBackend);
-  CHECK(contains(refusalOf(*report, Math, "target"), "GPU"));
+  CHECK(report->chosen == Math); // which takes all that FLASH_ATTENTION does not
   CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "q is f32"));
   for (TensorRef *tensor : {&floats.call.q, &floats.call.k, &floats.call.v, &floats.call.out})
     tensor->dtype = DType::BF16;
@@ -155,6 +154,12 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   floats.call.out.dtype = DType::F16;
   CHECK(contains(refusalOf(*gpu.explain(floats.call), FlashAttention, "dtype"), "out is f16"));
   CHECK(contains(refusalOf(*report, EfficientAttention, "target"), "GPU"));
+  floats.call.out.dtype = DType::BF16;
+  for (TensorRef *tensor : {&floats.call.v, &floats.call.out})
+    tensor->sizes[3] = 40;
+  report = gpu.explain(floats.call);
+  CHECK(report->chosen == Math);
+  CHECK(contains(refusalOf(*report, FlashAttention, "head-dim"), "Dv 40; its GPU schedule takes multiples of 16 up to 256"));
 }
 
 TEST_CASE("select-efficient: up to 64 query rows; first where they are few") {

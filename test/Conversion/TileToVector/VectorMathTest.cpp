@@ -438,6 +438,61 @@ TEST_CASE("functions in f64: exp and exp2 inline, the others through the functio
   checkBinary<double, long double>("fmod", pointwise(attn::PointwiseKind::Rem), fmodl, {-1000, 1000}, {-10, 10}, 0);
 }
 
+namespace {
+
+/// As a kernel without function table has it.
+Emit inlineForm(const Emit &emit) {
+  return [emit](mlir::OpBuilder &builder, mlir::Location loc, tile::AbiAccess &abi, llvm::ArrayRef<Value> operands) {
+    tile::AbiAccess withoutTable(builder, loc, abi.arguments(), tile::AbiAccess::Functions::Inline);
+    return emit(builder, loc, withoutTable, operands);
+  };
+}
+
+struct UnaryDouble {
+  const char *name, *op;
+  long double (*exact)(long double);
+  Range range;
+  double ulps;
+};
+
+const UnaryDouble kUnaryDouble[] = {
+    {"exp", "math.exp", expl, {-750, 711}, 1},         {"exp2", "math.exp2", exp2l, {-1080, 1030}, 1},
+    {"expm1", "math.expm1", expm1l, {-40, 40}, 2},     {"log", "math.log", logl, {0, 1000}, 1},
+    {"log2", "math.log2", log2l, {0, 1000}, 2},        {"log10", "math.log10", log10l, {0, 1000}, 1.5},
+    {"log1p", "math.log1p", log1pl, {-1, 10}, 1.5},    {"sin", "math.sin", sinl, {-131072, 131072}, 2.5},
+    {"cos", "math.cos", cosl, {-131072, 131072}, 2.5}, {"tan", "math.tan", tanl, {-131072, 131072}, 4},
+    {"asin", "math.asin", asinl, {-1, 1}, 2.5},        {"acos", "math.acos", acosl, {-1, 1}, 1.5},
+    {"atan", "math.atan", atanl, {-4, 4}, 1.5},        {"sinh", "math.sinh", sinhl, {-20, 20}, 2},
+    {"cosh", "math.cosh", coshl, {-700, 700}, 1.5},    {"tanh", "math.tanh", tanhl, {-20, 20}, 3.5},
+    {"asinh", "math.asinh", asinhl, {-10, 10}, 2},     {"acosh", "math.acosh", acoshl, {1, 10}, 2},
+    {"atanh", "math.atanh", atanhl, {-1, 1}, 2.5},     {"erf", "math.erf", erfl, {-6, 6}, 1.5},
+    {"erfc", "math.erfc", erfcl, {-6, 27}, 5},
+};
+
+struct BinaryDouble {
+  const char *name;
+  Emit emit;
+  long double (*exact)(long double, long double);
+  Range x, y;
+  double ulps;
+};
+
+const BinaryDouble kBinaryDouble[] = {
+    {"pow", pointwise(attn::PointwiseKind::Pow), powl, {0, 10}, {-300, 300}, 4},
+    {"atan2", mathOp("math.atan2"), atan2l, {-4, 4}, {-4, 4}, 2},
+    {"hypot", pointwise(attn::PointwiseKind::Hypot), hypotl, {-4, 4}, {-4, 4}, 2},
+    {"fmod", pointwise(attn::PointwiseKind::Rem), fmodl, {-1000, 1000}, {-10, 10}, 0},
+};
+
+} // namespace
+
+TEST_CASE("functions in f64 without function table, as GPUs have them") {
+  for (const UnaryDouble &row : kUnaryDouble)
+    checkUnary<double, long double>(row.name, inlineForm(mathOp(row.op)), row.exact, row.range, row.ulps);
+  for (const BinaryDouble &row : kBinaryDouble)
+    checkBinary<double, long double>(row.name, inlineForm(row.emit), row.exact, row.x, row.y, row.ulps);
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Integers
 //===------------------------------------------------------------------------------------------------------------------===//
