@@ -209,23 +209,20 @@ TileSizes chooseSimtTile(int64_t valueDim, int64_t computeBits) {
 }
 
 /// What lies in shared memory at once: all of a block of keys if two thread blocks still find room on a multiprocessor, so that one
-/// computes while the other waits; else half of its columns or of its rows of V, and so on.
+/// computes while the other waits. Else as many columns of Q and K as leave room for 16 rows of V, or for 8; every piece costs two
+/// barriers.
 static SimtAttr chooseSimt(const TileProgram &program, const GpuTarget &target) {
-  constexpr int64_t kLeastDepth = 32, kLeastRows = 8;
-  int64_t bytes = program.computeType.getIntOrFloatBitWidth() / 8;
-  int64_t depth = llvm::alignTo(program.headDim, 32 / bytes), valueRows = program.tileCols;
-  auto choices = [&] {
-    return SimtAttr::get(program.kernel->getContext(), SimtCut::kThreads, SimtCut::of(program.valueDim, bytes).rowLanes, depth, valueRows);
+  constexpr int64_t kLeastDepth = 32, kMostRows = 1024;
+  int64_t bytes = program.computeType.getIntOrFloatBitWidth() / 8, rowLanes = SimtCut::of(program.valueDim, bytes).rowLanes;
+  auto choicesOf = [&](int64_t depth, int64_t valueRows) {
+    return SimtAttr::get(program.kernel->getContext(), SimtCut::kThreads, rowLanes, depth, valueRows);
   };
-  auto take = [&] { return SimtShape::of(program, choices()).sharedBytes(); };
-  while (take() > target.sharedBytes / 2 && (depth > kLeastDepth || valueRows > kLeastRows)) {
-    bool halvesRows = valueRows > kLeastRows && (depth <= 2 * kLeastDepth || program.valueDim * valueRows >= depth * program.tileCols);
-    if (halvesRows)
-      valueRows = std::max(kLeastRows, valueRows / 2);
-    else
-      depth = std::max(kLeastDepth, int64_t(llvm::alignTo(depth / 2, 32 / bytes)));
-  }
-  return choices();
+  for (int64_t leastRows : {16, 8})
+    for (int64_t depth = llvm::alignTo(program.headDim, 32 / bytes); depth > 0; depth = llvm::alignDown(depth / 2, kLeastDepth))
+      for (int64_t rows = std::min(program.tileCols, kMostRows); rows % 4 == 0 && rows >= std::min(leastRows, program.tileCols); rows /= 2)
+        if (SimtAttr choices = choicesOf(depth, rows); SimtShape::of(program, choices).sharedBytes() <= target.sharedBytes / 2)
+          return choices;
+  return choicesOf(kLeastDepth, program.tileCols % 8 == 0 ? 8 : 4);
 }
 
 std::optional<std::string> simtRefusal(const TileProgram &program, const GpuTarget &target, SimtAttr choices) {
