@@ -5,7 +5,6 @@
 #include "Expr/Ir.h"
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 namespace attnjit::expr {
@@ -37,13 +36,6 @@ using CaptureRangeFn = std::function<Range(int index, std::span<const Range> ind
 /// `scalars` empty: scalars are unknown within [-2^30, 2^30] if `narrow`, else unknown.
 std::vector<Range> ranges(const Formula &formula, const Function &function, const Box &box, std::span<const ScalarArg> scalars, bool narrow,
                           const CaptureRangeFn &captureRange);
-
-/// Between which numbers score_mod leaves every score that is not NaN, whatever the product, the positions and what it captures; nothing if
-/// it is not known for both ends.
-struct ScoreBounds {
-  double lo = 0, hi = 0;
-};
-std::optional<ScoreBounds> scoreBounds(const Formula &formula);
 
 /// What a mask does on a box.
 enum class TileClass { Empty, Partial, Full };

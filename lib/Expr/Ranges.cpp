@@ -273,17 +273,6 @@ std::vector<Range> ranges(const Formula &formula, const Function &function, cons
   return numericRanges(formula, function, leaves);
 }
 
-std::optional<ScoreBounds> scoreBounds(const Formula &formula) {
-  if (formula.scoreIsIdentity())
-    return std::nullopt;
-  constexpr std::int64_t kAny = std::int64_t{1} << 40;
-  const Box everywhere{0, kAny, 0, kAny, 0, kAny, 0, kAny};
-  const Range range = ranges(formula, formula.score, everywhere, {}, false, nullptr)[formula.score.result];
-  if (range.kind != Kind::Float || !std::isfinite(range.flo) || !std::isfinite(range.fhi))
-    return std::nullopt;
-  return ScoreBounds{range.flo, range.fhi};
-}
-
 TileClass classify(const Formula &formula, const Box &box, std::span<const ScalarArg> scalars, const CaptureRangeFn &captureRange) {
   const Range range = ranges(formula, formula.mask, box, scalars, false, captureRange)[formula.mask.result];
   return range.hi == 0 ? TileClass::Empty : range.lo == 1 ? TileClass::Full : TileClass::Partial;

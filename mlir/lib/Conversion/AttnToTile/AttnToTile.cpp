@@ -32,7 +32,6 @@ public:
     if (failed(checkFunction()) || failed(collectCaptured()))
       return failure();
     choosePasses();
-    chooseReference();
     KernelOp kernel = createKernel();
     buildBody(kernel);
     function.erase();
@@ -87,19 +86,6 @@ private:
     isTwoPass = failed(formula) || !expr::isHomogeneous(formula->prob);
   }
 
-  /// Bounded scores need no running maximum (see tile.softmax_step) where p stays a normal number at the far end: f32 and bf16 have 126
-  /// binary places below 1, f16 has not. A prob_mod may square p, and states of split keys are merged by their maxima.
-  void chooseReference() {
-    if (op.getScore().empty() || !op.getProb().empty() || splitKeys || !compute.isF32() ||
-        cast<MemRefType>(op.getQ().getType()).getElementType().isF16())
-      return;
-    FailureOr<expr::Formula> formula = exportQuietly();
-    std::optional<expr::ScoreBounds> bounds = succeeded(formula) ? expr::scoreBounds(*formula) : std::nullopt;
-    constexpr double kWidest = 200; // powers of two: 100 on either side of the reference
-    if (bounds && (bounds->hi - bounds->lo) * llvm::numbers::log2e <= kWidest)
-      relativeTo = builder.getF64FloatAttr(0.5 * (bounds->lo + bounds->hi));
-  }
-
   /// The formula, or failure without a word: a foreign region may use operations that no formula has.
   FailureOr<expr::Formula> exportQuietly() {
     ScopedDiagnosticHandler quiet(op.getContext(), [](Diagnostic &) { return success(); });
@@ -108,8 +94,7 @@ private:
 
   KernelOp createKernel() {
     builder.setInsertionPoint(function);
-    auto kernel = KernelOp::create(builder, loc, builder.getStringAttr(function.getSymName()), op.getConfigAttr(), namesAttr(),
-                                   /*schedule=*/Attribute());
+    auto kernel = KernelOp::create(builder, loc, builder.getStringAttr(function.getSymName()), op.getConfigAttr(), namesAttr(), /*schedule=*/Attribute());
     SmallVector<Type> types;
     bool contiguous = op.isContiguous();
     for (Value operand : {op.getQ(), op.getK(), op.getV(), op.getOut()}) {
@@ -310,7 +295,7 @@ private:
 
   tile::SoftmaxStepOp buildStep(Block &body, Value scores) {
     return tile::SoftmaxStepOp::create(builder, loc, rowType(), rowType(), scoresType(), rowType(), body.getArgument(3),
-                                       body.getArgument(4), scores, body.getArgument(1), relativeTo);
+                                       body.getArgument(4), scores, body.getArgument(1));
   }
 
   /// prob_mod, and the product with v onto what `accumulator` makes of the accumulator so far.
@@ -397,7 +382,6 @@ private:
   ForwardOp op;
   func::FuncOp function;
   bool splitKeys, isTwoPass = false;
-  FloatAttr relativeTo; ///< of tile.softmax_step; null: none
   OpBuilder builder;
   Location loc;
   Type compute, index;

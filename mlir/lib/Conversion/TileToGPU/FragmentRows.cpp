@@ -233,31 +233,7 @@ FragmentRows::Reference FragmentRows::referenceOf(Value max) const {
   return reference;
 }
 
-Value FragmentRows::sumOfRow(const Fragments &probs, int64_t row) const {
-  return combineRow(probs, row, [&](Value a, Value b) { return emit.addF(a, b); });
-}
-
-/// Relative to one number in all blocks: no element waits for the maximum of its row, and nothing is ever rescaled. The maximum is for the
-/// caller, and tells an empty row.
-void FragmentRows::takeRelative(RowState &state, Fragments &scores) const {
-  for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    Value largest = combineRow(scores, row, [&](Value a, Value b) { return maximum(a, b); });
-    state.max[row] = maximum(state.max[row], largest);
-    Value power = emit.constFloat(emit.f32(), -*program.relativeTo * M_LOG2E);
-    for (Fragment4 &fragment : scores)
-      for (int64_t column = 0; column < 2; ++column) {
-        Value &element = fragment[row * 2 + column];
-        element = emitFastExp2(emit, *program.relativeTo == 0 ? emit.mulF(element, toPower) : emit.fma(element, toPower, power));
-      }
-    state.sum[row] = emit.addF(state.sum[row], sumOfRow(scores, row));
-  }
-}
-
-std::optional<RowValues> FragmentRows::takeIntoState(RowState &state, Fragments &scores, const KvBlock &block) {
-  if (program.relativeTo) {
-    takeRelative(state, scores);
-    return std::nullopt;
-  }
+RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const KvBlock &block) {
   SmallVector<Value> visible; // above -inf, or NaN: where prob_mod counts
   if (program.prob)
     for (const Fragment4 &fragment : scores)
@@ -277,19 +253,18 @@ std::optional<RowValues> FragmentRows::takeIntoState(RowState &state, Fragments 
         element = emitFastExp2(emit, emit.fma(element, reference.toPower, emit.negF(reference.power)));
       }
     state.max[row] = newMax;
-    state.sum[row] = emit.fma(state.sum[row], alpha[row], sumOfRow(scores, row));
+    Value sum = combineRow(scores, row, [&](Value a, Value b) { return emit.addF(a, b); });
+    state.sum[row] = emit.fma(state.sum[row], alpha[row], sum);
   }
   if (program.prob)
     applyProb(scores, visible, block);
   return alpha;
 }
 
-void FragmentRows::scaleRows(Fragments &fragments, const std::optional<RowValues> &factors) const {
-  if (!factors)
-    return;
+void FragmentRows::scaleRows(Fragments &fragments, const RowValues &factors) const {
   for (Fragment4 &fragment : fragments)
     for (int64_t part = 0; part < 4; ++part)
-      fragment[part] = emit.mulF(fragment[part], (*factors)[rowOf(part)]);
+      fragment[part] = emit.mulF(fragment[part], factors[rowOf(part)]);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -304,13 +279,7 @@ void FragmentRows::finish(const RowState &state, Fragments &out) {
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
     max[row] = unit ? emit.mulF(state.max[row], unit) : state.max[row];
-    Value reference = max[row];
-    if (program.relativeTo) {
-      max[row] = emitRowReduce(emit, max[row], [&](Value a, Value b) { return maximum(a, b); });
-      Value isEmpty = emit.cmp(CmpF::OEQ, max[row], minusInfinity());
-      reference = emit.select(isEmpty, minusInfinity(), emit.constFloat(emit.f32(), *program.relativeTo));
-    }
-    ends.push_back(emitSoftmaxEnd(emit.builder, emit.loc, abi, reference, sum, sink, [&](Value x) { return exponential(x); }));
+    ends.push_back(emitSoftmaxEnd(emit.builder, emit.loc, abi, max[row], sum, sink, [&](Value x) { return exponential(x); }));
     Value factor = emit.mulF(ends[row].factor(emit.builder, emit.loc), outputFactor);
     for (Fragment4 &fragment : out)
       for (int64_t column = 0; column < 2; ++column) {

@@ -19,8 +19,7 @@ inline constexpr int64_t kRowsPerThread = 2;
 constexpr int64_t rowOf(int64_t part) { return part / 2; }
 constexpr int64_t columnOf(int64_t part) { return part % 2; }
 
-/// The softmax state of a thread's rows. `max` is in the unit of the scores that were taken in; `sum` is partial: of this thread's columns,
-/// and so is `max` where exponentials are not relative to it (TileProgram::relativeTo).
+/// The softmax state of a thread's rows. `max` is in the unit of the scores that were taken in; `sum` is partial: of this thread's columns.
 struct RowState {
   mlir::Value max[kRowsPerThread], sum[kRowsPerThread];
 };
@@ -45,10 +44,10 @@ public:
   void applyFormulas(Fragments &scores, const KvBlock &block);
   /// The same for a block that is known to be special, or not to be.
   void applyFormulasTo(bool special, Fragments &scores, const KvBlock &block);
-  /// Takes a block of scores into the state (tile.softmax_step): they become probabilities of the returned scale, if it can change; whatever
-  /// was summed up with the old one has to be multiplied by it (scaleRows). Then prob_mod, whose sums are of p before it.
-  std::optional<RowValues> takeIntoState(RowState &state, Fragments &scores, const KvBlock &block);
-  void scaleRows(Fragments &fragments, const std::optional<RowValues> &factors) const;
+  /// Takes a block of scores into the state (tile.softmax_step): they become probabilities of the returned scale; whatever was summed up
+  /// with the old one has to be multiplied by it (scaleRows). Then prob_mod, whose sums are of p before it.
+  RowValues takeIntoState(RowState &state, Fragments &scores, const KvBlock &block);
+  void scaleRows(Fragments &fragments, const RowValues &factors) const;
   /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
   void finish(const RowState &state, Fragments &out);
   /// Stores the output element by element, whatever its strides.
@@ -62,8 +61,6 @@ private:
     mlir::Value isCoarse;       ///< i1
   };
   Reference referenceOf(mlir::Value max) const;
-  void takeRelative(RowState &state, Fragments &scores) const;
-  mlir::Value sumOfRow(const Fragments &probs, int64_t row) const;
   mlir::Value keyBase(const KvBlock &block);
   mlir::Value keyAt(const KvBlock &block, int64_t column);
   mlir::Value insideOf(bool needed, mlir::Value index, mlir::Value end);

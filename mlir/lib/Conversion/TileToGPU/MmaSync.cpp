@@ -76,7 +76,7 @@ private:
                                    Fragments scores = multiplyQK();
                                    rows.applyFormulas(scores, block);
                                    State state = State::unflatten(carried);
-                                   std::optional<RowValues> alpha = rows.takeIntoState(state.row, scores, block);
+                                   RowValues alpha = rows.takeIntoState(state.row, scores, block);
                                    rows.scaleRows(state.out, alpha);
                                    waitForCopies(/*inFlight=*/0);
                                    multiplyPV(state.out, scores);

@@ -138,7 +138,7 @@ private:
           emitWarpgroupWait(emit, 0, {&scores});
           release(k);
           rows.applyFormulas(scores, block.keys);
-          std::optional<RowValues> alpha = rows.takeIntoState(state.row, scores, block.keys);
+          RowValues alpha = rows.takeIntoState(state.row, scores, block.keys);
           rows.scaleRows(state.out, alpha);
           addProbs(n, state.out, leftFactors(scores));
           return flatten(emit.add(n, 1), block.isLast, state);
@@ -187,7 +187,7 @@ private:
     emitWarpgroupWait(emit, 1, {&scores});
     release(k);
     rows.applyFormulasTo(special, scores, keys);
-    std::optional<RowValues> alpha = rows.takeIntoState(state.row, scores, keys);
+    RowValues alpha = rows.takeIntoState(state.row, scores, keys);
     emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
     release(v);
     state.probs = leftFactors(scores);

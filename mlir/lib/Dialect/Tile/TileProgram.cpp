@@ -90,7 +90,6 @@ struct Ops {
   MapOp map;          ///< null: identity
   MaskOp mask;        ///< null: True
   ProbOp prob;        ///< null: identity
-  SoftmaxStepOp step;
   LoadRowOp sinks;    ///< null: none
   SoftmaxNormOp norm; ///< null: one pass
 };
@@ -312,7 +311,6 @@ private:
       return false;
     ops.map = scores->map;
     ops.mask = scores->mask;
-    ops.step = step;
     Value probs = step.getProbs();
     LoadOp loadV;
     if (!matchProb(reader, probs, scores->value, kv0) || !(loadV = matchLoadV(reader, kv0)))
@@ -457,8 +455,6 @@ FailureOr<TileProgram> TileProgram::match(Operation *op) {
   program.checkedIndices = kernel.getConfig().getCheckedIndices();
   program.isSplit = bool(ops->split);
   program.isTwoPass = bool(ops->norm);
-  if (ops->step && ops->step.getRelativeTo())
-    program.relativeTo = ops->step.getRelativeTo()->convertToDouble();
   program.sinkType = kernel.getSinks() ? cast<ViewType>(kernel.getSinks().getType()).getElementType() : Type();
   program.score = ops->map ? &ops->map.getBody() : nullptr;
   program.mask = ops->mask ? &ops->mask.getBody() : nullptr;

@@ -322,9 +322,6 @@ def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["max", "s
         p[j]  = exp(u[j] - r)                    exactly 0 where u[j] is -inf (A5)
         sum'  = alpha * sum + sum_j p[j]
 
-    With `relative_to`, every score above -inf lies so near to that number that r may be it in all steps of a stream (and alpha 1): no
-    exponential overflows, and none that counts underflows. It is a permission: who keeps the maximum as r is right, too.
-
     ```mlir
     func.func @step(%m: !tile.row<16xf32>, %l: !tile.row<16xf32>, %u: !tile.tile<16x128xf32>, %cols: i64) {
       %m1, %l1, %p, %alpha = tile.softmax_step %m, %l, %u cols(%cols) : !tile.row<16xf32>, !tile.tile<16x128xf32>
@@ -332,9 +329,9 @@ def Tile_SoftmaxStepOp : Tile_Op<"softmax_step", [Pure, AllTypesMatch<["max", "s
     }
     ```
   }];
-  let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$scores, I64:$cols, OptionalAttr<F64Attr>:$relativeTo);
+  let arguments = (ins Tile_AnyRow:$max, Tile_AnyRow:$sum, Tile_AnyTile:$scores, I64:$cols);
   let results = (outs Tile_AnyRow:$newMax, Tile_AnyRow:$newSum, Tile_AnyTile:$probs, Tile_AnyRow:$alpha);
-  let assemblyFormat = "$max `,` $sum `,` $scores `cols` `(` $cols `)` (`relative_to` $relativeTo^)? attr-dict `:` qualified(type($max)) `,` qualified(type($scores))";
+  let assemblyFormat = "$max `,` $sum `,` $scores `cols` `(` $cols `)` attr-dict `:` qualified(type($max)) `,` qualified(type($scores))";
   let hasVerifier = 1;
 }
 

@@ -11,7 +11,6 @@
 #include "llvm/Support/LogicalResult.h"
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 namespace attnjit::tile {
@@ -48,7 +47,6 @@ struct TileProgram {
   bool checkedIndices = false;       ///< captured loads must be checked and reported (A10)
   bool isSplit = false;              ///< keys are cut into parts whose states are merged in index order (tile.split)
   bool isTwoPass = false;            ///< prob needs the normalised p: one stream for the state, a second one for the output
-  std::optional<double> relativeTo;  ///< scores lie so near to it that exponentials may be taken relative to it (tile.softmax_step)
   mlir::Type sinkType;               ///< element type of the sinks in memory; null: there are none
 
   /// Map bodies, null when the map is absent (identity score, True mask, identity prob). Block arguments: score has (score, b, h, q, kv),
