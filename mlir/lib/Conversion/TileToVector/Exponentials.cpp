@@ -165,20 +165,25 @@ Value emitCosh(const Emitter &emit, Value x) {
   return emit.addF(grows, emit.divF(emit.constFloat(x.getType(), 0.25), grows));
 }
 
+std::pair<Value, Value> tanhFraction(const Emitter &emit, Value clamped) {
+  Value square = emit.mulF(clamped, clamped);
+  Value p = emit.mulF(clamped, horner(emit, square, kTanhP)), q = horner(emit, square, kTanhQ);
+  return {emit.mulF(p, emit.addF(q, q)), emit.fma(q, q, emit.mulF(p, p))};
+}
+
 /// E / (E + 2) with E = e^(2a) - 1, which is 1 from 20 on.
 static Value tanhByExpm1(const Emitter &emit, Value x) {
   Value a = atMost(emit, absolute(emit, x), 20.0), grown = emitExpm1(emit, emit.addF(a, a));
   return withSignOf(emit, emit.divF(grown, emit.addF(grown, emit.constFloat(x.getType(), 2.0))), x);
 }
 
-/// 2 p q / (q^2 + p^2) with tanh(x / 2) = p / q: 10 additions and multiplications and one division, no exponential. At 9.3 the quotient is
-/// exactly 1, and nowhere more (VectorMathTest). In f64 p and q would have as many terms as the exponential.
+/// At the limit the quotient is exactly 1, and nowhere more (VectorMathTest). In f64 its two sides would have as many terms as the
+/// exponential.
 Value emitTanh(const Emitter &emit, Value x) {
   if (elementTypeOf(x.getType()).isF64())
     return tanhByExpm1(emit, x);
-  Value clamped = atMost(emit, atLeast(emit, x, -9.3), 9.3), square = emit.mulF(clamped, clamped);
-  Value p = emit.mulF(clamped, horner(emit, square, kTanhP)), q = horner(emit, square, kTanhQ);
-  return emit.divF(emit.mulF(p, emit.addF(q, q)), emit.fma(q, q, emit.mulF(p, p)));
+  auto [numerator, denominator] = tanhFraction(emit, atMost(emit, atLeast(emit, x, -kTanhLimit), kTanhLimit));
+  return emit.divF(numerator, denominator);
 }
 
 } // namespace attnjit::tile
