@@ -76,7 +76,7 @@ def fit(f, weight, count, lo, hi):
 
 def fit_double(f, weight, count, lo, hi):
     """The same in f64, whose places are so fine beside the polynomial's error that rounding needs no care."""
-    f, weight = off_zero(f), off_zero(weight)
+    f, weight = off_zero(f, mpf("1e-20")), off_zero(weight, mpf("1e-20"))
     rounded = [mpf(float(c)) for c in remez(f, weight, range(count), lo, hi, [])]
     xs = [lo + (hi - lo) * mpf(i) / 1000 for i in range(1001)]
     return rounded, max(abs(weight(x) * (f(x) - sum(c * x**p for p, c in enumerate(rounded)))) for x in xs)
@@ -103,9 +103,9 @@ def descend(coefficients, f, weight, lo, hi):
             coefficients[p] = coefficients[p] + s * mpf(units[p])
 
 
-def off_zero(f):
+def off_zero(f, least=mpf("1e-14")):
     """f, away from 0, where it may be a quotient of zeros."""
-    return lambda x: f(x if abs(x) > mpf("1e-14") else mpf("1e-14"))
+    return lambda x: f(x if abs(x) > least else least)
 
 
 # -- What is fitted ------------------------------------------------------------------------------------------------------
@@ -148,7 +148,24 @@ POLYNOMIALS = {
     "ErfcTail": ("((1 + 2a) e^(a^2) erfc(a) - 1) / w of w = 2a / (a + 2), a up to 10.06", erfc_tail, lambda w: w / (1 + w * erfc_tail(w)), 10, mpf(0), 2 * ERFC_END / (ERFC_END + 2)),
 }
 
-DOUBLES = {"Exp2Double": (f"{POLYNOMIALS['Exp2'][0]}, in f64", *POLYNOMIALS["Exp2"][1:3], 11, *POLYNOMIALS["Exp2"][4:])}
+ERFC_END_DOUBLE = mpf("27.3")
+
+
+def erfc_tail_double(t):
+    """(1 + 2a) e^(a^2) erfc(a) with t = (a - 4) / (a + 4): centred, so that 24 powers do not cancel each other."""
+    a = 4 * (1 + t) / (1 - t)
+    return (1 + 2 * a) * m.exp(a * a) * m.erfc(a)
+
+
+def in_double(name, terms):
+    comment, f, weight, _, lo, hi = POLYNOMIALS[name]
+    return f"{comment}, in f64", f, weight, terms, lo, hi
+
+
+DOUBLES = {f"{name}Double": in_double(name, terms) for name, terms in
+           (("Exp2", 11), ("Log1p", 20), ("Atanh", 9), ("Sin", 6), ("Cos", 6), ("Asin", 13), ("Atan", 21), ("Sinh", 8), ("ErfNear", 12))}
+DOUBLES["ErfcTailDouble"] = ("(1 + 2a) e^(a^2) erfc(a) of t = (a - 4) / (a + 4), a up to 27.3, in f64", erfc_tail_double, lambda t: 1 / erfc_tail_double(t), 24,
+                             mpf(-1), (ERFC_END_DOUBLE - 4) / (ERFC_END_DOUBLE + 4))
 
 
 def tanh_quotient(terms_p=3, terms_q=3, end=9.3, scale=0.9159):
@@ -180,10 +197,11 @@ def tanh_quotient(terms_p=3, terms_q=3, end=9.3, scale=0.9159):
     return [single(scale * v) for v in p], [single(scale * v) for v in q], error
 
 
-def bits_of_two_over_pi(zeros=24, words=7):
+def bits_of_two_over_pi(zeros=24, words=38):
     """2 / pi as 32-bit words after `zeros` zero bits."""
     total = 32 * words
-    value = int(m.floor(2 / m.pi * mpf(2) ** (total - zeros)))
+    with m.workprec(total + 64):
+        value = int(m.floor(2 / m.pi * mpf(2) ** (total - zeros)))
     return [(value >> (total - 32 * (i + 1))) & 0xFFFFFFFF for i in range(words)]
 
 
@@ -214,7 +232,7 @@ def main(names):
         table("TanhQ", "q of x^2.", q)
     if everything:
         words = ", ".join(f"{word:#010x}" for word in bits_of_two_over_pi())
-        print(f"/// 24 zero bits, then 2 / pi, in words of 32 bits.\ninline constexpr uint32_t kTwoOverPi[] = {{{words}}};")
+        print(f"/// 24 zero bits, then 2 / pi, in words of 32 bits; f32 takes the first 7.\ninline constexpr uint32_t kTwoOverPi[] = {{{words}}};")
         print("// clang-format on\n\n} // namespace attnjit::tile::coefficients")
 
 

@@ -54,6 +54,7 @@ private:
   Result<KernelImage> fromPtxText(std::string_view text);
   Result<target::NvptxBackend> createGpuBackend();
   tile::GpuTarget gpuTarget() const;
+  tile::GpuPipeline gpuPipeline() const;
   tile::TileSizes chooseGpuTile() const;
 
   Result<KernelImage> fromMlirText(Stage stage, std::string_view text);

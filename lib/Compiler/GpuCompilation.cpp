@@ -24,6 +24,10 @@ tile::GpuTarget Compilation::gpuTarget() const {
   return target;
 }
 
+tile::GpuPipeline Compilation::gpuPipeline() const {
+  return header.spec.backend == SDPBackend::Math ? tile::GpuPipeline::Math : tile::GpuPipeline::Flash;
+}
+
 /// Whether the formulas are long, or hold addresses of captured tensors.
 static bool needsRegisters(const expr::Formula &formula) {
   constexpr std::size_t kLong = 24;
@@ -32,6 +36,8 @@ static bool needsRegisters(const expr::Formula &formula) {
 
 tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
+  if (gpuPipeline() == tile::GpuPipeline::Math)
+    return tile::chooseSimtTile(spec.Dv, spec.qType == DType::F64 ? 64 : 32);
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
   return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
@@ -39,7 +45,7 @@ tile::TileSizes Compilation::chooseGpuTile() const {
 Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {
   const tile::GpuTarget target = gpuTarget();
   if (std::optional<std::string> reason = tile::gpuRefusal(program, target))
-    return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
+    return Error{ErrorCode::Unsupported, fmt::format("{} cannot compute this problem: {}", attnjit::name(header.spec.backend), *reason)};
   if (timed("tile-to-gpu", [&] { return failed(pipelines::tileToGpu(*module, target)); }))
     return failure("tile-to-gpu");
   return goOnFromGpu();

@@ -31,10 +31,6 @@ std::string headDimRefusal(const Problem &problem) {
   return fmt::format("D is {} and Dv {}; at most {} is served", problem.D, problem.Dv, kMaxHeadDim);
 }
 
-std::string mathTargetRefusal(const Problem &problem) {
-  return problem.forGpu ? "the op-by-op lowering is written for CPUs; the target is a GPU" : "";
-}
-
 std::string flashDTypeRefusal(const Problem &problem) {
   if (!problem.forGpu)
     return "";
@@ -46,6 +42,18 @@ std::string flashDTypeRefusal(const Problem &problem) {
   if (problem.outType != problem.qType && problem.outType != DType::F32)
     return fmt::format("its GPU schedule writes f32 or the dtype of q, {}; out is {}", name(problem.qType), name(problem.outType));
   return "";
+}
+
+/// The CPU's flash schedule takes any head; fragments of tensor cores are 16 wide, and registers end at 256.
+std::string flashHeadDimRefusal(const Problem &problem) {
+  const auto fits = [](std::int64_t dim) { return dim % 16 == 0 && dim <= 256; };
+  if (!problem.forGpu || (fits(problem.D) && fits(problem.Dv)))
+    return headDimRefusal(problem);
+  return fmt::format("D is {} and Dv {}; its GPU schedule takes multiples of 16 up to 256", problem.D, problem.Dv);
+}
+
+std::string flashPagesRefusal(const Problem &problem) {
+  return problem.forGpu && problem.paged ? "k and v lie in pages, whose table its GPU schedule does not read" : "";
 }
 
 std::string efficientTargetRefusal(const Problem &problem) {
@@ -67,8 +75,9 @@ std::string queryRowsRefusal(const Problem &problem) {
 
 std::string notBuilt(const Problem &) { return "not built in this version"; }
 
-constexpr Predicate kMath[] = {{"target", mathTargetRefusal}, {"head-dim", headDimRefusal}};
-constexpr Predicate kFlash[] = {{"dtype", flashDTypeRefusal}, {"head-dim", headDimRefusal}, {"prob-mod", flashProbRefusal}};
+constexpr Predicate kMath[] = {{"head-dim", headDimRefusal}};
+constexpr Predicate kFlash[] = {
+    {"dtype", flashDTypeRefusal}, {"head-dim", flashHeadDimRefusal}, {"pages", flashPagesRefusal}, {"prob-mod", flashProbRefusal}};
 constexpr Predicate kEfficient[] = {{"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}};
 constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
 

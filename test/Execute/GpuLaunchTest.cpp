@@ -50,6 +50,46 @@ TEST_CASE("a plain call is one launch, on the caller's stream, of a grid of all 
   checkNothingWaited(driver);
 }
 
+TEST_CASE("what FLASH_ATTENTION does not take is a launch of MATH: other dtypes, odd heads, pages, what the schedule itself refuses") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options());
+  auto pipelineOf = [&](const ForwardCall &call) {
+    const Result<ForwardReport> report = engine.forward(call);
+    return report ? report->pipeline : report.error().message;
+  };
+  GpuOperands operands(driver, 33);
+  CHECK(pipelineOf(operands.call) == "FLASH_ATTENTION");
+
+  std::vector<float> q(2 * 20 * 5), k(2 * 40 * 5), out(2 * 20 * 5);
+  for (std::vector<float> *memory : {&q, &k, &out})
+    driver->add(memory->data(), memory->size() * sizeof(float));
+  ForwardCall floats;
+  floats.q = TensorRef::dense(q.data(), DType::F32, {1, 2, 20, 5});
+  floats.k = floats.v = TensorRef::dense(k.data(), DType::F32, {1, 2, 40, 5});
+  floats.out = TensorRef::dense(out.data(), DType::F32, {1, 2, 20, 5});
+  CHECK(pipelineOf(floats) == "MATH");
+  CHECK(driver->launches.back().blocks == 1 * 2 * 2);
+  floats.backends = BackendSet({SDPBackend::FlashAttention});
+  CHECK(pipelineOf(floats).find("its GPU schedule uses tensor cores on bf16 and f16; q is f32") != std::string::npos);
+
+  // The table of pages is in host memory, and travels.
+  std::int64_t table[] = {1, 0};
+  operands.call.k = TensorRef::dense(operands.k.data(), DType::BF16, {2, 2, 20, 16});
+  operands.call.v = TensorRef::dense(operands.v.data(), DType::BF16, {2, 2, 20, 16});
+  operands.call.pages = PageTable{TensorRef::dense(table, DType::I64, {1, 2}), 40};
+  std::vector<std::int64_t> seen;
+  driver->kernel = [&](const KernelArgs &args) { seen.assign(args.pages.table, args.pages.table + 2); };
+  CHECK(pipelineOf(operands.call) == "MATH");
+  CHECK(seen == std::vector<std::int64_t>{1, 0});
+
+  driver->kernel = {};
+  compiler.refusing = SDPBackend::FlashAttention;
+  GpuOperands others(driver, 70);
+  others.call.mod = *Mod::parse({"score + 1", ""});
+  CHECK(pipelineOf(others.call) == "MATH");
+}
+
 TEST_CASE("a kernel with tensor copies gets a map of each operand, counters of its own, and no more blocks than multiprocessors") {
   FakeDriver driver;
   FakeCompiler compiler;

@@ -70,9 +70,11 @@ TEST_CASE("so it does on the way to a GPU") {
   CHECK(ptx.find(".entry attention(") != std::string::npos);
   CHECK(ptx.find(".target sm_80") != std::string::npos);
   spec.backend = SDPBackend::Math;
-  Result<KernelImage> generic = compiler.compile(spec, {});
-  REQUIRE_FALSE(generic);
-  CHECK(generic.error().code == ErrorCode::Unsupported);
+  checkStages(compiler, spec, kGpuStages);
+  spec.backend = SDPBackend::CudnnAttention;
+  Result<KernelImage> other = compiler.compile(spec, {});
+  REQUIRE_FALSE(other);
+  CHECK(other.error().code == ErrorCode::Unsupported);
 }
 
 TEST_CASE("dumping stages does not change the image") {

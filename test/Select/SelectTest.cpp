@@ -141,11 +141,10 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   EngineOptions options;
   options.target = "sm_80";
   const Engine gpu = makeEngine(compiler, options);
-  Operands floats;
+  Operands floats(1, 2, 2, 20, 40, 16);
   report = gpu.explain(floats.call);
   REQUIRE(report);
-  CHECK(report->chosen == NoBackend);
-  CHECK(contains(refusalOf(*report, Math, "target"), "GPU"));
+  CHECK(report->chosen == Math); // which takes all that FLASH_ATTENTION does not
   CHECK(contains(refusalOf(*report, FlashAttention, "dtype"), "q is f32"));
   for (TensorRef *tensor : {&floats.call.q, &floats.call.k, &floats.call.v, &floats.call.out})
     tensor->dtype = DType::BF16;
@@ -155,6 +154,14 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   floats.call.out.dtype = DType::F16;
   CHECK(contains(refusalOf(*gpu.explain(floats.call), FlashAttention, "dtype"), "out is f16"));
   CHECK(contains(refusalOf(*report, EfficientAttention, "target"), "GPU"));
+
+  Operands odd(1, 2, 2, 20, 40, 24);
+  for (TensorRef *tensor : {&odd.call.q, &odd.call.k, &odd.call.v, &odd.call.out})
+    tensor->dtype = DType::BF16;
+  report = gpu.explain(odd.call);
+  REQUIRE(report);
+  CHECK(report->chosen == Math);
+  CHECK(contains(refusalOf(*report, FlashAttention, "head-dim"), "D is 24 and Dv 24; its GPU schedule takes multiples of 16 up to 256"));
 }
 
 TEST_CASE("select-efficient: up to 64 query rows; first where they are few") {

@@ -62,38 +62,18 @@ func.func @too_large(%q: memref<?x?x?x256xf16, #any>, %k: memref<?x?x?x256xf16, 
 // -----
 
 #any = strided<[?, ?, ?, 1], offset: ?>
-func.func @sine(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
+func.func @foreign(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
                 %out: memref<?x?x?x64xf16, #any>, %scale: f32) {
-  // expected-error @below {{score_mod uses sin in f64, which has no GPU form yet}}
+  // expected-error @below {{score_mod uses arith.ceildivui, which has no GPU form}}
   attn.forward ins(%q, %k, %v : memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>)
       outs(%out : memref<?x?x?x64xf16, #any>) scale(%scale : f32)
       config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
       score {
       ^bb0(%s: f32, %b: i32, %h: i32, %i: i32, %j: i32):
-        %wide = arith.extf %s : f32 to f64
-        %sine = math.sin %wide : f64
-        %t = arith.truncf %sine : f64 to f32
+        %blocks = arith.ceildivui %i, %j : i32
+        %bias = arith.sitofp %blocks : i32 to f32
+        %t = arith.addf %s, %bias : f32
         attn.yield %t : f32
-      }
-  return
-}
-
-// -----
-
-#any = strided<[?, ?, ?, 1], offset: ?>
-func.func @modulo(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
-                  %out: memref<?x?x?x64xf16, #any>, %scale: f32) {
-  // expected-error @below {{mask_mod uses floor_mod in f64, which has no GPU form yet}}
-  attn.forward ins(%q, %k, %v : memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>, memref<?x?x?x64xf16, #any>)
-      outs(%out : memref<?x?x?x64xf16, #any>) scale(%scale : f32)
-      config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
-      mask {
-      ^bb0(%b: i32, %h: i32, %i: i32, %j: i32):
-        %x = arith.sitofp %i : i32 to f64
-        %y = arith.sitofp %j : i32 to f64
-        %r = attn.pointwise floor_mod %x, %y : f64
-        %m = arith.cmpf olt, %r, %y : f64
-        attn.yield %m : i1
       }
   return
 }

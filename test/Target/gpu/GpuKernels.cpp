@@ -25,6 +25,8 @@ struct Row {
   bool contiguous = true, checkedIndices = false, narrowIndices = true;
   std::optional<DType> kvDtype = {}; ///< where it is not dtype
   bool aligned = true;
+  bool onMath = false;
+  const char *probMod = "";
 };
 
 const std::vector<Row> &rows() {
@@ -64,6 +66,12 @@ const std::vector<Row> &rows() {
       {"wide-half", "sm_80", DType::F16, 192, 192, "", "", {}},
       {"odd-boxes", "sm_80", DType::F16, 80, 144, "score * 1.25", "kv_idx % 3 != 1", {}},
       {"unaligned", "sm_80", DType::BF16, 64, 64, "", kCausal, {}, true, false, true, {}, false},
+      {"math-plain", "sm_80", DType::F32, 64, 64, "", kCausal, {}, true, false, true, {}, true, true},
+      {"math-odd-heads", "sm_80", DType::F32, 5, 200, "cap * tanh(score / cap)", "", {{"cap", DType::F64, -1}}, true, false, true, DType::F16, true, true},
+      {"math-wide-strided", "sm_80", DType::BF16, 512, 300, "", kCausal, {}, false, false, true, DType::F8E5M2, true, true},
+      {"math-two-passes", "sm_80", DType::F16, 128, 128, "", kCausal, {}, true, false, true, {}, true, true, "p * p"},
+      {"math-out-of-range", "sm_80", DType::F32, 64, 64, "score + bias[q_idx + edge]", "flag[kv_idx + edge] | (kv_idx <= q_idx)",
+       {{"bias", DType::BF16, 1}, {"flag", DType::Bool, 1}, {"edge", DType::I64, -1}}, true, true, true, {}, true, true},
       {"nan-behind-mask", "sm_80", DType::BF16, 64, 64, "score + log(q_idx - kv_idx + 0.5)", kCausal, {}},
   };
   return table;
@@ -82,7 +90,7 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const char *chip, cons
     std::printf("%s for %s: %s\n", row.name, chip, message.c_str());
     return false;
   };
-  Result<expr::Formula> formula = expr::parseFormula({row.scoreMod, row.maskMod}, row.captures);
+  Result<expr::Formula> formula = expr::parseFormula({row.scoreMod, row.maskMod, row.probMod}, row.captures);
   Result<TargetDesc> target = parseTarget(chip);
   if (!formula || !target)
     return fail(formula ? target.error().message : formula.error().message);
@@ -94,6 +102,7 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const char *chip, cons
   spec.contiguous = row.contiguous, spec.checkedIndices = row.checkedIndices, spec.narrowIndices = row.narrowIndices;
   spec.aligned = row.aligned;
   spec.target = *target;
+  spec.backend = row.onMath ? SDPBackend::Math : SDPBackend::FlashAttention;
 
   std::map<Stage, std::string> texts;
   CompileOptions options;
@@ -102,7 +111,8 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const char *chip, cons
   if (!image)
     return fail(image.error().message);
   const ImageMetadata &meta = image->meta;
-  if (meta.kind != ImageKind::Ptx || meta.cpu != chip || meta.threadsPerBlock != (meta.qBoxRows ? 128 : 0) + meta.tileRows * 2 || meta.sharedBytes == 0)
+  if (meta.kind != ImageKind::Ptx || meta.cpu != chip || meta.sharedBytes == 0 ||
+      meta.threadsPerBlock != (row.onMath ? 128 : (meta.qBoxRows ? 128 : 0) + meta.tileRows * 2))
     return fail("the metadata does not describe a GPU kernel");
   if (const char *word = forbiddenIn(texts[Stage::Ptx]))
     return fail(std::string("the PTX contains ") + word);

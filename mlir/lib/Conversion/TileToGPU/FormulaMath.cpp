@@ -11,26 +11,13 @@ using namespace mlir;
 
 namespace attnjit::tile {
 
-/// The user's name of an op that the shared emitters have no inline form for.
-static std::optional<std::string> missingFunction(Operation &op) {
-  auto pointwise = dyn_cast<attn::PointwiseOp>(op);
-  std::string name = pointwise ? stringifyPointwiseKind(pointwise.getKind()).str() : op.getName().stripDialect().str();
-  if (!isEmittable(op))
-    return name;
-  // f64 goes through the function table of the CPU.
-  bool isFunction = pointwise || isa<math::MathDialect>(op.getDialect()) || isa<arith::RemFOp>(op);
-  if (isFunction && llvm::any_of(op.getOperandTypes(), [](Type type) { return type.isF64(); }))
-    return name + " in f64";
-  return std::nullopt;
-}
-
 std::optional<std::string> functionMissingOnGpu(Region *formula) {
   if (!formula)
     return std::nullopt;
   std::optional<std::string> missing;
   formula->walk([&](Operation *op) {
-    if (!missing && !op->hasTrait<OpTrait::IsTerminator>())
-      missing = missingFunction(*op);
+    if (!missing && !op->hasTrait<OpTrait::IsTerminator>() && !isEmittable(*op))
+      missing = op->getName().getStringRef().str();
   });
   return missing;
 }
@@ -81,7 +68,7 @@ void specializeMath(Region *formula) {
     return;
   SmallVector<Operation *> functions; // within reductions too
   formula->walk([&](Operation *op) {
-    if (isa<math::TanhOp, math::Exp2Op>(op))
+    if (isa<math::TanhOp, math::Exp2Op>(op) && op->getResult(0).getType().isF32())
       functions.push_back(op);
   });
   for (Operation *function : functions) {

@@ -8,8 +8,8 @@
 
 namespace attnjit::tile {
 
-/// The first op of a formula region that has no inline form, as the user knows it ("sin in f64" ...); empty if all have one, as all
-/// functions of f32 and of integers do. The CPU reaches others through KernelArgs::functions, whose pointers mean nothing here.
+/// The name of the first op of a formula region that the shared emitters do not know; empty if there is none, as in every formula that came
+/// from text. All functions are inline in f32 and in f64: the pointers of KernelArgs::functions mean nothing here.
 std::optional<std::string> functionMissingOnGpu(mlir::Region *formula);
 
 /// Rewrites the ops of a formula region that the special function units serve: exp2 as ex2.approx, tanh on top of it. Other ops stay

@@ -1,5 +1,6 @@
 #include "FragmentRows.h"
 
+#include "ElementMaps.h"
 #include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -13,30 +14,10 @@ using CmpI = Emitter::CmpI;
 using CmpF = Emitter::CmpF;
 using Values = Emitter::Values;
 
-/// Whether a captured tensor is read at an index that depends on an argument: the `fromLast`-th last before captures and scalars.
-static bool readsBy(const TileProgram &program, unsigned fromLast) {
-  unsigned others = program.captures.size() + program.scalars.size();
-  return llvm::any_of(program.maps(), [&](Region *formula) {
-    llvm::DenseSet<Value> moving{formula->getArgument(formula->getNumArguments() - others - fromLast)};
-    return formula
-        ->walk<WalkOrder::PreOrder>([&](Operation *op) {
-          if (llvm::none_of(op->getOperands(), [&](Value operand) { return moving.contains(operand); }))
-            return WalkResult::advance();
-          if (isa<attn::LoadOp>(op))
-            return WalkResult::interrupt();
-          // A loop moves with whatever in it does.
-          for (; op && op->getParentRegion() && formula->isAncestor(op->getParentRegion()); op = op->getParentOp())
-            moving.insert(op->result_begin(), op->result_end());
-          return WalkResult::advance();
-        })
-        .wasInterrupted();
-  });
-}
-
 FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
                            Value firstRow, int64_t cols)
-    : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols), readsByQuery(readsBy(program, 2)),
-      readsByKey(readsBy(program, 1)) {}
+    : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols),
+      readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)) {}
 
 Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
 

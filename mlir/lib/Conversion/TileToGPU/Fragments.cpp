@@ -67,14 +67,30 @@ Fragment4 emitLeftFactor(const Emitter &emit, Type type, const Fragment4 &left, 
           emitPack(emit, type, right[2], right[3])};
 }
 
-Value emitRowReduce(const Emitter &emit, Value value, llvm::function_ref<Value(Value, Value)> combine) {
-  Value allLanes = emit.constInt(emit.i32(), -1), clamp = emit.constInt(emit.i32(), 31);
-  for (int64_t distance : {1, 2}) {
-    Value other =
-        emit.make<NVVM::ShflOp>(emit.f32(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly, UnitAttr());
-    value = combine(value, other);
+/// The value of the lane whose number differs by `distance`, a power of two.
+static Value shuffle(const Emitter &emit, Value value, int64_t distance) {
+  if (value.getType().isF64()) {
+    Value halves = emit.make<LLVM::BitcastOp>(emit.vec(2, emit.i32()), value), moved = emit.make<LLVM::PoisonOp>(halves.getType());
+    for (int64_t half : {0, 1}) {
+      Value place = emit.constInt(emit.i32(), half);
+      Value word = shuffle(emit, emit.make<LLVM::ExtractElementOp>(halves, place), distance);
+      moved = emit.make<LLVM::InsertElementOp>(moved, word, place);
+    }
+    return emit.make<LLVM::BitcastOp>(emit.f64(), moved);
   }
+  Value allLanes = emit.constInt(emit.i32(), -1), clamp = emit.constInt(emit.i32(), 31);
+  return emit.make<NVVM::ShflOp>(value.getType(), allLanes, value, emit.constInt(emit.i32(), distance), clamp, NVVM::ShflKind::bfly,
+                                 UnitAttr());
+}
+
+Value emitLaneReduce(const Emitter &emit, Value value, int64_t lanes, llvm::function_ref<Value(Value, Value)> combine) {
+  for (int64_t distance = 1; distance < lanes; distance *= 2)
+    value = combine(value, shuffle(emit, value, distance));
   return value;
+}
+
+Value emitRowReduce(const Emitter &emit, Value value, llvm::function_ref<Value(Value, Value)> combine) {
+  return emitLaneReduce(emit, value, 4, combine);
 }
 
 static Value callIntrinsic(const Emitter &emit, StringRef name, Value x) {

@@ -43,6 +43,10 @@ mlir::Value emitPack(const Emitter &emit, mlir::Type type, mlir::Value low, mlir
 /// The A tile whose rows are those of two neighbouring C tiles, rounded to `type`.
 Fragment4 emitLeftFactor(const Emitter &emit, mlir::Type type, const Fragment4 &left, const Fragment4 &right);
 
+/// Combines the f32 or f64 of `lanes` neighbouring threads, a power of two; all of them get the result.
+mlir::Value emitLaneReduce(const Emitter &emit, mlir::Value value, int64_t lanes,
+                           llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+
 /// Combines the f32 of the four threads which share a row; all four get the result.
 mlir::Value emitRowReduce(const Emitter &emit, mlir::Value value, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 

@@ -1,12 +1,14 @@
 // Which schedule a GPU program gets, with which choices, and why one cannot take it.
 #include "FormulaMath.h"
 #include "MmaSync.h"
+#include "SimtShape.h"
 #include "WgmmaShape.h"
 
 #include "../TileToVector/Elements.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -22,7 +24,7 @@ GpuTarget GpuTarget::forChip(StringRef chip) {
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
-// What both schedules ask
+// What the schedules ask
 //===------------------------------------------------------------------------------------------------------------------===//
 
 static std::string toText(Type type) {
@@ -41,7 +43,21 @@ static std::optional<std::string> refuseFormula(StringRef what, Region *formula)
   std::optional<std::string> missing = functionMissingOnGpu(formula);
   if (!missing)
     return std::nullopt;
-  return (what + " uses " + *missing + ", which has no GPU form yet").str();
+  return (what + " uses " + *missing + ", which has no GPU form").str();
+}
+
+static std::optional<std::string> refuseFormulas(const TileProgram &program) {
+  for (auto refusal : {refuseFormula("score_mod", program.score), refuseFormula("mask_mod", program.mask),
+                       refuseFormula("prob_mod", program.prob), refuseFormula("the closed form of the mask", program.closedForm)})
+    if (refusal)
+      return refusal;
+  return std::nullopt;
+}
+
+static std::optional<std::string> refuseSplit(const TileProgram &program) {
+  if (!program.isSplit)
+    return std::nullopt;
+  return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
 }
 
 static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target) {
@@ -49,13 +65,9 @@ static std::optional<std::string> refuseProgram(const TileProgram &program, cons
     return "q is " + toText(program.qType) + "; tensor cores of " + target.chip + " multiply bf16 or f16";
   if (program.outType != program.qType && !program.outType.isF32())
     return "out is " + toText(program.outType) + "; expected f32 or the type of q";
-  if (program.isSplit)
-    return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
   if (program.isTwoPass)
     return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
-  for (auto refusal : {refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormula("score_mod", program.score),
-                       refuseFormula("mask_mod", program.mask), refuseFormula("prob_mod", program.prob),
-                       refuseFormula("the closed form of the mask", program.closedForm)})
+  for (auto refusal : {refuseSplit(program), refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormulas(program)})
     if (refusal)
       return refusal;
   return std::nullopt;
@@ -165,13 +177,90 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
+// Threads alone
+//===------------------------------------------------------------------------------------------------------------------===//
+
+namespace {
+
+/// How a tile is shared out, by the width of the output and the bytes of an element: a thread has 64 registers for its part of the output
+/// and at most 32 scores.
+struct SimtCut {
+  static constexpr int64_t kThreads = 128;
+  int64_t rowLanes, rowsPerThread, colsPerThread;
+
+  static SimtCut of(int64_t valueDim, int64_t elementBytes) {
+    bool isDouble = elementBytes == 8;
+    int64_t narrow = isDouble ? 64 : 128;
+    if (valueDim <= narrow)
+      return {8, 4, isDouble ? 4 : 8};
+    if (valueDim <= 2 * narrow)
+      return {16, 4, 4};
+    if (valueDim <= 4 * narrow)
+      return {32, 4, isDouble ? 2 : 4};
+    return {32, 2, 2};
+  }
+};
+
+} // namespace
+
+TileSizes chooseSimtTile(int64_t valueDim, int64_t computeBits) {
+  SimtCut cut = SimtCut::of(valueDim, computeBits / 8);
+  return {SimtCut::kThreads / cut.rowLanes * cut.rowsPerThread, cut.rowLanes * cut.colsPerThread};
+}
+
+/// What lies in shared memory at once: all of a block of keys if two thread blocks still find room on a multiprocessor, so that one
+/// computes while the other waits. Else as many columns of Q and K as leave room for 16 rows of V, or for 8; every piece costs two
+/// barriers.
+static SimtAttr chooseSimt(const TileProgram &program, const GpuTarget &target) {
+  constexpr int64_t kLeastDepth = 32, kMostRows = 1024;
+  int64_t bytes = program.computeType.getIntOrFloatBitWidth() / 8, rowLanes = SimtCut::of(program.valueDim, bytes).rowLanes;
+  auto choicesOf = [&](int64_t depth, int64_t valueRows) {
+    return SimtAttr::get(program.kernel->getContext(), SimtCut::kThreads, rowLanes, depth, valueRows);
+  };
+  for (int64_t leastRows : {16, 8})
+    for (int64_t depth = llvm::alignTo(program.headDim, 32 / bytes); depth > 0; depth = llvm::alignDown(depth / 2, kLeastDepth))
+      for (int64_t rows = std::min(program.tileCols, kMostRows); rows % 4 == 0 && rows >= std::min(leastRows, program.tileCols); rows /= 2)
+        if (SimtAttr choices = choicesOf(depth, rows); SimtShape::of(program, choices).sharedBytes() <= target.sharedBytes / 2)
+          return choices;
+  return choicesOf(kLeastDepth, program.tileCols % 8 == 0 ? 8 : 4);
+}
+
+std::optional<std::string> simtRefusal(const TileProgram &program, const GpuTarget &target, SimtAttr choices) {
+  for (auto refusal : {refuseSplit(program), refuseFormulas(program)})
+    if (refusal)
+      return refusal;
+  int64_t rowsAtOnce = choices.getThreads() / choices.getRowLanes();
+  if (program.tileRows % rowsAtOnce || program.tileRows > 8 * rowsAtOnce)
+    return llvm::formatv("tiles of {0} rows; {1} threads, {2} to a row, take a multiple of {3} up to {4}", program.tileRows,
+                         choices.getThreads(), choices.getRowLanes(), rowsAtOnce, 8 * rowsAtOnce)
+        .str();
+  int64_t unit = std::max<int64_t>(choices.getRowLanes(), 4);
+  if (program.tileCols % unit || program.tileCols % std::min(choices.getValueRows(), program.tileCols))
+    return llvm::formatv("tiles of {0} keys; expected a multiple of {1}, and of value_rows = {2}", program.tileCols, unit,
+                         choices.getValueRows())
+        .str();
+  SimtShape shape = SimtShape::of(program, choices);
+  constexpr int64_t kMostRegisters = 224;
+  int64_t registers = (shape.scoresPerThread() + shape.outPerThread()) * shape.elementBytes / 4;
+  if (registers > kMostRegisters)
+    return llvm::formatv("tiles of {0} x {1} at Dv {2} take {3} registers of a thread for scores and output; expected at most {4}",
+                         program.tileRows, program.tileCols, program.valueDim, registers, kMostRegisters)
+        .str();
+  return refuseShared(program, target, shape.sharedBytes());
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
 // The choice
 //===------------------------------------------------------------------------------------------------------------------===//
 
-void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target) {
+void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target, GpuPipeline pipeline) {
   auto kernel = cast<KernelOp>(program.kernel);
   if (kernel.getSchedule())
     return;
+  if (pipeline == GpuPipeline::Math) {
+    kernel.setScheduleAttr(chooseSimt(program, target));
+    return;
+  }
   WgmmaAttr choices = chooseWgmma(program, target);
   if (wgmmaRefusal(program, target, choices))
     kernel.setScheduleAttr(MmaSyncAttr::get(kernel.getContext()));
@@ -180,13 +269,17 @@ void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target) {
 }
 
 std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarget &target) {
-  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
-  return choices ? wgmmaRefusal(program, target, choices) : mmaSyncRefusal(program, target);
+  return llvm::TypeSwitch<Attribute, std::optional<std::string>>(cast<KernelOp>(program.kernel).getScheduleAttr())
+      .Case([&](WgmmaAttr choices) { return wgmmaRefusal(program, target, choices); })
+      .Case([&](SimtAttr choices) { return simtRefusal(program, target, choices); })
+      .Case([&](MmaSyncAttr) { return mmaSyncRefusal(program, target); });
 }
 
 LogicalResult lowerForGpu(const TileProgram &program, const GpuTarget &target) {
-  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
-  return choices ? lowerWgmma(program, target, choices) : lowerMmaSync(program, target);
+  return llvm::TypeSwitch<Attribute, LogicalResult>(cast<KernelOp>(program.kernel).getScheduleAttr())
+      .Case([&](WgmmaAttr choices) { return lowerWgmma(program, target, choices); })
+      .Case([&](SimtAttr choices) { return lowerSimt(program, target, choices); })
+      .Case([&](MmaSyncAttr) { return lowerMmaSync(program, target); });
 }
 
 } // namespace attnjit::tile

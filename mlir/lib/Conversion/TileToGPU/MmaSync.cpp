@@ -48,8 +48,8 @@ struct State {
 class MmaSync {
 public:
   MmaSync(OpBuilder &builder, Location loc, const TileProgram &program, Value args, Value shared)
-      : emit(builder, loc), program(program), shape(MmaSyncShape::of(program)), abi(builder, loc, args), shared(shared),
-        position(ThreadPosition::emit(emit)), warpRow(emit.shl(position.warp, 4)),
+      : emit(builder, loc), program(program), shape(MmaSyncShape::of(program)), abi(builder, loc, args, AbiAccess::Functions::Inline),
+        shared(shared), position(ThreadPosition::emit(emit)), warpRow(emit.shl(position.warp, 4)),
         rows(builder, loc, program, abi, position, warpRow, shape.cols) {}
 
   void run() {

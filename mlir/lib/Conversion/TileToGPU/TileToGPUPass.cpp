@@ -27,7 +27,7 @@ struct ConvertTileToGPUPass : impl::ConvertTileToGPUPassBase<ConvertTileToGPUPas
       FailureOr<TileProgram> program = TileProgram::match(kernel);
       if (failed(program))
         return signalPassFailure();
-      chooseGpuSchedule(*program, target);
+      chooseGpuSchedule(*program, target, math ? GpuPipeline::Math : GpuPipeline::Flash);
       if (failed(lowerForGpu(*program, target)))
         return signalPassFailure();
     }

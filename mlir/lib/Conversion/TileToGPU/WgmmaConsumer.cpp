@@ -23,9 +23,9 @@ struct State {
 class WgmmaConsumer {
 public:
   WgmmaConsumer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
-      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape), abi(builder, loc, kernel.args),
-        warp(emit.sub(kernel.position.warp, 4)), group(uniform(emit.shrU(warp, 2))),
-        isLeader(emit.cmp(CmpI::eq, kernel.position.lane, emit.constInt(emit.i32(), 0))),
+      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape),
+        abi(builder, loc, kernel.args, AbiAccess::Functions::Inline), warp(emit.sub(kernel.position.warp, 4)),
+        group(uniform(emit.shrU(warp, 2))), isLeader(emit.cmp(CmpI::eq, kernel.position.lane, emit.constInt(emit.i32(), 0))),
         rows(builder, loc, program, abi, kernel.position, emit.shl(warp, 4), shape.cols) {}
 
   void run() {

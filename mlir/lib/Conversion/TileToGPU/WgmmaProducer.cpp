@@ -16,7 +16,8 @@ using Values = Emitter::Values;
 class WgmmaProducer {
 public:
   WgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
-      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape), abi(builder, loc, kernel.args) {}
+      : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape),
+        abi(builder, loc, kernel.args, AbiAccess::Functions::Inline) {}
 
   void run() {
     Value queries = narrow(abi.queries());

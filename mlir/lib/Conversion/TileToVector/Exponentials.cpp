@@ -17,7 +17,7 @@ using namespace coefficients;
 /// 2^f on [-1/2, 1/2]: minimax, with the 1 in front 0.95 ulp in f32 and 0.6 in f64.
 static Value exp2Fraction(const Emitter &emit, Value f) {
   SmallVector<double> coefficients = {1.0};
-  llvm::append_range(coefficients, elementTypeOf(f.getType()).isF64() ? ArrayRef<double>(kExp2Double) : ArrayRef<double>(kExp2));
+  llvm::append_range(coefficients, tableFor(f, kExp2, kExp2Double));
   return horner(emit, f, coefficients);
 }
 
@@ -46,7 +46,7 @@ static Value powerOfTwo(const Emitter &emit, const Format &format, Value rounded
 /// 2^(x + low), `low` null or tiny. NaN passes every step up to the product, whose factors cannot undo it. The bounds lie safely where 2^x
 /// is 0, and where it is infinite.
 static Value exp2Within(const Emitter &emit, Value x, Value low) {
-  Format format = Format::of(emit, elementTypeOf(x.getType()));
+  Format format = Format::of(emit, x.getType());
   Value clamped = atMost(emit, atLeast(emit, x, -double(format.bias + format.mantissa + 2)), format.bias + 2.0);
   Scale scale = Scale::of(emit, format, clamped);
   Value rounded = emit.addF(clamped, scale.rounder);
@@ -63,7 +63,7 @@ Value emitExp2InTwoParts(const Emitter &emit, Value x, Value low) { return exp2W
 Value emitExp2NonPositive(OpBuilder &builder, Location loc, Value x) {
   Emitter emit(builder, loc);
   Type type = x.getType();
-  Format format = Format::of(emit, elementTypeOf(type));
+  Format format = Format::of(emit, type);
   Value low = emit.constFloat(type, 1.0 - format.bias);
   Value rounder = emit.constFloat(type, format.rounder + format.bias);
   Value tooLow = emit.cmp(CmpF::OLT, x, low);
@@ -113,7 +113,7 @@ static Reduced reduceByLn2(const Emitter &emit, Value x, Value rounder) {
 static Value expWithin(const Emitter &emit, Value factor, Value x, Value low) {
   Type type = x.getType();
   bool isDouble = elementTypeOf(type).isF64();
-  Format format = Format::of(emit, elementTypeOf(type));
+  Format format = Format::of(emit, type);
   Value clamped = atMost(emit, atLeast(emit, x, isDouble ? -746.0 : -104.0), isDouble ? 710.0 : 89.0); // beyond: 0 and infinity
   Scale scale = Scale::of(emit, format, clamped);
   Reduced reduced = reduceByLn2(emit, clamped, scale.rounder);
@@ -130,8 +130,8 @@ Value emitScaledExp(const Emitter &emit, Value factor, Value x, Value low) { ret
 /// 2 (2^(n-1) (e^r - 1) + (2^(n-1) - 1/2)): the factor 2 keeps the largest power finite.
 Value emitExpm1(const Emitter &emit, Value x) {
   Type type = x.getType();
-  Format format = Format::of(emit, emit.f32());
-  Value clamped = atMost(emit, atLeast(emit, x, -18.0), 89.0); // beyond: -1 and infinity
+  Format format = Format::of(emit, type);
+  Value clamped = atMost(emit, atLeast(emit, x, ofFormat(x, -18.0, -38.0)), ofFormat(x, 89.0, 710.0)); // beyond: -1 and infinity
   Reduced reduced = reduceByLn2(emit, clamped, emit.constFloat(type, format.rounder + format.bias - 1));
   Value scale = powerOfTwo(emit, format, reduced.rounded);
   Value half = emit.fma(scale, expm1Fraction(emit, reduced.remainder), emit.subF(scale, emit.constFloat(type, 0.5)));
@@ -145,8 +145,8 @@ Value emitExpm1(const Emitter &emit, Value x) {
 /// e^a / 2 for a >= 0, which is finite for all a whose sinh and cosh are.
 static Value halfExp(const Emitter &emit, Value a) {
   Type type = a.getType();
-  Format format = Format::of(emit, emit.f32());
-  Reduced reduced = reduceByLn2(emit, atMost(emit, a, 90.0), emit.constFloat(type, format.rounder + format.bias - 2));
+  Format format = Format::of(emit, type);
+  Reduced reduced = reduceByLn2(emit, atMost(emit, a, ofFormat(a, 90.0, 711.0)), emit.constFloat(type, format.rounder + format.bias - 2));
   Value fraction = emit.addF(expm1Fraction(emit, reduced.remainder), emit.constFloat(type, 1.0));
   return emit.mulF(emit.mulF(fraction, powerOfTwo(emit, format, reduced.rounded)), emit.constFloat(type, 2.0));
 }
@@ -154,7 +154,7 @@ static Value halfExp(const Emitter &emit, Value a) {
 Value emitSinh(const Emitter &emit, Value x) {
   Type type = x.getType();
   Value a = absolute(emit, x), square = emit.mulF(a, a);
-  Value near = emit.fma(emit.mulF(a, square), horner(emit, square, kSinh), a);
+  Value near = emit.fma(emit.mulF(a, square), horner(emit, square, tableFor(x, kSinh, kSinhDouble)), a);
   Value grows = halfExp(emit, a);
   Value far = emit.subF(grows, emit.divF(emit.constFloat(type, 0.25), grows));
   return withSignOf(emit, emit.select(emit.cmp(CmpF::OLT, a, emit.constFloat(type, 1.0)), near, far), x);
@@ -171,8 +171,17 @@ std::pair<Value, Value> tanhFraction(const Emitter &emit, Value clamped) {
   return {emit.mulF(p, emit.addF(q, q)), emit.fma(q, q, emit.mulF(p, p))};
 }
 
-/// At the limit the quotient is exactly 1, and nowhere more (VectorMathTest).
+/// E / (E + 2) with E = e^(2a) - 1, which is 1 from 20 on.
+static Value tanhByExpm1(const Emitter &emit, Value x) {
+  Value a = atMost(emit, absolute(emit, x), 20.0), grown = emitExpm1(emit, emit.addF(a, a));
+  return withSignOf(emit, emit.divF(grown, emit.addF(grown, emit.constFloat(x.getType(), 2.0))), x);
+}
+
+/// At the limit the quotient is exactly 1, and nowhere more (VectorMathTest). In f64 its two sides would have as many terms as the
+/// exponential.
 Value emitTanh(const Emitter &emit, Value x) {
+  if (elementTypeOf(x.getType()).isF64())
+    return tanhByExpm1(emit, x);
   auto [numerator, denominator] = tanhFraction(emit, atMost(emit, atLeast(emit, x, -kTanhLimit), kTanhLimit));
   return emit.divF(numerator, denominator);
 }

@@ -197,21 +197,21 @@ static Value emitPhiloxUniform(const Emitter &emit, Value seed, Value offset, Ty
 // Floats
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// A function of two floats: inline in f32, through the function table in f64.
+/// A function of two floats: inline, or in f64 through the function table where there is one.
 static Value emitBinary(const Emitter &emit, AbiAccess &abi, Value (*recipe)(const Emitter &, Value, Value), uint64_t f64Offset, Value a,
                         Value b) {
-  if (elementTypeOf(a.getType()).isF64())
+  if (elementTypeOf(a.getType()).isF64() && abi.hasFunctions())
     return emitFunctionCall(emit.builder, emit.loc, abi, f64Offset, {a, b});
   return recipe(emit, a, b);
 }
 
-static Value emitFmod(const Emitter &emit, AbiAccess &abi, Value a, Value b) {
-  return emitBinary(emit, abi, emitFmodSingle, offsetof(FunctionTable, fmodF64), a, b);
+static Value emitRemainder(const Emitter &emit, AbiAccess &abi, Value a, Value b) {
+  return emitBinary(emit, abi, emitFmod, offsetof(FunctionTable, fmodF64), a, b);
 }
 
 /// The exact remainder with the divisor's sign.
 static Value emitFloatFloorMod(const Emitter &emit, AbiAccess &abi, Value a, Value b) {
-  Value rem = emitFmod(emit, abi, a, b), zero = emit.constFloat(a.getType(), 0.0);
+  Value rem = emitRemainder(emit, abi, a, b), zero = emit.constFloat(a.getType(), 0.0);
   Value differ = emit.bitXor(emit.cmp(CmpF::OLT, rem, zero), emit.cmp(CmpF::OLT, b, zero));
   Value adjust = emit.bitAnd(differ, emit.cmp(CmpF::ONE, rem, zero));
   return emit.select(adjust, emit.addF(rem, b), rem);
@@ -246,7 +246,7 @@ static Value emitPointwise(const Emitter &emit, AbiAccess &abi, attn::PointwiseO
   case attn::PointwiseKind::FloorMod:
     return isFloat ? emitFloatFloorMod(emit, abi, a, b) : emitIntFloorMod(emit, a, b);
   case attn::PointwiseKind::Rem:
-    return isFloat ? emitFmod(emit, abi, a, b) : emitIntRem(emit, a, b);
+    return isFloat ? emitRemainder(emit, abi, a, b) : emitIntRem(emit, a, b);
   case attn::PointwiseKind::Pow:
     if (isFloat)
       return emitBinary(emit, abi, emitPow, offsetof(FunctionTable, powF64), a, b);
@@ -283,7 +283,7 @@ SmallVector<Value> emitFormulaOp(OpBuilder &builder, Location loc, AbiAccess &ab
     return {emit.sub(zero, emitIntFloorDiv(emit, emit.sub(zero, operands[0]), operands[1]))};
   }
   if (isa<arith::RemFOp>(op))
-    return {emitFmod(emit, abi, operands[0], operands[1])};
+    return {emitRemainder(emit, abi, operands[0], operands[1])};
 
   // The rest of arith means the same on vectors: a clone with another shape.
   Operation *clone = op.cloneWithoutRegions();

@@ -2,8 +2,6 @@
 #include "MathCoefficients.h"
 #include "MathRecipes.h"
 
-#include <tuple>
-
 using namespace mlir;
 
 namespace attnjit::tile {
@@ -23,51 +21,55 @@ struct LogOfSplit {
   Value m, correction, exponent;
 };
 
-constexpr int64_t kBitsOfSqrtHalf = 0x3f3504f3;
-// ln2 in two parts; an exponent times the first, of few bits, is exact.
-constexpr double kLn2High = 0x1.63p-1, kLn2Low = M_LN2 - kLn2High;
 } // namespace
 
 /// The exponent relative to sqrt(1/2), so that the mantissa lands on either side of 1.
-static Value exponentOf(const Emitter &emit, Value bits) { return emit.shrS(emit.sub(bits, kBitsOfSqrtHalf), 23); }
-
-static Value toFloat(const Emitter &emit, Value x) { return emit.make<arith::SIToFPOp>(likeShape(x.getType(), emit.f32()), x); }
+static Value exponentOf(const Emitter &emit, Value bits) {
+  bool isDouble = elementTypeOf(bits.getType()).isInteger(64);
+  return emit.shrS(emit.sub(bits, isDouble ? 0x3fe6a09e667f3bcd : 0x3f3504f3), isDouble ? 52 : 23);
+}
 
 /// x > 0, finite.
 static Split split(const Emitter &emit, Value x) {
-  Type type = x.getType(), intType = likeShape(type, emit.i32());
-  Value isSubnormal = emit.cmp(CmpF::OLT, x, emit.constFloat(type, 0x1p-126));
-  Value normal = emit.select(isSubnormal, emit.mulF(x, emit.constFloat(type, 0x1p23)), x);
-  Value bits = emit.bitcast(emit.i32(), normal), exponent = exponentOf(emit, bits);
-  Value m = emit.subF(emit.bitcast(emit.f32(), emit.sub(bits, emit.shl(exponent, 23))), emit.constFloat(type, 1.0));
-  exponent = emit.sub(exponent, emit.select(isSubnormal, emit.constInt(intType, 23), emit.constInt(intType, 0)));
-  return {m, toFloat(emit, exponent)};
+  Type type = x.getType();
+  Format format = Format::of(emit, type);
+  Type intType = likeShape(type, format.integer);
+  Value isSubnormal = emit.cmp(CmpF::OLT, x, emit.constFloat(type, std::ldexp(1.0, int(1 - format.bias))));
+  Value normal = emit.select(isSubnormal, emit.mulF(x, emit.constFloat(type, std::ldexp(1.0, int(format.mantissa)))), x);
+  Value bits = emit.bitcast(format.integer, normal), exponent = exponentOf(emit, bits);
+  Value m = emit.subF(emit.bitcast(elementTypeOf(type), emit.sub(bits, emit.shl(exponent, format.mantissa))), emit.constFloat(type, 1.0));
+  exponent = emit.sub(exponent, emit.select(isSubnormal, emit.constInt(intType, format.mantissa), emit.constInt(intType, 0)));
+  return {m, emit.make<arith::SIToFPOp>(type, exponent)};
 }
 
 /// 1 + x for x > -1, finite: m = 2^-exponent (1 + x) - 1 with one rounding, not of 1 + x.
 static Split splitOnePlus(const Emitter &emit, Value x) {
-  Type type = x.getType(), intType = likeShape(type, emit.i32());
+  Type type = x.getType();
+  Format format = Format::of(emit, type);
+  Type intType = likeShape(type, format.integer);
   // A huge x, beside which 1 counts for nothing, comes down by 2^-2: 2^-exponent has to be a normal number.
-  Value isHuge = emit.cmp(CmpF::OGT, x, emit.constFloat(type, 0x1p125));
+  Value isHuge = emit.cmp(CmpF::OGT, x, emit.constFloat(type, std::ldexp(1.0, int(format.bias - 2))));
   x = emit.select(isHuge, emit.mulF(x, emit.constFloat(type, 0.25)), x);
   Value one = emit.constFloat(type, 1.0);
-  Value shift = emit.shl(exponentOf(emit, emit.bitcast(emit.i32(), emit.addF(x, one))), 23);
-  Value scale = emit.bitcast(emit.f32(), emit.sub(emit.constInt(intType, 0x3f800000), shift));
+  Value shift = emit.shl(exponentOf(emit, emit.bitcast(format.integer, emit.addF(x, one))), format.mantissa);
+  Value scale = emit.bitcast(elementTypeOf(type), emit.sub(emit.constInt(intType, format.bias << format.mantissa), shift));
   Value m = emit.fma(x, scale, emit.subF(scale, one));
-  Value exponent = emit.add(emit.shrS(shift, 23), emit.select(isHuge, emit.constInt(intType, 2), emit.constInt(intType, 0)));
-  return {m, toFloat(emit, exponent)};
+  Value exponent = emit.add(emit.shrS(shift, format.mantissa), emit.select(isHuge, emit.constInt(intType, 2), emit.constInt(intType, 0)));
+  return {m, emit.make<arith::SIToFPOp>(type, exponent)};
 }
 
 static LogOfSplit logOf(const Emitter &emit, const Split &split) {
   Value square = emit.mulF(split.m, split.m);
-  Value cubic = emit.mulF(emit.mulF(split.m, square), horner(emit, split.m, kLog1p));
+  Value cubic = emit.mulF(emit.mulF(split.m, square), horner(emit, split.m, tableFor(split.m, kLog1p, kLog1pDouble)));
   return {split.m, emit.fma(square, emit.constFloat(split.m.getType(), -0.5), cubic), split.exponent};
 }
 
 static Value naturalLog(const Emitter &emit, const LogOfSplit &parts) {
   Type type = parts.m.getType();
-  Value low = emit.fma(parts.exponent, emit.constFloat(type, kLn2Low), parts.correction);
-  return emit.fma(parts.exponent, emit.constFloat(type, kLn2High), emit.addF(parts.m, low));
+  // ln2 in two parts; an exponent times the first, of few bits, is exact.
+  double ln2High = ofFormat(parts.m, 0x1.63p-1, 0x1.62e42feep-1), ln2Low = ofFormat(parts.m, M_LN2 - 0x1.63p-1, 0x1.a39ef35793c76p-33);
+  Value low = emit.fma(parts.exponent, emit.constFloat(type, ln2Low), parts.correction);
+  return emit.fma(parts.exponent, emit.constFloat(type, ln2High), emit.addF(parts.m, low));
 }
 
 /// Puts the values at `pole` and below it, at inf and NaN right.
@@ -79,12 +81,12 @@ static Value finish(const Emitter &emit, Value x, double pole, Value logarithm) 
   return emit.select(emit.cmp(CmpF::OLT, x, zero), emit.constFloat(type, std::nan("")), result);
 }
 
-Value emitLogSingle(const Emitter &emit, Value x) { return finish(emit, x, 0.0, naturalLog(emit, logOf(emit, split(emit, x)))); }
+Value emitLogInline(const Emitter &emit, Value x) { return finish(emit, x, 0.0, naturalLog(emit, logOf(emit, split(emit, x)))); }
 
-Value emitLog2Single(const Emitter &emit, Value x) {
+Value emitLog2(const Emitter &emit, Value x) {
   LogOfSplit parts = logOf(emit, split(emit, x));
   // log2(e) = 1 + 0.4427: the products with the fractional part are small and round harmlessly.
-  Value excess = emit.constFloat(x.getType(), M_LOG2E - 1.0);
+  Value excess = emit.constFloat(x.getType(), 0x1.c551d94ae0bf8p-2);
   Value log2 = emit.addF(emit.fma(parts.m, excess, emit.fma(parts.correction, excess, parts.correction)), parts.m);
   return finish(emit, x, 0.0, emit.addF(log2, parts.exponent));
 }
@@ -92,10 +94,11 @@ Value emitLog2Single(const Emitter &emit, Value x) {
 Value emitLog10(const Emitter &emit, Value x) {
   Type type = x.getType();
   LogOfSplit parts = logOf(emit, split(emit, x));
-  constexpr double kLog10Of2 = M_LN2 / M_LN10, kHigh = 0x1.34p-2;
+  // log10(2) in two parts, of which the first has few bits.
+  double high = ofFormat(x, 0x1.34p-2, 0x1.34413509p-2), lowPart = ofFormat(x, 0x1.04d427de7fbccp-12, 0x1.ef3fde623e256p-35);
   Value scale = emit.constFloat(type, M_LOG10E);
-  Value low = emit.fma(parts.exponent, emit.constFloat(type, kLog10Of2 - kHigh), emit.mulF(parts.correction, scale));
-  Value result = emit.fma(parts.exponent, emit.constFloat(type, kHigh), emit.fma(parts.m, scale, low));
+  Value low = emit.fma(parts.exponent, emit.constFloat(type, lowPart), emit.mulF(parts.correction, scale));
+  Value result = emit.fma(parts.exponent, emit.constFloat(type, high), emit.fma(parts.m, scale, low));
   return finish(emit, x, 0.0, result);
 }
 
@@ -108,10 +111,34 @@ Value emitLog1p(const Emitter &emit, Value x) {
 // In two parts
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// log2(1 + m) = (2 / ln2) atanh(s), s = m / (2 + m): s and the first factor in two parts, the rest of the series, at most 1 % of it, in
-/// one.
+/// A sum whose first term is the larger one (or 0), and its error, which is exact.
+static TwoParts addTo(const Emitter &emit, Value large, Value small) {
+  Value sum = emit.addF(large, small);
+  return {sum, emit.subF(small, emit.subF(sum, large))};
+}
+
+/// x (1 + s^2/3 + s^4/5 ...) of x and s in two parts, all but the last terms in two parts too: f64 has exponents that make much of an
+/// error.
+static TwoParts timesAtanhSeries(const Emitter &emit, const TwoParts &x, const TwoParts &s) {
+  Type type = s.high.getType();
+  ArrayRef<double> series = kAtanhDouble;
+  Value third = emit.constFloat(type, series.front()), thirdLow = emit.constFloat(type, 0x1.5555555555555p-56);
+  Value square = emit.mulF(s.high, s.high);
+  Value squareLow = emit.fma(emit.addF(s.high, s.high), s.low, emit.fma(s.high, s.high, emit.negF(square)));
+  Value a = emit.mulF(square, third), low = emit.fma(square, third, emit.negF(a));
+  low = emit.fma(square, thirdLow, emit.fma(squareLow, third, low));
+  low = emit.fma(emit.mulF(square, square), horner(emit, square, series.drop_front()), low);
+  Value b = emit.mulF(x.high, a), rest = emit.fma(x.high, a, emit.negF(b));
+  rest = emit.fma(x.high, low, emit.fma(x.low, a, rest));
+  TwoParts sum = addTo(emit, x.high, b);
+  return {sum.high, emit.addF(emit.addF(sum.low, rest), x.low)};
+}
+
+/// log2(1 + m) = (2 / ln2) atanh(s), s = m / (2 + m): s and the first factor in two parts, in f32 the rest of the series, at most 1 % of
+/// it, in one.
 TwoParts emitLog2InTwoParts(const Emitter &emit, Value x) {
-  constexpr double kTwoLog2E = 2 * M_LOG2E, kHigh = float(kTwoLog2E), kLow = kTwoLog2E - kHigh;
+  double factor = ofFormat(x, double(float(2 * M_LOG2E)), 2 * M_LOG2E),
+         factorLow = ofFormat(x, 2 * M_LOG2E - float(2 * M_LOG2E), 0x1.777d0ffda0d24p-55);
   Type type = x.getType();
   auto number = [&](double value) { return emit.constFloat(type, value); };
   Split parts = split(emit, x);
@@ -121,20 +148,20 @@ TwoParts emitLog2InTwoParts(const Emitter &emit, Value x) {
   Value rest = emit.fma(emit.negF(s), twoPlusLow, emit.fma(emit.negF(s), twoPlus, m)); // m - s (2 + m)
   Value sLow = emit.mulF(rest, reciprocal);
 
-  Value high = emit.mulF(s, number(kHigh));
-  Value low = emit.fma(s, number(kHigh), emit.negF(high));
-  low = emit.fma(s, number(kLow), emit.fma(sLow, number(kHigh), low));
-  Value square = emit.mulF(s, s);
-  low = emit.fma(emit.mulF(high, square), horner(emit, square, kAtanh), low);
+  Value high = emit.mulF(s, number(factor));
+  Value low = emit.fma(s, number(factor), emit.negF(high));
+  low = emit.fma(s, number(factorLow), emit.fma(sLow, number(factor), low));
+  if (elementTypeOf(type).isF64()) {
+    TwoParts product = timesAtanhSeries(emit, {high, low}, {s, sLow});
+    high = product.high, low = product.low;
+  } else {
+    Value square = emit.mulF(s, s);
+    low = emit.fma(emit.mulF(high, square), horner(emit, square, kAtanh), low);
+  }
 
-  // Of a sum whose first term is the larger one (or 0) the error is exact.
-  auto addTo = [&](Value large, Value small) {
-    Value sum = emit.addF(large, small);
-    return std::pair(sum, emit.subF(small, emit.subF(sum, large)));
-  };
-  auto [coarse, error] = addTo(parts.exponent, high);
-  Value total;
-  std::tie(total, low) = addTo(coarse, emit.addF(error, low));
+  TwoParts coarse = addTo(emit, parts.exponent, high), sum = addTo(emit, coarse.high, emit.addF(coarse.low, low));
+  Value total = sum.high;
+  low = sum.low;
   Value zero = number(0.0), inf = number(HUGE_VAL);
   Value isPole = emit.cmp(CmpF::OEQ, x, zero), isLarge = emit.cmp(CmpF::OEQ, x, inf);
   low = emit.select(emit.bitOr(isPole, isLarge), zero, low);
@@ -149,7 +176,7 @@ TwoParts emitLog2InTwoParts(const Emitter &emit, Value x) {
 /// ln(1 + t), or ln(2 a) where the square of a would overflow.
 static Value logOfSum(const Emitter &emit, Value a, Value t) {
   Type type = a.getType();
-  Value isLarge = emit.cmp(CmpF::OGT, a, emit.constFloat(type, 0x1p60));
+  Value isLarge = emit.cmp(CmpF::OGT, a, emit.constFloat(type, ofFormat(a, 0x1p60, 0x1p500)));
   Split parts = splitOnePlus(emit, emit.select(isLarge, a, t));
   parts.exponent = emit.addF(parts.exponent, emit.select(isLarge, emit.constFloat(type, 1.0), emit.constFloat(type, 0.0)));
   Value inf = emit.constFloat(type, HUGE_VAL);

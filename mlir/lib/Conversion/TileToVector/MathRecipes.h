@@ -1,9 +1,9 @@
 // Inline recipes for transcendental functions, by family: expansions into a few dozen arith ops, on scalars or vectors of any length, for
 // the CPU and the GPU alike. Private to this room; the door is VectorMath.h.
 //
-// All are f32, at most 4 ulp over the whole range (docs/functions.md has the measured figures, VectorMathTest holds them), keep NaN, give
-// the limits at infinities and the sign of zero, take subnormal numbers as they are, and need no table in memory. Coefficients:
-// tools/minimax.py.
+// All are of f32 and f64, in f32 at most 4 ulp over the whole range, in f64 at most 6 (docs/functions.md has the measured figures,
+// VectorMathTest holds them). They keep NaN, give the limits at infinities and the sign of zero, take subnormal numbers as they are, and
+// need no table in memory. Coefficients: tools/minimax.py. What differs with the format is Format's, or a pair of numbers at the place.
 #pragma once
 
 #include "Emitter.h"
@@ -26,14 +26,14 @@ mlir::Value emitExp2InTwoParts(const Emitter &emit, mlir::Value x, mlir::Value l
 mlir::Value emitScaledExp(const Emitter &emit, mlir::Value factor, mlir::Value x, mlir::Value low);
 
 // Logarithms.cpp
-mlir::Value emitLogSingle(const Emitter &emit, mlir::Value x);
-mlir::Value emitLog2Single(const Emitter &emit, mlir::Value x);
+mlir::Value emitLogInline(const Emitter &emit, mlir::Value x);
+mlir::Value emitLog2(const Emitter &emit, mlir::Value x);
 mlir::Value emitLog10(const Emitter &emit, mlir::Value x);
 mlir::Value emitLog1p(const Emitter &emit, mlir::Value x);
 mlir::Value emitAsinh(const Emitter &emit, mlir::Value x);
 mlir::Value emitAcosh(const Emitter &emit, mlir::Value x);
 mlir::Value emitAtanh(const Emitter &emit, mlir::Value x);
-/// log2 of x > 0 (0 and infinity too) as high + low, good to 2^-32: enough to be multiplied by the exponent of a power.
+/// log2 of x > 0 (0 and infinity too) as high + low, good to 2^-32 (f64: 2^-62): enough to be multiplied by the exponent of a power.
 struct TwoParts {
   mlir::Value high, low;
 };
@@ -54,7 +54,7 @@ mlir::Value emitErfc(const Emitter &emit, mlir::Value x);
 mlir::Value emitPow(const Emitter &emit, mlir::Value x, mlir::Value y);
 mlir::Value emitHypot(const Emitter &emit, mlir::Value x, mlir::Value y);
 /// C's fmod, exact: x - n y with n toward zero and the sign of x.
-mlir::Value emitFmodSingle(const Emitter &emit, mlir::Value x, mlir::Value y);
+mlir::Value emitFmod(const Emitter &emit, mlir::Value x, mlir::Value y);
 
 // FormulaOps.cpp
 /// a^b for integers, wrapping; a negative exponent gives 0 unless a is 1 or -1.
@@ -70,12 +70,24 @@ struct Format {
   int64_t mantissa;   ///< stored bits
   int64_t bias;
   double rounder; ///< 1.5 * 2^mantissa: adding it rounds to an integer, which then stands in the low bits
-  static Format of(const Emitter &emit, mlir::Type element) {
-    if (element.isF64())
+  /// Of a scalar or vector type.
+  static Format of(const Emitter &emit, mlir::Type type) {
+    if (elementTypeOf(type).isF64())
       return {emit.i64(), 52, 1023, 0x1.8p52};
     return {emit.i32(), 23, 127, 0x1.8p23};
   }
 };
+
+/// What f32 and f64 have of their own, by the type of x.
+template <typename T> T ofFormat(mlir::Value x, T single, T twice) { return elementTypeOf(x.getType()).isF64() ? twice : single; }
+inline llvm::ArrayRef<double> tableFor(mlir::Value x, llvm::ArrayRef<double> single, llvm::ArrayRef<double> twice) {
+  return ofFormat(x, single, twice);
+}
+/// i1: the sign bit is set, of -0 and NaN too.
+inline mlir::Value hasSign(const Emitter &emit, mlir::Value x) {
+  mlir::Value bits = emit.bitcast(Format::of(emit, x.getType()).integer, x);
+  return emit.cmp(Emitter::CmpI::slt, bits, emit.constInt(bits.getType(), 0));
+}
 
 /// c[0] + c[1] x + c[2] x^2 ...
 inline mlir::Value horner(const Emitter &emit, mlir::Value x, llvm::ArrayRef<double> coefficients) {

@@ -15,25 +15,41 @@ using namespace coefficients;
 // The error function
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Near 0 a polynomial; from 0.9 on 1 - 2^-q, where the exponent q = -log2(erfc) is nearly a parabola. From 3.95 on it is 1.
+/// erfc(a) for a from 0.9 on, as far as 1 less it can tell: 2^-q, where the exponent q = -log2(erfc) is nearly a parabola. In f64 the tail
+/// itself has as few terms.
+static Value erfcForErf(const Emitter &emit, Value a) {
+  if (elementTypeOf(a.getType()).isF64())
+    return emitErfc(emit, a);
+  Value exponent = emit.negF(horner(emit, atMost(emit, a, 3.95), kErfFar));
+  // Where the polynomial may say anything, the exponential wants no more than 0.
+  return emitExp2NonPositive(emit.builder, emit.loc, atMost(emit, exponent, 0.0));
+}
+
+/// Near 0 a polynomial; from 0.9 on 1 - erfc, which from 3.95 (f64: 5.9) on is 1.
 Value emitErf(const Emitter &emit, Value x) {
   Type type = x.getType();
   Value a = absolute(emit, x), square = emit.mulF(x, x);
-  Value near = emit.fma(x, horner(emit, square, kErfNear), x);
-  Value exponent = emit.negF(horner(emit, atMost(emit, a, 3.95), kErfFar));
-  // Where `near` is taken the polynomial may say anything; the exponential wants no more than 0.
-  Value far = emit.subF(emit.constFloat(type, 1.0), emitExp2NonPositive(emit.builder, emit.loc, atMost(emit, exponent, 0.0)));
+  Value near = emit.fma(x, horner(emit, square, tableFor(x, kErfNear, kErfNearDouble)), x);
+  Value far = emit.subF(emit.constFloat(type, 1.0), erfcForErf(emit, a));
   return emit.select(emit.cmp(CmpF::OLT, a, emit.constFloat(type, 0.9)), near, withSignOf(emit, far, x));
 }
 
-/// e^(-a^2) (1 + w P(w)) / (1 + 2a) with w = 2a / (a + 2). The square in two parts, or its rounding would show in the exponential.
+/// (1 + 2a) e^(a^2) erfc(a): 1 + w P(w) with w = 2a / (a + 2), in f64 P(t) with t = (a - 4) / (a + 4).
+static Value scaledErfc(const Emitter &emit, Value a) {
+  auto number = [&](double value) { return emit.constFloat(a.getType(), value); };
+  if (elementTypeOf(a.getType()).isF64())
+    return horner(emit, emit.divF(emit.subF(a, number(4.0)), emit.addF(a, number(4.0))), kErfcTailDouble);
+  Value w = emit.divF(emit.addF(a, a), emit.addF(a, number(2.0)));
+  return emit.fma(w, horner(emit, w, kErfcTail), number(1.0));
+}
+
+/// e^(-a^2) times the slow rest. The square in two parts, or its rounding would show in the exponential.
 Value emitErfc(const Emitter &emit, Value x) {
   Type type = x.getType();
   auto number = [&](double value) { return emit.constFloat(type, value); };
-  Value a = atMost(emit, absolute(emit, x), 10.06); // from there on 0
+  Value a = atMost(emit, absolute(emit, x), ofFormat(x, 10.06, 27.3)); // from there on 0
   Value square = emit.mulF(a, a), squareLow = emit.fma(a, a, emit.negF(square));
-  Value twice = emit.addF(a, a), w = emit.divF(twice, emit.addF(a, number(2.0)));
-  Value factor = emit.divF(emit.fma(w, horner(emit, w, kErfcTail), number(1.0)), emit.addF(twice, number(1.0)));
+  Value factor = emit.divF(scaledErfc(emit, a), emit.addF(emit.addF(a, a), number(1.0)));
   Value tail = emitScaledExp(emit, factor, emit.negF(square), emit.negF(squareLow));
   return emit.select(emit.cmp(CmpF::OLT, x, number(0.0)), emit.subF(number(2.0), tail), tail);
 }
@@ -51,12 +67,12 @@ Value emitPow(const Emitter &emit, Value x, Value y) {
   Value exponent = atMost(emit, atLeast(emit, y, -0x1p100), 0x1p100);
   Value high = emit.mulF(exponent, log2.high);
   Value low = emit.fma(exponent, log2.low, emit.fma(exponent, log2.high, emit.negF(high)));
-  Value isModerate = emit.cmp(CmpF::OLT, absolute(emit, high), number(256.0)); // beyond, the low part may be infinity - infinity
+  Value isModerate =
+      emit.cmp(CmpF::OLT, absolute(emit, high), number(ofFormat(x, 256.0, 2048.0))); // beyond, the low part may be infinity - infinity
   Value power = emitExp2InTwoParts(emit, high, emit.select(isModerate, low, number(0.0)));
 
   // A negative base: the sign of an odd exponent, NaN for a fractional one.
-  Value bits = emit.bitcast(emit.i32(), x);
-  Value isNegative = emit.cmp(CmpI::slt, bits, emit.constInt(bits.getType(), 0));
+  Value isNegative = hasSign(emit, x);
   Value half = emit.mulF(y, number(0.5));
   Value isInteger = emit.cmp(CmpF::OEQ, truncated(emit, y), y), isEven = emit.cmp(CmpF::OEQ, truncated(emit, half), half);
   Value isOdd = emit.bitAnd(isInteger, emit.logicalNot(isEven));
@@ -85,20 +101,21 @@ Value emitHypot(const Emitter &emit, Value x, Value y) {
 // Remainders
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Takes multiples of b > 0 off `a`, exactly: little more than 2^-23 of it is left, or less than b. A quotient of at least 2^24 is an
-/// integer as it is, and the remainder of a rounded quotient is a number; a smaller one is truncated, and the remainder is a multiple of
-/// the last place of b.
+/// Takes multiples of b > 0 off `a`, exactly: little more than 2^-23 (f64: 2^-52) of it is left, or less than b. A quotient of at least
+/// 2^24 (2^53) is an integer as it is, and the remainder of a rounded quotient is a number; a smaller one is truncated, and the remainder
+/// is a multiple of the last place of b.
 static Value takeMultiple(const Emitter &emit, Value a, Value b, bool mayOverflow) {
   Type type = a.getType();
   Value quotient = emit.divF(a, b), inf = emit.constFloat(type, HUGE_VAL);
-  for (int i = 0; i < (mayOverflow ? 2 : 0); ++i) { // quotients up to 2^277; multiples of 2^100 b are multiples of b
-    b = emit.select(emit.cmp(CmpF::OEQ, absolute(emit, quotient), inf), emit.mulF(b, emit.constFloat(type, 0x1p100)), b);
+  double far = ofFormat(a, 0x1p100, 0x1p1000); // quotients are below 2^277 (2^2098), and multiples of 2^100 (2^1000) b are multiples of b
+  for (int i = 0; i < (mayOverflow ? 2 : 0); ++i) {
+    b = emit.select(emit.cmp(CmpF::OEQ, absolute(emit, quotient), inf), emit.mulF(b, emit.constFloat(type, far)), b);
     quotient = emit.divF(a, b);
   }
   return emit.fma(emit.negF(truncated(emit, quotient)), b, a);
 }
 
-Value emitFmodSingle(const Emitter &emit, Value x, Value y) {
+Value emitFmod(const Emitter &emit, Value x, Value y) {
   Type type = x.getType();
   Value a = absolute(emit, x), b = absolute(emit, y), zero = emit.constFloat(type, 0.0);
   auto isUnfinished = [&](Value remainder) { return emit.cmp(CmpF::OGE, absolute(emit, remainder), b); };

@@ -13,9 +13,9 @@ namespace attnjit::tile {
 using CmpF = Emitter::CmpF;
 
 Value emitLog(OpBuilder &builder, Location loc, AbiAccess &abi, Value x) {
-  if (elementTypeOf(x.getType()).isF64())
+  if (elementTypeOf(x.getType()).isF64() && abi.hasFunctions())
     return emitFunctionCall(builder, loc, abi, offsetof(FunctionTable, logF64), {x});
-  return emitLogSingle(Emitter(builder, loc), x);
+  return emitLogInline(Emitter(builder, loc), x);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -63,7 +63,7 @@ Value emitFunctionCall(OpBuilder &builder, Location loc, AbiAccess &abi, uint64_
 //===------------------------------------------------------------------------------------------------------------------===//
 
 namespace {
-/// A function with an inline recipe for f32; f64 goes through the function table.
+/// A function with an inline recipe; f64 goes through the function table where there is one.
 struct Function {
   Value (*unary)(const Emitter &, Value);
   Value (*binary)(const Emitter &, Value, Value);
@@ -76,8 +76,8 @@ static std::optional<Function> functionOf(Operation *op) {
 #define BINARY(OP, RECIPE, NAME) Case<math::OP>([](auto) { return Function{nullptr, RECIPE, offsetof(FunctionTable, NAME##F64)}; })
   return llvm::TypeSwitch<Operation *, std::optional<Function>>(op)
       .UNARY(ExpM1Op, emitExpm1, expm1)
-      .UNARY(LogOp, emitLogSingle, log)
-      .UNARY(Log2Op, emitLog2Single, log2)
+      .UNARY(LogOp, emitLogInline, log)
+      .UNARY(Log2Op, emitLog2, log2)
       .UNARY(Log10Op, emitLog10, log10)
       .UNARY(Log1pOp, emitLog1p, log1p)
       .UNARY(SinOp, emitSin, sin)
@@ -151,7 +151,7 @@ Value emitMathOp(OpBuilder &builder, AbiAccess &abi, Operation *op, ArrayRef<Val
   if (isa<math::ExpOp>(op))
     return emitExp(builder, emit.loc, x);
   Function function = *functionOf(op);
-  if (isDouble)
+  if (isDouble && abi.hasFunctions())
     return emitFunctionCall(builder, emit.loc, abi, function.f64, operands);
   return function.unary ? function.unary(emit, x) : function.binary(emit, x, operands[1]);
 }

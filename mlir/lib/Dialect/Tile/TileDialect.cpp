@@ -54,6 +54,17 @@ LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t q
   return success();
 }
 
+LogicalResult SimtAttr::verify(EmitError emitError, int64_t threads, int64_t rowLanes, int64_t depth, int64_t valueRows) {
+  if (threads < 32 || threads > 1024 || threads % 32)
+    return emitError() << "threads: expected a multiple of 32 from 32 to 1024, got " << threads;
+  if (rowLanes < 1 || rowLanes > 32 || !llvm::isPowerOf2_64(rowLanes))
+    return emitError() << "row_lanes: expected a power of two from 1 to 32, got " << rowLanes;
+  for (auto [name, count] : {std::pair("depth", depth), std::pair("value_rows", valueRows)})
+    if (count < 4 || count > 1024 || count % 4)
+      return emitError() << name << ": expected a multiple of 4 from 4 to 1024, got " << count;
+  return success();
+}
+
 LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t cols, Type elementType) {
   if (rows < 1 || cols < 1)
     return emitError() << "!tile.tile: expected at least one row and one column, got " << rows << "x" << cols;

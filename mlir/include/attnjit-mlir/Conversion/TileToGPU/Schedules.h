@@ -27,6 +27,7 @@
 
 namespace attnjit::tile {
 
+class SimtAttr;
 class WgmmaAttr;
 
 /// What a GPU schedule must know about the machine.
@@ -54,10 +55,19 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
 /// wgmmaRefusal must have been asked.
 llvm::LogicalResult lowerWgmma(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices);
 
+/// MATH: multiply-adds of single threads in the compute type, on any GPU; takes every program that is not split.
+TileSizes chooseSimtTile(int64_t valueDim, int64_t computeBits);
+std::optional<std::string> simtRefusal(const TileProgram &program, const GpuTarget &target, SimtAttr choices);
+/// simtRefusal must have been asked.
+llvm::LogicalResult lowerSimt(const TileProgram &program, const GpuTarget &target, SimtAttr choices);
+
+enum class GpuPipeline { Flash, Math };
+
 /// The chooser: writes the attribute `schedule` of the program's kernel, unless it is there.
-void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target);
+void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target, GpuPipeline pipeline);
 /// As the schedules' own, for the one that the program's kernel names.
 std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarget &target);
+/// gpuRefusal must have been asked.
 llvm::LogicalResult lowerForGpu(const TileProgram &program, const GpuTarget &target);
 
 } // namespace attnjit::tile

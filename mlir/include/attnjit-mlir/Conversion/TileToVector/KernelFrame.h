@@ -29,7 +29,10 @@ struct HeadFactors {
 /// Loads the fields of KernelArgs, each where it is asked for (LLVM's early-cse and the builder's caller keep them out of loops).
 class AbiAccess {
 public:
-  AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args) : builder(builder), loc(loc), args(args) {}
+  /// Whether a kernel may call KernelArgs::functions: pointers of the host, which mean nothing to a GPU.
+  enum class Functions { Called, Inline };
+  AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args, Functions functions = Functions::Called)
+      : builder(builder), loc(loc), args(args), functions(functions) {}
 
   mlir::Value batch();      ///< B, i64; likewise the next four
   mlir::Value queryHeads(); ///< Hq
@@ -44,6 +47,7 @@ public:
   mlir::Value scalar(unsigned index, mlir::Type type);     ///< truncated / rounded to `type`
   mlir::Value statusPointer();
   mlir::Value arguments() const { return args; } ///< the KernelArgs themselves
+  bool hasFunctions() const { return functions == Functions::Called; }
   mlir::Value function(uint64_t offsetInTable); ///< a pointer of KernelArgs::functions
   mlir::Value splitKeys();   ///< KernelArgs::split, i64
   mlir::Value splitParts();  ///< i64
@@ -59,6 +63,7 @@ private:
   mlir::OpBuilder &builder;
   mlir::Location loc;
   mlir::Value args;
+  Functions functions;
 };
 
 /// The rows of K or V of one batch and kv head, wherever they lie: at one distance behind each other, or in the pages of a table. Rows are

@@ -1,4 +1,5 @@
-// Transcendental functions on scalars and native vectors: in f32 all inline, in f64 through KernelArgs::functions (exp and exp2 excepted).
+// Transcendental functions on scalars and native vectors: in f32 all inline, in f64 through KernelArgs::functions (exp and exp2 excepted)
+// or, where a kernel has none (AbiAccess::hasFunctions), inline too.
 //
 // Nothing here leaves an external symbol behind: no libm, no compiler-rt. All recipes keep NaN and give the right infinities;
 // docs/functions.md has their errors.
@@ -19,7 +20,7 @@ mlir::Value emitExp2NonPositive(mlir::OpBuilder &builder, mlir::Location loc, ml
 /// e^x, with the same promises.
 mlir::Value emitExp(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// Natural logarithm; ln 0 = -inf, of a negative number NaN. f32 is inline, f64 goes through the function table.
+/// Natural logarithm; ln 0 = -inf, of a negative number NaN. As above.
 mlir::Value emitLog(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, mlir::Value x);
 
 /// Whether emitMathOp can emit an op of the math dialect.

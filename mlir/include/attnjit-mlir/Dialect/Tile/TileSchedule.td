@@ -24,7 +24,22 @@ def Tile_WgmmaAttr : AttrDef<TileDialect, "Wgmma"> {
   let genVerifyDecl = 1;
 }
 
-def Tile_Schedule : Attr<CPred<"::llvm::isa<::attnjit::tile::MmaSyncAttr, ::attnjit::tile::WgmmaAttr>($_self)">, "#tile.mma_sync or #tile.wgmma"> {
+def Tile_SimtAttr : AttrDef<TileDialect, "Simt"> {
+  let mnemonic = "simt";
+  let summary = "the schedule of any program on any GPU: multiply-adds in the compute type, without tensor cores";
+  let description = [{
+    * `threads`: of a block; a multiple of 32.
+    * `row_lanes`: neighbouring threads that share a row of the tile; a power of two up to 32.
+    * `depth`: columns of Q and K that lie in shared memory at once. With less than D of them, both come in pieces, for every block of keys.
+    * `value_rows`: rows of V that do.
+  }];
+  let parameters = (ins "int64_t":$threads, "int64_t":$row_lanes, "int64_t":$depth, "int64_t":$value_rows);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def Tile_Schedule : Attr<CPred<"::llvm::isa<::attnjit::tile::MmaSyncAttr, ::attnjit::tile::WgmmaAttr, ::attnjit::tile::SimtAttr>($_self)">,
+                         "#tile.mma_sync, #tile.wgmma or #tile.simt"> {
   let storageType = "::mlir::Attribute";
   let returnType = "::mlir::Attribute";
   let convertFromStorage = "$_self";
