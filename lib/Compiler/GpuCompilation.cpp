@@ -18,6 +18,8 @@ using namespace mlir;
 
 namespace attnjit::compiler {
 
+static constexpr llvm::StringRef kStateRowAttr = "attnjit.state_row_bytes";
+
 tile::GpuTarget Compilation::gpuTarget() const {
   tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);
   target.alignedOperands = header.spec.aligned;
@@ -32,6 +34,8 @@ static bool needsRegisters(const expr::Formula &formula) {
 
 tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
+  if (spec.backend == SDPBackend::EfficientAttention)
+    return tile::chooseMmaSplitTile(spec.D, spec.Dv, gpuTarget());
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
   return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
@@ -39,7 +43,7 @@ tile::TileSizes Compilation::chooseGpuTile() const {
 Result<KernelImage> Compilation::goOnFromTileOnGpu(const tile::TileProgram &program) {
   const tile::GpuTarget target = gpuTarget();
   if (std::optional<std::string> reason = tile::gpuRefusal(program, target))
-    return Error{ErrorCode::Unsupported, "FLASH_ATTENTION cannot compute this problem: " + *reason};
+    return Error{ErrorCode::Unsupported, fmt::format("{} cannot compute this problem: {}", attnjit::name(header.spec.backend), *reason)};
   if (timed("tile-to-gpu", [&] { return failed(pipelines::tileToGpu(*module, target)); }))
     return failure("tile-to-gpu");
   return goOnFromGpu();
@@ -52,6 +56,7 @@ Result<KernelImage> Compilation::goOnFromGpu() {
   header.sharedBytes = number("attnjit.shared_bytes");
   header.qBoxRows = number("attnjit.q_box_rows");
   header.kvBoxRows = number("attnjit.kv_box_rows");
+  header.stateRowBytes = function->hasAttr(kStateRowAttr) ? number(kStateRowAttr) : 0;
   showModule(Stage::Gpu);
   if (stopsAt(Stage::Gpu))
     return withoutCode();
@@ -64,7 +69,7 @@ Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
   // The translation warns about attributes it does not know.
   (*module)->removeAttr("attnjit.problem");
   auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
-  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows"})
+  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows", kStateRowAttr})
     function->removeAttr(name);
   llvmContext = target::createCpuContext(); // no loop strength reduction here either: ptxas does its own
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });

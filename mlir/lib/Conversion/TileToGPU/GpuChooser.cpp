@@ -1,5 +1,6 @@
 // Which schedule a GPU program gets, with which choices, and why one cannot take it.
 #include "FormulaMath.h"
+#include "MmaSplit.h"
 #include "MmaSync.h"
 #include "WgmmaShape.h"
 
@@ -22,7 +23,7 @@ GpuTarget GpuTarget::forChip(StringRef chip) {
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
-// What both schedules ask
+// What all schedules ask
 //===------------------------------------------------------------------------------------------------------------------===//
 
 static std::string toText(Type type) {
@@ -44,13 +45,15 @@ static std::optional<std::string> refuseFormula(StringRef what, Region *formula)
   return (what + " uses " + *missing + ", which has no GPU form yet").str();
 }
 
-static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target) {
+static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target, bool computesParts = false) {
   if (!program.qType.isBF16() && !program.qType.isF16())
     return "q is " + toText(program.qType) + "; tensor cores of " + target.chip + " multiply bf16 or f16";
   if (program.outType != program.qType && !program.outType.isF32())
     return "out is " + toText(program.outType) + "; expected f32 or the type of q";
-  if (program.isSplit)
+  if (program.isSplit && !computesParts)
     return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
+  if (computesParts && !program.isSplit)
+    return "it computes parts of the keys, the program does not cut them (tile.split)";
   if (program.isTwoPass)
     return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
   for (auto refusal : {refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormula("score_mod", program.score),
@@ -58,6 +61,16 @@ static std::optional<std::string> refuseProgram(const TileProgram &program, cons
                        refuseFormula("the closed form of the mask", program.closedForm)})
     if (refusal)
       return refusal;
+  return std::nullopt;
+}
+
+/// What mma.sync asks of K and V.
+static std::optional<std::string> refuseKeys(const TileProgram &program) {
+  if (program.kvType != program.qType && !isFloat8(program.kvType))
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
+           "; tensor cores need one type, to which 8-bit floats are widened";
+  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 128)
+    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
   return std::nullopt;
 }
 
@@ -81,16 +94,45 @@ TileSizes chooseMmaSyncTile(int64_t headDim, int64_t valueDim) {
 std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuTarget &target) {
   if (auto refusal = refuseProgram(program, target))
     return refusal;
-  if (program.kvType != program.qType && !isFloat8(program.kvType))
-    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
-           "; tensor cores need one type, to which 8-bit floats are widened";
-  if (program.paged)
-    return "k and v lie in pages, whose table mma.sync kernels do not read";
   if (program.tileRows % 16 || program.tileRows < 16 || program.tileRows > 128)
     return llvm::formatv("tiles of {0} rows; expected a multiple of 16 from 16 to 128", program.tileRows).str();
-  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 128)
-    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
+  if (auto refusal = refuseKeys(program))
+    return refusal;
   return refuseShared(program, target, MmaSyncShape::of(program).sharedBytes());
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// mma.sync by parts
+//===------------------------------------------------------------------------------------------------------------------===//
+
+static constexpr int64_t kFewestStages = 2, kMostStages = 4;
+
+/// Shared memory of each of two blocks on one multiprocessor: one computes while the other begins or ends.
+static int64_t halfOfShared(const GpuTarget &target) { return target.sharedBytes / 2 - 512; }
+
+TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, const GpuTarget &target) {
+  TileProgram program;
+  program.headDim = headDim, program.valueDim = valueDim, program.tileCols = 64;
+  // 16 keys for each of four warps, or where wide heads leave no room for that, of two.
+  bool fits = MmaSplitShape::of(program, kFewestStages).sharedBytes() <= target.sharedBytes;
+  return {MmaSplitShape::kMaxRows, fits ? 64 : 32};
+}
+
+static MmaSplitAttr chooseMmaSplit(const TileProgram &program, const GpuTarget &target) {
+  int64_t stages = kMostStages;
+  while (stages > kFewestStages && MmaSplitShape::of(program, stages).sharedBytes() > halfOfShared(target))
+    --stages;
+  return MmaSplitAttr::get(program.kernel->getContext(), stages);
+}
+
+std::optional<std::string> mmaSplitRefusal(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices) {
+  if (auto refusal = refuseProgram(program, target, /*computesParts=*/true))
+    return refusal;
+  if (program.tileRows < 1 || program.tileRows > MmaSplitShape::kMaxRows)
+    return llvm::formatv("tiles of {0} rows; expected at most {1}", program.tileRows, MmaSplitShape::kMaxRows).str();
+  if (auto refusal = refuseKeys(program))
+    return refusal;
+  return refuseShared(program, target, MmaSplitShape::of(program, choices.getKvStages()).sharedBytes());
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -172,6 +214,8 @@ void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target) {
   auto kernel = cast<KernelOp>(program.kernel);
   if (kernel.getSchedule())
     return;
+  if (program.isSplit)
+    return kernel.setScheduleAttr(chooseMmaSplit(program, target));
   WgmmaAttr choices = chooseWgmma(program, target);
   if (wgmmaRefusal(program, target, choices))
     kernel.setScheduleAttr(MmaSyncAttr::get(kernel.getContext()));
@@ -180,13 +224,21 @@ void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target) {
 }
 
 std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarget &target) {
-  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
-  return choices ? wgmmaRefusal(program, target, choices) : mmaSyncRefusal(program, target);
+  Attribute schedule = cast<KernelOp>(program.kernel).getScheduleAttr();
+  if (auto choices = dyn_cast_or_null<WgmmaAttr>(schedule))
+    return wgmmaRefusal(program, target, choices);
+  if (auto choices = dyn_cast_or_null<MmaSplitAttr>(schedule))
+    return mmaSplitRefusal(program, target, choices);
+  return mmaSyncRefusal(program, target);
 }
 
 LogicalResult lowerForGpu(const TileProgram &program, const GpuTarget &target) {
-  auto choices = dyn_cast_or_null<WgmmaAttr>(cast<KernelOp>(program.kernel).getScheduleAttr());
-  return choices ? lowerWgmma(program, target, choices) : lowerMmaSync(program, target);
+  Attribute schedule = cast<KernelOp>(program.kernel).getScheduleAttr();
+  if (auto choices = dyn_cast_or_null<WgmmaAttr>(schedule))
+    return lowerWgmma(program, target, choices);
+  if (auto choices = dyn_cast_or_null<MmaSplitAttr>(schedule))
+    return lowerMmaSplit(program, target, choices);
+  return lowerMmaSync(program, target);
 }
 
 } // namespace attnjit::tile

@@ -20,7 +20,7 @@ struct Copy {
   const SharedTile &tile;
   const TileSource &source;
   Type element; ///< of the tile
-  Value global; ///< element (0, 0) of the head, a pointer to global memory
+  Value global; ///< element (0, 0) of the head, or of the pool of pages, a pointer to global memory
   Value rowStrideBytes;
 
   /// Whether a row of the tile exists in memory, and the address of that row: of the first one where it does not.
@@ -28,6 +28,8 @@ struct Copy {
     Value absolute = emit.add(source.first, emit.make<arith::ExtUIOp>(emit.i64(), row));
     Value inside = emit.cmp(Emitter::CmpI::slt, absolute, source.end);
     Value safe = emit.select(inside, absolute, source.first);
+    if (source.inPages())
+      return {inside, emit.make<LLVM::AddrSpaceCastOp>(global.getType(), source.rows->at(safe))};
     return {inside, emitByteOffset(emit, global, emit.mul(safe, rowStrideBytes))};
   }
 
@@ -63,11 +65,19 @@ struct Copy {
   /// Every thread copies chunks thread, thread + threads ...: neighbours copy neighbouring chunks. What does not exist becomes zero.
   void chunks() const {
     int64_t chunksPerRow = tile.cols / kChunkElements, total = tile.rows * chunksPerRow;
+    Value perRow = emit.constInt(emit.i32(), chunksPerRow);
+    auto place = [&](Value number) -> std::pair<Value, Value> {
+      Value row = emit.make<arith::DivUIOp>(number, perRow);
+      return {row, emit.mul(emit.sub(number, emit.mul(row, chunksPerRow)), kChunkBytes)};
+    };
+    auto [firstRow, firstColumn] = place(position.thread);
     for (int64_t base = 0; base < total; base += threads) {
       Value number = emit.add(position.thread, base);
-      auto copy = [&] {
-        Value row = emit.make<arith::DivUIOp>(number, emit.constInt(emit.i32(), chunksPerRow));
-        chunk(row, emit.mul(emit.sub(number, emit.mul(row, chunksPerRow)), kChunkBytes));
+      auto copy = [&, row = firstRow, column = firstColumn] {
+        if (threads % chunksPerRow == 0) // whole rows at a time: the column stays
+          return chunk(emit.add(row, base / chunksPerRow), column);
+        auto [otherRow, otherColumn] = place(number);
+        chunk(otherRow, otherColumn);
       };
       if (base + threads <= total)
         copy();
@@ -101,7 +111,9 @@ struct Copy {
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
                       Type element, const TileSource &source) {
   const OperandAccess &operand = source.operand;
-  Value first = emit.add(emit.mul(source.b, operand.strides[0]), emit.mul(source.head, operand.strides[1]));
+  Value first = emit.mul(source.head, operand.strides[1]);
+  if (!source.inPages())
+    first = emit.add(emit.mul(source.b, operand.strides[0]), first);
   Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
   Value global = emit.make<LLVM::AddrSpaceCastOp>(globalPointer, operand.pointer);
   int64_t memoryBytes = source.memory.getIntOrFloatBitWidth() / 8;
@@ -112,6 +124,8 @@ void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64
     return copy.elements();
   // The compiled-in stride class promises a last stride of 1; alignment is the launch's affair.
   Value bits = emit.bitOr(emit.make<LLVM::PtrToIntOp>(emit.i64(), global), copy.rowStrideBytes);
+  if (source.inPages())
+    bits = emit.bitOr(bits, emit.mul(operand.strides[0], memoryBytes));
   Value misaligned = emit.bitAnd(bits, emit.index(kChunkElements * memoryBytes - 1));
   emit.ifElse({}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
               [&] { return copy.elements(), Emitter::Values(); });

@@ -22,6 +22,8 @@ struct TileSource {
   mlir::Value b, head, first, end; ///< i64; first < end
   bool contiguous;                 ///< the last stride is 1
   mlir::Type memory;               ///< of the elements: that of the tile, or an 8-bit float
+  const KvRows *rows = nullptr;    ///< of K and V: where they lie, if that may be in pages
+  bool inPages() const { return rows && rows->inPages(); }
 };
 
 /// Lets the whole block of `threads` threads copy a tile of `element` (f16 or bf16): asynchronously (cp.async) where rows are contiguous and aligned
