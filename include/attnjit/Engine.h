@@ -59,7 +59,6 @@ struct EngineCounters {
   std::uint64_t diskHits = 0, diskWrites = 0;
   std::uint64_t diskRejects = 0; ///< entries that were there but unreadable, foreign or corrupt
   std::uint64_t evictions = 0;
-  std::uint64_t cubinHits = 0, cubinWrites = 0; ///< assembled GPU kernels from and to the disk cache
   std::uint64_t launches = 0;
   std::uint64_t kernelsInMemory = 0, bytesInMemory = 0; ///< now
 };

@@ -102,9 +102,6 @@ LaunchSite EngineImpl::makeSite() const {
   site.launcher = std::make_shared<runtime::CpuLauncher>(options.hooks);
   site.threads = options.threads > 0 ? options.threads : runtime::usableProcessors();
   site.gpu = std::make_shared<runtime::GpuLauncher>(options.cudaLibrary, options.device, options.hooks.deviceMemory);
-  site.cubins = std::make_shared<CubinStore>();
-  site.cubins->disk = disk;
-  site.cubins->log = options.hooks.log;
   return site;
 }
 
@@ -150,8 +147,6 @@ EngineCounters EngineImpl::counters() const {
   counters.diskWrites = diskWrites;
   counters.diskRejects = disk ? disk->rejects() : 0;
   counters.evictions = cache.evictions;
-  counters.cubinHits = site.cubins->hits;
-  counters.cubinWrites = site.cubins->writes;
   counters.launches = launches;
   counters.kernelsInMemory = cache.kernels;
   counters.bytesInMemory = cache.bytes;
@@ -358,7 +353,7 @@ Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const 
   kernel->launcher = site.launcher;
   if (kernel->program) { // of another engine, maybe, and loaded onto another GPU
     const std::span<const std::byte> ptx = kernel->program->ptx();
-    kernel->program = programOf({kernel->meta, {ptx.begin(), ptx.end()}}, site.cubins);
+    kernel->program = programOf({kernel->meta, {ptx.begin(), ptx.end()}});
     kernel->gpu = site.gpu;
   }
   kernel->threads = site.threads;

@@ -97,6 +97,15 @@ bool sameCaptures(const ImageMetadata &meta, const expr::Formula &formula) {
          std::equal(meta.scalars.begin(), meta.scalars.end(), formula.scalars.begin(), formula.scalars.end(), sameNumber);
 }
 
+std::shared_ptr<const runtime::GpuProgram> programOf(const KernelImage &image) {
+  const ImageMetadata &meta = image.meta;
+  std::string name =
+      fmt::format("the {} kernel for {} ({}, D {}, Dv {})", meta.pipeline, meta.cpu, attnjit::name(meta.qType), meta.D, meta.Dv);
+  runtime::GpuSource source{
+      {reinterpret_cast<const char *>(image.code.data()), image.code.size()}, meta.entry, std::move(name), meta.sharedBytes};
+  return std::make_shared<const runtime::GpuProgram>(std::move(source), meta.threadsPerBlock, meta.cpu);
+}
+
 Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site) {
   if (Result<void> meta = checkMetadata(image.meta); !meta)
     return meta.error();
@@ -109,7 +118,7 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
       return mapping.error();
     kernel->mapping = std::move(*mapping);
   } else if (image.meta.kind == ImageKind::Ptx && !image.code.empty()) {
-    kernel->program = programOf(image, site.cubins);
+    kernel->program = programOf(image);
   } else {
     kernel->unmapped = std::move(image.code);
   }
@@ -216,10 +225,8 @@ Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks, 
     Result<Mod> mod = engine::modOf(image->meta);
     if (!mod)
       return mod.error();
-    if (image->meta.kind == ImageKind::Cubin)
-      return Error{ErrorCode::Io, "not a usable kernel image: it is what a cache keeps beside one, assembled for one GPU"};
     const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors(),
-                                  std::make_shared<runtime::GpuLauncher>("", device, hooks.deviceMemory), nullptr};
+                                  std::make_shared<runtime::GpuLauncher>("", device, hooks.deviceMemory)};
     Result<std::shared_ptr<const KernelImpl>> kernel = engine::loadImage(std::move(*image), *mod, site);
     if (!kernel)
       return kernel.error();

@@ -1,7 +1,6 @@
 // A loaded kernel: an image's metadata with its mapped code, or a host callable.
 #pragma once
 
-#include "Engine/CubinStore.h"
 #include "Engine/ModImpl.h"
 #include "Runtime/CpuLauncher.h"
 #include "Runtime/GpuLauncher.h"
@@ -42,7 +41,6 @@ struct LaunchSite {
   std::shared_ptr<runtime::CpuLauncher> launcher;
   int threads = 1;
   std::shared_ptr<const runtime::GpuLauncher> gpu; ///< opens its device when it is first used
-  std::shared_ptr<CubinStore> cubins;              ///< null: none are kept
 };
 
 /// Maps the image's code if this CPU can run it; a kernel for another machine can be kept and saved, and launch() refuses it. Errors: Io
@@ -52,6 +50,9 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
 /// The same kernel with the numbers of `mod`, which has its formula. A cached kernel serves all mods that differ in numbers only; one that
 /// leaves the engine has to keep those it was asked for.
 std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod);
+
+/// What a GPU's launcher needs of a PTX image.
+std::shared_ptr<const runtime::GpuProgram> programOf(const KernelImage &image);
 
 /// Error: Unsupported, naming both CPUs.
 Result<void> checkCpu(const ImageMetadata &meta);

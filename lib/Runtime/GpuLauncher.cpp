@@ -97,7 +97,7 @@ Result<MemoryPlace> GpuLauncher::placeOf(const void *pointer) const {
 Result<CudaFunction> GpuLauncher::functionOf(CudaDevice &device, const GpuProgram &program) const {
   if (Result<void> fits = checkArchitecture(device, program); !fits)
     return fits.error();
-  Result<CudaFunction> function = device.function(program.source, program.cubins);
+  Result<CudaFunction> function = device.function(program.source);
   if (function)
     program.function = *function;
   return function;

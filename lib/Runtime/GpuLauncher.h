@@ -29,8 +29,8 @@ enum class MemoryPlace {
 /// A PTX image with the function that became of it on the device of its launcher: of one, always the same.
 class GpuProgram {
 public:
-  GpuProgram(GpuSource source, std::uint32_t threadsPerBlock, std::string builtFor, CubinCache cubins)
-      : source(std::move(source)), threadsPerBlock(threadsPerBlock), builtFor(std::move(builtFor)), cubins(std::move(cubins)) {}
+  GpuProgram(GpuSource source, std::uint32_t threadsPerBlock, std::string builtFor)
+      : source(std::move(source)), threadsPerBlock(threadsPerBlock), builtFor(std::move(builtFor)) {}
   const GpuSource source;
   const std::uint32_t threadsPerBlock;
   const std::string builtFor; ///< sm_80, sm_90a ...
@@ -39,7 +39,6 @@ public:
 
 private:
   friend class GpuLauncher;
-  const CubinCache cubins;
   mutable std::atomic<CudaFunction> function{nullptr};
 };
 

@@ -64,7 +64,7 @@ template <typename Parcel>
 Result<void> GpuUpload::send(std::atomic<CudaFunction> &kernel, CudaPointer to, std::span<const std::byte> bytes, CudaStream stream) {
   if (!kernel) {
     const Result<CudaFunction> loaded =
-        device.function({uploadPtx(sizeof(Parcel)), entryName(sizeof(Parcel)), "the kernel that uploads tables", 0}, {});
+        device.function({uploadPtx(sizeof(Parcel)), entryName(sizeof(Parcel)), "the kernel that uploads tables", 0});
     if (!loaded)
       return loaded.error();
     kernel = *loaded;

@@ -78,7 +78,7 @@ struct Reader {
   void operator()(ImageKind &value) {
     std::uint8_t byte = 0;
     take(&byte, 1);
-    ok = ok && byte <= static_cast<std::uint8_t>(ImageKind::Cubin);
+    ok = ok && byte <= static_cast<std::uint8_t>(ImageKind::Ptx);
     value = ok ? static_cast<ImageKind>(byte) : ImageKind::CpuX86_64;
   }
   template <typename T> void operator()(std::optional<T> &value) {

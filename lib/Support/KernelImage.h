@@ -17,8 +17,8 @@
 
 namespace attnjit {
 
-/// Ptx runs on every GPU that has what its `cpu` names, once the driver has assembled it; a Cubin is what the driver made of it for one architecture.
-enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1, Cubin = 2 };
+/// Ptx runs on every GPU that has what its `cpu` names, once the driver has assembled it.
+enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1 };
 
 /// Begins the problem text of an image that was compiled from an edited text of a later stage than attn: there the formula is no longer certain to be what
 /// the code computes, and nobody may plan by it.

@@ -1,7 +1,7 @@
 // The block masks of the mask_mods that users write (test/Corpus), against the masks themselves, pair by pair: blocks of any size are
 // empty, partial and full exactly where the pairs say so. And of the families in a module's lines "#% ...", at lengths that users have,
 // analysis alone decides 99 of 100 blocks.
-#include "Cases.h"
+#include "common/ConformanceCases.h"
 
 #include "attnjit/BlockMask.h"
 

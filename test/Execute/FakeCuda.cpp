@@ -114,34 +114,11 @@ int cuCtxPopCurrent_v2(void **) {
   return 0;
 }
 
-int cuLinkCreate_v2(unsigned count, int *options, void **values, void **linker) {
+int cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
   if (count == 2 && options[0] == 5)
     std::strncpy(static_cast<char *>(values[0]), fake().assemblerLog.c_str(), reinterpret_cast<std::size_t>(values[1]) - 1);
-  *linker = new std::string;
-  return askedOutsideCapture("cuLinkCreate_v2");
-}
-int cuLinkAddData_v2(void *linker, int kind, void *data, std::size_t bytes, const char *, unsigned, int *, void **) {
-  const auto *text = static_cast<const char *>(data);
-  if (kind != 1 || bytes == 0 || text[bytes - 1] != '\0')
-    return kInvalid;
-  *static_cast<std::string *>(linker) = std::string("CUBIN ") + text;
-  return askedOutsideCapture("cuLinkAddData_v2");
-}
-int cuLinkComplete(void *linker, void **cubin, std::size_t *bytes) {
-  auto &text = *static_cast<std::string *>(linker);
-  *cubin = text.data();
-  *bytes = text.size() + 1;
-  return askedOutsideCapture("cuLinkComplete");
-}
-int cuLinkDestroy(void *linker) {
-  delete static_cast<std::string *>(linker);
-  return 0;
-}
-int cuModuleLoadData(void **module, const void *image) {
-  if (std::strncmp(static_cast<const char *>(image), "CUBIN ", 6) != 0)
-    return kInvalid;
   *module = &modules().emplace_back(static_cast<const char *>(image));
-  return askedOutsideCapture("cuModuleLoadData");
+  return askedOutsideCapture("cuModuleLoadDataEx");
 }
 int cuModuleUnload(void *module) {
   modules().remove_if([&](const Module &loaded) { return &loaded == module; });

@@ -116,7 +116,7 @@ TEST_CASE("errors of the driver carry its name for them, the kernel, the formula
   operands.call.mod = parseMod("score * factor", "", {{"factor", DType::F64}});
   operands.call.captures = {{"factor", 2.5}};
 
-  driver->failures["cuLinkAddData_v2"] = 218;
+  driver->failures["cuModuleLoadDataEx"] = 218;
   driver->assemblerLog = "ptxas application ptx input, line 7; fatal: none of it";
   checkSays(engine.forward(operands.call).error(), ErrorCode::Unsupported,
             {"assembling the FLASH_ATTENTION kernel for sm_90 (bf16, D 16, Dv 16) for Fake GPU", "CUDA_ERROR_INVALID_PTX (218",

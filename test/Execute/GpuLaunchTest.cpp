@@ -248,7 +248,7 @@ TEST_CASE("a kernel that a registered pipeline brings runs on the engine's own G
   const Result<ForwardReport> report = other.forward(second.call);
   REQUIRE(report);
   CHECK(report->pipeline == "borrowed");
-  CHECK(driver->count("cuModuleLoadData") == 2); // once for each GPU
+  CHECK(driver->count("cuModuleLoadDataEx") == 2); // once for each GPU
 }
 
 TEST_CASE("an index out of range is reported when it is asked for, and slots of dropped launches are used again") {

@@ -18,7 +18,7 @@ Result<json> measureBandwidth(const Engine &engine, const ProblemOptions &option
   const double flops = usefulFlops(*problem, visiblePairs(*problem));
 
   const int threads = options.threads > 0 ? options.threads : std::max(1, engine.threads());
-  const Contender contender{kernelOf(engine, problem->call), {unitOf(*problem, first->pipeline, engine), threads, pieces}};
+  const Contender contender{kernelOf(engine, problem->call), Yardstick{unitOf(*problem, first->pipeline, engine), threads, pieces}};
   const Result<std::vector<std::vector<Turn>>> turns = takeTurns({&contender, 1}, passes);
   if (!turns)
     return turns.error();

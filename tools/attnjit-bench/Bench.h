@@ -4,6 +4,7 @@
 #include "Cases.h"
 #include "Turns.h"
 
+#include "common/PlacedProblem.h"
 #include "common/Reports.h"
 
 namespace attnjit::tools {
@@ -19,13 +20,13 @@ PeakUnit unitOf(const LoadedProblem &problem, std::string_view pipeline, const E
 std::function<Result<double>()> kernelOf(const Engine &engine, const ForwardCall &call);
 /// The whole of forward(), from outside: finding the kernel, planning, running.
 std::function<Result<double>()> wholeCall(const Engine &engine, const ForwardCall &call);
+/// The same on a CPU; on a GPU its kernel, by the GPU's own clock. Borrows both.
+std::function<Result<double>()> callOf(const Engine &engine, const LoadedProblem &problem, const PlacedProblem &placed);
 
 /// One kernel on one core or several, head by head, a probe of the peak before and after each work item: shares of a peak that was true
 /// at that moment.
 Result<nlohmann::json> measureThroughput(const Engine &engine, const ProblemOptions &options, int passes);
 
-/// Whether the engine's target is a GPU, where measureOnGpu is the only measurement.
-bool isOnGpu(const Engine &engine);
 /// The kernel of the whole call on the engine's GPU, by the GPU's own clock.
 Result<nlohmann::json> measureOnGpu(const Engine &engine, const ProblemOptions &options, int passes);
 

@@ -1,7 +1,5 @@
 #include "Bench.h"
 
-#include "common/GpuStaging.h"
-
 #include <algorithm>
 
 namespace attnjit::tools {
@@ -20,26 +18,28 @@ template <typename F> std::vector<double> each(std::vector<double> values, F of)
 
 } // namespace
 
-bool isOnGpu(const Engine &engine) { return engine.target().starts_with("sm_"); }
+std::function<Result<double>()> callOf(const Engine &engine, const LoadedProblem &problem, const PlacedProblem &placed) {
+  if (!isOnGpu(engine))
+    return wholeCall(engine, problem.call);
+  return [&placed]() -> Result<double> {
+    const Result<ForwardReport> report = placed.run();
+    return report ? Result<double>(static_cast<double>(report->runNs)) : Result<double>(report.error());
+  };
+}
 
 Result<json> measureOnGpu(const Engine &engine, const ProblemOptions &options, int passes) {
   const Result<LoadedProblem> problem = loadProblem(options);
   if (!problem)
     return problem.error();
-  const Result<GpuStaging> staged = GpuStaging::stage(engine, *problem);
-  if (!staged)
-    return staged.error();
-  const auto launch = [&] { return staged->run([&](const ForwardCall &call) { return engine.forward(call); }); };
-  const Result<ForwardReport> first = launch();
+  const Result<PlacedProblem> placed = PlacedProblem::place(engine, *problem);
+  if (!placed)
+    return placed.error();
+  const Result<ForwardReport> first = placed->run();
   if (!first)
     return first.error();
-  const auto timed = [&]() -> Result<double> {
-    const Result<ForwardReport> report = launch();
-    return report ? Result<double>(static_cast<double>(report->runNs)) : Result<double>(report.error());
-  };
   std::vector<double> times; ///< ns, by the GPU's own clock: no probe of the host's peak says anything here
   for (int pass = 0; pass < passes; ++pass) {
-    const Result<double> ns = sampleFor(kPassNs, timed);
+    const Result<double> ns = sampleFor(kPassNs, callOf(engine, *problem, *placed));
     if (!ns)
       return ns.error();
     times.push_back(std::max(*ns, 1.0));

@@ -18,7 +18,9 @@ constexpr std::int64_t kFewQueries = 64;
 /// A case with its memory, called once.
 struct Loaded {
   const BenchCase *stated = nullptr;
-  LoadedProblem problem;
+  std::unique_ptr<const LoadedProblem> owned; ///< where it stays, for whoever borrows it
+  const LoadedProblem &problem;
+  PlacedProblem placed;
   ForwardReport first;
   double flops = 0;
   PeakUnit unit = PeakUnit::FmaF32;
@@ -53,10 +55,15 @@ Result<Loaded> load(const Engine &engine, const BenchCase &stated) {
   Result<LoadedProblem> problem = loadProblem(stated.problem);
   if (!problem)
     return atLine(stated, problem.error());
-  const Result<ForwardReport> first = engine.forward(problem->call);
+  auto owned = std::make_unique<const LoadedProblem>(std::move(*problem));
+  Result<PlacedProblem> placed = PlacedProblem::place(engine, *owned);
+  if (!placed)
+    return atLine(stated, placed.error());
+  const Result<ForwardReport> first = placed->run();
   if (!first)
     return atLine(stated, first.error());
-  Loaded loaded{&stated, std::move(*problem), *first, 0, PeakUnit::FmaF32};
+  const LoadedProblem &borrowed = *owned;
+  Loaded loaded{&stated, std::move(owned), borrowed, std::move(*placed), *first, 0, PeakUnit::FmaF32};
   loaded.flops = usefulFlops(loaded.problem, visiblePairs(loaded.problem));
   loaded.unit = unitOf(loaded.problem, first->pipeline, engine);
   return loaded;
@@ -76,15 +83,19 @@ json rowOf(const Loaded &loaded, std::span<const Turn> turns) {
            {"ms", summed([](const Turn &turn) { return turn.ns * 1e-6; })},
            {"flops", loaded.flops},
            {"operandBytes", bytesOf({&problem.q, &problem.k, &problem.v, &problem.out})},
-           {"gflops", summed([&](const Turn &turn) { return loaded.flops / turn.ns; })},
-           {"peakUnit", name(loaded.unit)},
-           {"peakGflops", summed([](const Turn &turn) { return turn.peakGflops; })},
-           {"percentOfPeak", summed([&](const Turn &turn) { return 100 * loaded.flops / turn.ns / turn.peakGflops; })}};
+           {"gflops", summed([&](const Turn &turn) { return loaded.flops / turn.ns; })}};
+  if (turns[0].peakGflops > 0) {
+    row["peakUnit"] = name(loaded.unit);
+    row["peakGflops"] = summed([](const Turn &turn) { return turn.peakGflops; });
+    row["percentOfPeak"] = summed([&](const Turn &turn) { return 100 * loaded.flops / turn.ns / turn.peakGflops; });
+  }
   if (loaded.isDecoding()) {
     const double bytes = bytesOf({&problem.k, &problem.v});
     row["gigabytesPerSecond"] = summed([&](const Turn &turn) { return bytes / turn.ns; });
-    row["readProbe"] = summed([](const Turn &turn) { return turn.readGBps; });
-    row["percentOfRead"] = summed([&](const Turn &turn) { return 100 * bytes / turn.ns / turn.readGBps; });
+    if (turns[0].readGBps > 0) {
+      row["readProbe"] = summed([](const Turn &turn) { return turn.readGBps; });
+      row["percentOfRead"] = summed([&](const Turn &turn) { return 100 * bytes / turn.ns / turn.readGBps; });
+    }
   }
   return row;
 }
@@ -100,10 +111,13 @@ Result<std::vector<json>> measureGroup(const Engine &engine, std::span<const Ben
     loaded.push_back(std::move(*one));
   }
   std::vector<Contender> contenders;
-  for (const Loaded &one : loaded)
-    contenders.push_back(
-        {wholeCall(engine, one.problem.call),
-         {one.unit, one.first.workers, one.isDecoding() ? one.keysAndValues() : std::vector<std::span<const std::byte>>()}});
+  for (const Loaded &one : loaded) {
+    Contender contender{callOf(engine, one.problem, one.placed), std::nullopt};
+    if (!isOnGpu(engine))
+      contender.yardstick =
+          Yardstick{one.unit, one.first.workers, one.isDecoding() ? one.keysAndValues() : std::vector<std::span<const std::byte>>()};
+    contenders.push_back(std::move(contender));
+  }
   const Result<std::vector<std::vector<Turn>>> turns = takeTurns(contenders, passes, kTurnNs);
   if (!turns)
     return turns.error();
@@ -118,6 +132,8 @@ Result<std::vector<json>> measureGroup(const Engine &engine, std::span<const Ben
 
 /// What a roofline is drawn from.
 json machine(const Engine &engine) {
+  if (isOnGpu(engine))
+    return {{"target", engine.target()}};
   constexpr std::size_t kBeyondCaches = std::size_t{256} << 20;
   json peaks = json::object();
   for (const PeakUnit unit : {PeakUnit::FmaF32, PeakUnit::FmaF64, PeakUnit::DotBf16, PeakUnit::TileBf16})

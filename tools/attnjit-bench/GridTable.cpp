@@ -48,6 +48,8 @@ void printHead() {
 /// "x 1.04 of full", "76.1 % of reading alone", "2.1 times as fast as sdpa".
 std::string remarks(const json &row) {
   std::string text;
+  if (row.contains("gigabytesPerSecond") && !row.contains("percentOfRead"))
+    text += fmt::format("{:.0f} GB/s of K and V  ", row["gigabytesPerSecond"]["median"].get<double>());
   if (row.contains("percentOfRead"))
     text += fmt::format("{} % of reading K and V  ", show(row["percentOfRead"], 0));
   if (row.contains("peers"))
@@ -64,8 +66,8 @@ void printRow(const json &row) {
   std::fputs(fmt::format(fmt::runtime(kHead), row["name"].get<std::string>(), row["shape"].get<std::string>(), dtype,
                          pipeline.substr(0, pipeline.find('_')),
                          row["compileMs"].is_null() ? "(memory)" : fmt::format("{:.1f}", row["compileMs"].get<double>()),
-                         show(row["ms"], 4), fmt::format("{:.1f}", row["gflops"]["median"].get<double>()), show(row["percentOfPeak"], 1),
-                         row["peakUnit"].get<std::string>(), ratio, remarks(row))
+                         show(row["ms"], 4), fmt::format("{:.1f}", row["gflops"]["median"].get<double>()),
+                         row.contains("percentOfPeak") ? show(row["percentOfPeak"], 1) : "", row.value("peakUnit", ""), ratio, remarks(row))
                  .c_str(),
              stdout);
   std::fflush(stdout);

@@ -21,7 +21,8 @@ namespace {
 struct Server {
   const Engine &engine;
   const ProblemOptions &defaults;
-  std::optional<LoadedProblem> problem = std::nullopt;
+  std::unique_ptr<const LoadedProblem> problem = nullptr;
+  std::optional<PlacedProblem> placed = std::nullopt;
 
   Result<json> answer(std::string_view line) {
     const std::size_t blank = std::min(line.find(' '), line.size());
@@ -39,6 +40,7 @@ private:
   static Error invalid(std::string message) { return {ErrorCode::InvalidArgument, std::move(message)}; }
 
   Result<json> takeCase(std::string_view flags) {
+    placed.reset();
     problem.reset();
     const Result<std::vector<std::string>> words = splitWords(flags);
     if (!words)
@@ -51,10 +53,17 @@ private:
     Result<LoadedProblem> loaded = loadProblem(options);
     if (!loaded)
       return loaded.error();
-    const Result<ForwardReport> first = engine.forward(loaded->call);
+    auto owned = std::make_unique<const LoadedProblem>(std::move(*loaded));
+    Result<PlacedProblem> there = PlacedProblem::place(engine, *owned);
+    if (!there)
+      return there.error();
+    const Result<ForwardReport> first = there->run();
     if (!first)
       return first.error();
-    problem = std::move(*loaded);
+    if (const Result<void> fetched = there->fetch(); !fetched)
+      return fetched.error();
+    problem = std::move(owned);
+    placed.emplace(std::move(*there));
     return json{{"problem", toJson(*problem)},
                 {"pipeline", first->pipeline},
                 {"threads", first->workers},
@@ -67,7 +76,7 @@ private:
     const auto [end, error] = std::from_chars(milliseconds.data(), milliseconds.data() + milliseconds.size(), least);
     if (error != std::errc() || end != milliseconds.data() + milliseconds.size())
       return invalid(fmt::format("turn {}: expected a number of milliseconds", milliseconds));
-    const Result<double> ns = sampleFor(static_cast<std::int64_t>(least * 1e6), wholeCall(engine, problem->call));
+    const Result<double> ns = sampleFor(static_cast<std::int64_t>(least * 1e6), callOf(engine, *problem, *placed));
     return ns ? Result<json>(json{{"ns", *ns}}) : Result<json>(ns.error());
   }
 

@@ -89,7 +89,7 @@ Result<json> measureThroughput(const Engine &engine, const ProblemOptions &optio
   std::vector<Contender> contenders;
   for (std::int64_t item = 0; item < items; ++item) {
     const ForwardCall call = byHead ? headOf(*problem, item / dims.Hq, item % dims.Hq) : problem->call;
-    contenders.push_back({kernelOf(engine, call), {unit, threads}});
+    contenders.push_back({kernelOf(engine, call), Yardstick{unit, threads}});
   }
   const Result<std::vector<std::vector<Turn>>> turns = takeTurns(contenders, passes);
   if (!turns)

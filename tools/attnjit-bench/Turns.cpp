@@ -8,7 +8,10 @@ namespace {
 
 constexpr std::int64_t kProbeNs = 1'000'000;
 
-Turn probe(const Yardstick &yardstick) {
+Turn probe(const std::optional<Yardstick> &held) {
+  if (!held)
+    return {};
+  const Yardstick &yardstick = *held;
   constexpr int kMicroseconds = kProbeNs / 1000;
   const int threads = std::max(1, yardstick.threads);
   Turn seen;

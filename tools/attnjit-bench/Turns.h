@@ -7,10 +7,11 @@
 #include "attnjit/Result.h"
 
 #include <functional>
+#include <optional>
 
 namespace attnjit::tools {
 
-/// What a contender is held against.
+/// What a contender on the CPU is held against.
 struct Yardstick {
   PeakUnit unit = PeakUnit::FmaF32;
   int threads = 1;
@@ -19,11 +20,11 @@ struct Yardstick {
 };
 
 struct Contender {
-  std::function<Result<double>()> call; ///< one call; answers its nanoseconds
-  Yardstick yardstick = {};
+  std::function<Result<double>()> call;             ///< one call; answers its nanoseconds
+  std::optional<Yardstick> yardstick = Yardstick{}; ///< none: nothing is probed, for what runs on a GPU
 };
 
-/// One turn: nanoseconds of a call, and the mean of the probes before and after it.
+/// One turn: nanoseconds of a call, and the mean of the probes before and after it; 0 for what was not probed.
 struct Turn {
   double ns = 0, peakGflops = 0, readGBps = 0;
 };

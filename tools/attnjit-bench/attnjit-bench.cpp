@@ -242,13 +242,23 @@ int memoryHere(const Engine &engine, const BenchOptions &options) {
 
 /// What a GPU engine is measured by.
 int runOnGpu(const Engine &engine, const BenchOptions &options) {
-  if (options.all || options.bandwidth || options.latency || options.scaling || options.memory || options.blockMasks || options.varlen ||
-      !options.grid.file.empty())
-    return fail("attnjit-bench",
-                {ErrorCode::InvalidArgument,
-                 fmt::format("--target {}: on a GPU the throughput of --shape is measured, and nothing else; leave the other "
-                             "flags out",
-                             engine.target())});
+  if (options.all || options.bandwidth || options.latency || options.scaling || options.memory || options.blockMasks || options.varlen)
+    return fail(
+        "attnjit-bench",
+        {ErrorCode::InvalidArgument,
+         fmt::format("--target {}: on a GPU the throughput of --shape or of the cases of --grid is measured, and nothing else; leave "
+                     "the other flags out",
+                     engine.target())});
+  if (!options.grid.file.empty()) {
+    Result<json> grid = benchGrid(engine, options.grid, options.problem, options.passes, options.json);
+    if (!grid)
+      return fail("attnjit-bench", grid.error());
+    if (options.json)
+      std::fputs(
+          (json{{"version", ATTNJIT_VERSION_STRING}, {"target", engine.target()}, {"grid", std::move(*grid)}}.dump(2) + "\n").c_str(),
+          stdout);
+    return 0;
+  }
   const Result<json> row = measureOnGpu(engine, options.problem, options.passes);
   if (!row)
     return fail("attnjit-bench", row.error());
@@ -322,7 +332,7 @@ int main(int argc, char **argv) {
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
   app.add_option("--target", options.target,
                  "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
-                 "native); or native-gpu, sm_90 ...: throughput on a GPU")
+                 "native); or native-gpu, sm_90 ...: throughput and grids on a GPU")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   app.add_flag("--serve", isServer, "time calls for another program, which asks by lines on standard input (docs/cli.md)")->group(what);

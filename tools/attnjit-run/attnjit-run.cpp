@@ -1,10 +1,10 @@
 // attnjit-run: states a problem by flags, computes it, says how it went and whether it is right.
 #include "Demo.h"
 
-#include "common/GpuStaging.h"
 #include "common/MaskPicture.h"
 #include "common/Npy.h"
 #include "common/PeakProbe.h"
+#include "common/PlacedProblem.h"
 #include "common/Reports.h"
 
 #include "Support/Files.h"
@@ -151,19 +151,21 @@ Result<void> checkChoice(const Kernel &kernel, const RunOptions &options) {
 struct Runner {
   std::optional<Engine> engine; ///< with a saved kernel: only for a GPU, whose memory it gives
   std::optional<Kernel> kernel;
-  std::optional<GpuStaging> staging; ///< the problem, on a GPU
+  std::optional<PlacedProblem> placed; ///< if there is an engine
 
-  bool isOnGpu() const { return engine && engine->target().starts_with("sm_"); }
-  Result<void> stage(const LoadedProblem &problem) {
-    Result<GpuStaging> staged = GpuStaging::stage(*engine, problem);
-    if (!staged)
-      return staged.error();
-    staging.emplace(std::move(*staged));
+  bool isOnGpu() const { return engine && tools::isOnGpu(*engine); }
+  Result<void> place(const LoadedProblem &problem) {
+    if (!engine)
+      return {};
+    Result<PlacedProblem> there = PlacedProblem::place(*engine, problem);
+    if (!there)
+      return there.error();
+    placed.emplace(std::move(*there));
     return {};
   }
   Result<ForwardReport> forward(const ForwardCall &call) const {
     const auto launch = [&](const ForwardCall &one) { return kernel ? kernel->forward(one) : engine->forward(one); };
-    return staging ? staging->run(launch) : launch(call);
+    return placed ? placed->run(launch) : launch(call);
   }
 };
 
@@ -290,9 +292,8 @@ Result<std::optional<AutotuneReport>> autotune(const Runner &runner, const RunOp
 }
 
 int compute(Runner &runner, const RunOptions &options, const LoadedProblem &problem) {
-  if (runner.isOnGpu())
-    if (const Result<void> staged = runner.stage(problem); !staged)
-      return fail("attnjit-run", staged.error());
+  if (const Result<void> placed = runner.place(problem); !placed)
+    return fail("attnjit-run", placed.error());
   const Result<std::optional<AutotuneReport>> tuned = autotune(runner, options, problem);
   if (!tuned)
     return fail("attnjit-run", tuned.error());
@@ -306,8 +307,8 @@ int compute(Runner &runner, const RunOptions &options, const LoadedProblem &prob
       return fail("attnjit-run", again.error());
     times.push_back(static_cast<double>(again->runNs));
   }
-  if (runner.staging)
-    if (const Result<void> fetched = runner.staging->fetch(); !fetched)
+  if (runner.placed)
+    if (const Result<void> fetched = runner.placed->fetch(); !fetched)
       return fail("attnjit-run", fetched.error());
   int status = writeOutputs(runner, options, problem);
 

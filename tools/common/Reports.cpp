@@ -85,13 +85,12 @@ json toJson(const ForwardReport &report) {
 }
 
 json toJson(const EngineCounters &counters) {
-  return {{"compiles", counters.compiles},           {"compileFailures", counters.compileFailures},
-          {"memoryHits", counters.memoryHits},       {"memoryMisses", counters.memoryMisses},
-          {"diskHits", counters.diskHits},           {"diskWrites", counters.diskWrites},
-          {"diskRejects", counters.diskRejects},     {"evictions", counters.evictions},
-          {"launches", counters.launches},           {"kernelsInMemory", counters.kernelsInMemory},
-          {"bytesInMemory", counters.bytesInMemory}, {"cubinHits", counters.cubinHits},
-          {"cubinWrites", counters.cubinWrites}};
+  return {{"compiles", counters.compiles},          {"compileFailures", counters.compileFailures},
+          {"memoryHits", counters.memoryHits},      {"memoryMisses", counters.memoryMisses},
+          {"diskHits", counters.diskHits},          {"diskWrites", counters.diskWrites},
+          {"diskRejects", counters.diskRejects},    {"evictions", counters.evictions},
+          {"launches", counters.launches},          {"kernelsInMemory", counters.kernelsInMemory},
+          {"bytesInMemory", counters.bytesInMemory}};
 }
 
 json toJson(const AutotuneReport &report) {

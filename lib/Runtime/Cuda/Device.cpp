@@ -47,8 +47,6 @@ Result<void> CudaDevice::start() {
   return {};
 }
 
-std::string CudaDevice::target() const { return fmt::format("sm_{} driver {}", capability, driver.version()); }
-
 Result<void> CudaDevice::enter() { return driver.check(driver.cuCtxPushCurrent_v2(context), "entering the GPU's context"); }
 
 CudaDevice::Leave::~Leave() {
@@ -56,7 +54,7 @@ CudaDevice::Leave::~Leave() {
   device.driver.cuCtxPopCurrent_v2(&left);
 }
 
-Result<CudaFunction> CudaDevice::function(const GpuSource &source, const CubinCache &cubins) {
+Result<CudaFunction> CudaDevice::function(const GpuSource &source) {
   Loaded *loaded = nullptr;
   {
     std::lock_guard lock(mutex);
@@ -69,62 +67,38 @@ Result<CudaFunction> CudaDevice::function(const GpuSource &source, const CubinCa
   if (loaded->function)
     return loaded->function;
   OutsideCapture outside(driver);
-  Result<CudaFunction> function = loadFunction(source, cubins);
+  Result<CudaFunction> function = loadFunction(source);
   if (function)
     loaded->function = *function;
   return function;
 }
 
-Result<CudaFunction> CudaDevice::loadFunction(const GpuSource &source, const CubinCache &cubins) {
-  if (cubins.load)
-    if (const auto kept = cubins.load(target()))
-      if (Result<CudaFunction> function = loadCubin(source, *kept); function)
-        return function;
-  Result<std::vector<std::byte>> cubin = assemble(source);
-  if (!cubin)
-    return cubin.error();
-  Result<CudaFunction> function = loadCubin(source, *cubin);
-  if (function && cubins.store)
-    cubins.store(target(), *cubin);
-  return function;
-}
-
-Result<std::vector<std::byte>> CudaDevice::assemble(const GpuSource &source) {
-  const std::string doing = fmt::format("assembling {} for {}", source.name, deviceName);
+/// By loading, not by the driver's linker: for that one a kernel is assembled as a part of a larger program, where setmaxnreg is ignored
+/// and wgmma waits for itself (half of the speed on an H100, docs/performance.md).
+Result<CudaModule> CudaDevice::assemble(const GpuSource &source) const {
   std::array<char, 8192> log{};
   std::array<int, 2> options = {cuda::kJitErrorLogBuffer, cuda::kJitErrorLogBufferBytes};
   std::array<void *, 2> values = {log.data(), std::bit_cast<void *>(log.size())};
-  CudaLinker linker = nullptr;
-  if (Result<void> created = driver.check(driver.cuLinkCreate_v2(options.size(), options.data(), values.data(), &linker), doing); !created)
-    return created.error();
-  void *cubin = nullptr;
-  std::size_t bytes = 0;
-  int status = driver.cuLinkAddData_v2(linker, cuda::kJitInputPtx, const_cast<char *>(source.ptx.c_str()), source.ptx.size() + 1, "attnjit",
-                                       0, nullptr, nullptr);
-  if (status == cuda::kSuccess)
-    status = driver.cuLinkComplete(linker, &cubin, &bytes);
-  std::vector<std::byte> copy;
-  if (status == cuda::kSuccess) // the linker owns it
-    copy.assign(static_cast<const std::byte *>(cubin), static_cast<const std::byte *>(cubin) + bytes);
-  driver.cuLinkDestroy(linker);
-  if (Result<void> done = driver.check(status, doing); !done)
+  CudaModule module = nullptr;
+  const int status = driver.cuModuleLoadDataEx(&module, source.ptx.c_str(), options.size(), options.data(), values.data());
+  if (Result<void> done = driver.check(status, fmt::format("assembling {} for {}", source.name, deviceName)); !done)
     return Error{done.error().code, log[0] ? fmt::format("{}\n{}", done.error().message, log.data()) : done.error().message};
-  return copy;
+  return module;
 }
 
-Result<CudaFunction> CudaDevice::loadCubin(const GpuSource &source, std::span<const std::byte> cubin) {
-  const std::string doing = fmt::format("loading {} onto {}", source.name, deviceName);
-  CudaModule module = nullptr;
+Result<CudaFunction> CudaDevice::loadFunction(const GpuSource &source) const {
+  Result<CudaModule> module = assemble(source);
+  if (!module)
+    return module.error();
   CudaFunction function = nullptr;
-  if (Result<void> loaded = driver.check(driver.cuModuleLoadData(&module, cubin.data()), doing); !loaded)
-    return loaded.error();
-  Result<void> found = driver.check(driver.cuModuleGetFunction(&function, module, source.entry.c_str()), doing);
+  Result<void> found = driver.check(driver.cuModuleGetFunction(&function, *module, source.entry.c_str()),
+                                    fmt::format("loading {} onto {}", source.name, deviceName));
   if (found && source.sharedBytes > 0)
     found = driver.check(driver.cuFuncSetAttribute(function, cuda::kMaxDynamicSharedBytes, static_cast<int>(source.sharedBytes)),
                          fmt::format("asking for {} bytes of shared memory for {}", source.sharedBytes, source.name));
   if (found)
     return function;
-  driver.cuModuleUnload(module);
+  driver.cuModuleUnload(*module);
   return found.error();
 }
 

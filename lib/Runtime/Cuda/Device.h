@@ -3,21 +3,12 @@
 
 #include "Runtime/Cuda/Driver.h"
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <span>
-#include <vector>
+#include <string>
 
 namespace attnjit::runtime {
-
-/// Assembled kernels, kept between processes by the caller. `target` names what they were assembled for and by: architecture and driver.
-struct CubinCache {
-  std::function<std::optional<std::vector<std::byte>>(const std::string &target)> load;
-  std::function<void(const std::string &target, std::span<const std::byte> cubin)> store;
-};
 
 /// A kernel's text, and how messages call it.
 struct GpuSource {
@@ -39,10 +30,11 @@ public:
   const std::string &name() const { return deviceName; } ///< NVIDIA H100 80GB HBM3
   int computeCapability() const { return capability; }   ///< 90 for sm_90
   int multiprocessors() const { return processors; }
-  std::string target() const;                            ///< architecture and driver: what an assembled kernel is good for
 
-  /// The function of `source`, assembled unless `cubins` has it. Single flight. Errors: the driver's, with the assembler's words.
-  Result<CudaFunction> function(const GpuSource &source, const CubinCache &cubins);
+  /// The function of `source`. Single flight. The driver assembles the text, and keeps what came of it on disk for later processes (CUDA
+  /// C++ Programming Guide, "Just-in-Time Compilation": CUDA_CACHE_PATH, CUDA_CACHE_MAXSIZE). Errors: the driver's, with the assembler's
+  /// words.
+  Result<CudaFunction> function(const GpuSource &source);
 
   /// Stream-ordered memory of the device's pool, which keeps what comes back.
   Result<CudaPointer> allocate(std::size_t bytes, CudaStream stream);
@@ -64,9 +56,8 @@ private:
     const CudaDevice &device;
     ~Leave();
   };
-  Result<std::vector<std::byte>> assemble(const GpuSource &source);
-  Result<CudaFunction> loadFunction(const GpuSource &source, const CubinCache &cubins);
-  Result<CudaFunction> loadCubin(const GpuSource &source, std::span<const std::byte> cubin);
+  Result<CudaModule> assemble(const GpuSource &source) const;
+  Result<CudaFunction> loadFunction(const GpuSource &source) const;
   Result<CudaMemPool> memoryPool();
 
   int device = 0, capability = 0, processors = 1;

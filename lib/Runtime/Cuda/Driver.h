@@ -13,7 +13,6 @@ namespace attnjit::runtime {
 using CudaContext = struct CudaContextTag *;
 using CudaModule = struct CudaModuleTag *;
 using CudaFunction = struct CudaFunctionTag *;
-using CudaLinker = struct CudaLinkerTag *;
 using CudaStream = struct CudaStreamTag *;
 using CudaEvent = struct CudaEventTag *;
 using CudaMemPool = struct CudaMemPoolTag *;
@@ -41,11 +40,12 @@ static_assert(sizeof(CudaMemPoolProperties) == 88);
 /// The values of the driver's enums that are used, under the names of cuda.h.
 namespace cuda {
 inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
-inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6, kJitInputPtx = 1;
+inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6;
 inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76, kMemoryPoolsSupported = 115;
 inline constexpr int kMaxDynamicSharedBytes = 8;
 inline constexpr int kMultiprocessorCount = 16;
-inline constexpr int kFloat16 = 6, kBfloat16 = 9, kNoInterleave = 0, kSwizzle128B = 3, kPromotion128B = 2, kFillZeros = 0; ///< of tensor maps
+inline constexpr int kFloat16 = 6, kBfloat16 = 9, kNoInterleave = 0, kSwizzle128B = 3, kPromotion128B = 2,
+                     kFillZeros = 0; ///< of tensor maps
 inline constexpr int kPoolReleaseThreshold = 4;
 inline constexpr int kPointerMemoryType = 2, kPointerIsManaged = 8, kPointerDeviceOrdinal = 9;
 inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;

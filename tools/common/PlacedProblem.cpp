@@ -1,4 +1,4 @@
-#include "common/GpuStaging.h"
+#include "common/PlacedProblem.h"
 
 namespace attnjit::tools {
 
@@ -9,8 +9,10 @@ constexpr std::size_t kMostTravelling = std::size_t{1} << 20;
 
 } // namespace
 
+bool isOnGpu(const Engine &engine) { return engine.target().starts_with("sm_"); }
+
 /// Copies all memory of `tensor`, gaps included, and lets `ref` point to the same element there.
-Result<void> GpuStaging::move(const Tensor &tensor, TensorRef &ref) {
+Result<void> PlacedProblem::move(const Tensor &tensor, TensorRef &ref) {
   const std::span<std::byte> memory = tensor.memory();
   Result<DeviceBuffer> buffer = DeviceBuffer::allocate(*engine, memory.size());
   if (!buffer)
@@ -23,40 +25,50 @@ Result<void> GpuStaging::move(const Tensor &tensor, TensorRef &ref) {
   return {};
 }
 
-Result<GpuStaging> GpuStaging::stage(const Engine &engine, const LoadedProblem &problem) {
-  GpuStaging staging(engine);
-  ForwardCall &call = staging.call = problem.call;
+Result<PlacedProblem> PlacedProblem::place(const Engine &engine, const LoadedProblem &problem) {
+  PlacedProblem placed(engine, problem.call);
+  if (isOnGpu(engine))
+    if (Result<void> copied = placed.copyToGpu(problem); !copied)
+      return copied.error();
+  return placed;
+}
+
+Result<void> PlacedProblem::copyToGpu(const LoadedProblem &problem) {
   call.timeOnDevice = true;
   const Tensor &k = problem.pools ? problem.pools->k : problem.k, &v = problem.pools ? problem.pools->v : problem.v;
   for (const auto &[tensor, ref] : {std::pair{&problem.q, &call.q}, {&k, &call.k}, {&v, &call.v}})
-    if (Result<void> moved = staging.move(*tensor, *ref); !moved)
-      return moved.error();
+    if (Result<void> moved = move(*tensor, *ref); !moved)
+      return moved;
   const auto moveResult = [&](const Tensor &tensor, TensorRef &ref) {
-    Result<void> moved = staging.move(tensor, ref);
-    staging.results.push_back({staging.buffers.size() - 1, tensor});
+    Result<void> moved = move(tensor, ref);
+    results.push_back({buffers.size() - 1, tensor});
     return moved;
   };
   if (Result<void> moved = moveResult(problem.out, call.out); !moved)
-    return moved.error();
+    return moved;
   for (const auto &[tensor, ref] : {std::pair{&problem.lse, &call.lse}, {&problem.max, &call.max}})
     if (*ref)
       if (Result<void> moved = moveResult(**tensor, **ref); !moved)
-        return moved.error();
+        return moved;
   for (const NamedCapture &capture : problem.captures) {
     const auto *tensor = std::get_if<Tensor>(&capture.value);
     if (!tensor || tensor->memory().size() <= kMostTravelling)
       continue;
     for (CaptureArgument &argument : call.captures)
       if (argument.name == capture.name)
-        if (Result<void> moved = staging.move(*tensor, std::get<TensorRef>(argument.value)); !moved)
-          return moved.error();
+        if (Result<void> moved = move(*tensor, std::get<TensorRef>(argument.value)); !moved)
+          return moved;
   }
-  return staging;
+  return {};
 }
 
-Result<ForwardReport> GpuStaging::run(const std::function<Result<ForwardReport>(const ForwardCall &)> &forward) const {
+Result<ForwardReport> PlacedProblem::run() const {
+  return run([&](const ForwardCall &one) { return engine->forward(one); });
+}
+
+Result<ForwardReport> PlacedProblem::run(const Forward &forward) const {
   Result<ForwardReport> report = forward(call);
-  if (!report)
+  if (!report || !isOnGpu(*engine))
     return report;
   if (Result<void> waited = engine->synchronize(call.stream); !waited)
     return waited.error();
@@ -71,7 +83,7 @@ Result<ForwardReport> GpuStaging::run(const std::function<Result<ForwardReport>(
   return report;
 }
 
-Result<void> GpuStaging::fetch() const {
+Result<void> PlacedProblem::fetch() const {
   for (const Fetched &result : results)
     if (Result<void> copied = buffers[result.buffer].copyTo(result.tensor.memory().data()); !copied)
       return copied;

@@ -2,9 +2,9 @@
 // it, then before it. A failing case is shown as the attnjit-run command that repeats it. A .py file is a module of mods whose cases stand
 // in its lines "#! ..."; each runs at several shapes on every pipeline, and the blocks that the planner finds for its mask are held against
 // the mask itself.
-#include "Cases.h"
-
 #include "common/Check.h"
+#include "common/ConformanceCases.h"
+#include "common/PlacedProblem.h"
 #include "common/Reports.h"
 
 #include "BlockMask/Planner.h"
@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <thread>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ using namespace attnjit::tools;
 
 namespace {
 
-/// What a build without a compiler answers: CTest's "skipped".
+/// What a build without a compiler answers, and a machine without the GPU: CTest's "skipped".
 constexpr int kSkipped = 77;
 
 /// The case at work, for the signal handler: generated code that reads past a tensor ends there.
@@ -85,11 +86,24 @@ std::string checkPlan(const LoadedProblem &problem) {
   return "";
 }
 
+/// Where the engine computes; `out`, `lse` and `max` are in the problem then.
+Result<ForwardReport> forward(const Engine &engine, const LoadedProblem &problem) {
+  const Result<PlacedProblem> placed = PlacedProblem::place(engine, problem);
+  if (!placed)
+    return placed.error();
+  Result<ForwardReport> report = placed->run();
+  if (report)
+    if (const Result<void> fetched = placed->fetch(); !fetched)
+      return fetched.error();
+  return report;
+}
+
 class Runner {
 public:
-  Runner(const Engine &engine, std::string target, int threads) : engine(engine), target(std::move(target)), threads(threads) {}
+  Runner(const Engine &engine, int threads) : engine(engine), onGpu(isOnGpu(engine)), threads(threads) {}
 
   int failures = 0, passed = 0;
+  std::map<std::string, int> refusals; ///< by their reason; empty on a CPU, where every case has a pipeline
   bool compilerMissing = false;
   bool checksPlans = false;
   bool onlyPrepares = false; ///< compiles the kernels, for another machine perhaps, and computes nothing
@@ -99,13 +113,14 @@ public:
     for (const char *placement : {"guard-high", "guard-low"}) {
       const std::string commandLine = fmt::format("{} --placement {}", gridCase.commandLine, placement);
       const std::string failure = check(gridCase, commandLine);
-      if (compilerMissing)
+      if (compilerMissing || wasRefused)
         return;
       if (failure.empty())
         continue;
       ++failures;
       std::fputs(
-          fmt::format("FAILED line {}: {}\n  attnjit-run --check --target {} {}\n", gridCase.line, failure, target, commandLine).c_str(),
+          fmt::format("FAILED line {}: {}\n  attnjit-run --check --target {} {}\n", gridCase.line, failure, engine.target(), commandLine)
+              .c_str(),
           stdout);
       std::fflush(stdout);
       return;
@@ -114,7 +129,9 @@ public:
   }
 
 private:
+  /// What is wrong; empty if nothing is, or if the case was refused.
   std::string check(const GridCase &gridCase, const std::string &commandLine) {
+    wasRefused = false;
     const std::string shown = fmt::format("attnjit-run --check {}", commandLine);
     std::strncpy(currentCase, shown.c_str(), sizeof currentCase - 1);
 
@@ -127,15 +144,19 @@ private:
     std::optional<Result<ForwardReport>> report;
     if (problem && onlyPrepares) {
       const Result<Kernel> kernel = engine.prepare(problem->call);
-      return kernel || !gridCase.expectedError.empty() ? "" : kernel.error().message;
+      if (kernel || !gridCase.expectedError.empty())
+        return "";
+      return isRefusal(gridCase, kernel.error()) ? refuse(kernel.error()) : kernel.error().message;
     }
     if (problem) {
       // What a kernel leaves unwritten must show.
       std::memset(problem->out.memory().data(), 0xff, problem->out.memory().size());
-      report = engine.forward(problem->call);
+      report = forward(engine, *problem);
       if (!*report)
         error = &report->error();
     }
+    if (error && isRefusal(gridCase, *error))
+      return refuse(*error);
     if (error && error->code == ErrorCode::Unsupported) {
       compilerMissing = true;
       std::fputs(fmt::format("skipped: {}\n", error->message).c_str(), stdout);
@@ -157,9 +178,20 @@ private:
     return result.failure();
   }
 
+  /// Not all pipelines are there on GPUs, and those that are do not take everything.
+  bool isRefusal(const GridCase &gridCase, const Error &error) const {
+    return onGpu && error.code == ErrorCode::NoBackend && gridCase.expectedError.empty();
+  }
+  std::string refuse(const Error &error) {
+    wasRefused = true;
+    ++refusals[error.message];
+    return "";
+  }
+
   const Engine &engine;
-  const std::string target;
+  const bool onGpu;
   const int threads;
+  bool wasRefused = false;
   OracleCache oracles;
 };
 
@@ -192,15 +224,20 @@ Result<std::vector<GridCase>> casesOfGrid(const std::string &file) {
 } // namespace
 
 int main(int argc, char **argv) {
-  CLI::App app("Runs text grids of attention problems against the f64 reference.", "ConformanceRunner");
+  CLI::App app("Runs text grids of attention problems against the f64 reference.", "attnjit-conformance");
   std::vector<std::string> files;
-  std::string filter, target = "native", cacheDirectory;
-  bool list = false, prepare = false;
+  std::string filter, target = "native", cacheDirectory, dtype;
+  bool list = false, prepare = false, refusals = false;
   app.add_option("grids", files, "grid files, or Python modules with cases in their lines '#! ...'")->required();
   app.add_option("--filter", filter, "only cases whose command line contains this");
-  app.add_option("--target", target, "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx");
+  app.add_option(
+      "--target", target,
+      "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a GPU's cases run "
+      "there, and those that it has no pipeline for are counted");
+  app.add_option("--dtype", dtype, "for the cases that name none");
+  app.add_flag("--refusals", refusals, "list why cases were refused");
   app.add_option("--cache-dir", cacheDirectory, "keep kernels there, and take those that are there (default: compile all anew)");
-  app.add_flag("--prepare", prepare, "compile the kernels into --cache-dir instead of running the cases; any CPU target will do");
+  app.add_flag("--prepare", prepare, "compile the kernels into --cache-dir instead of running the cases; any target will do");
   app.add_flag("--list", list, "print the cases instead of running them");
   CLI11_PARSE(app, argc, argv);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
@@ -211,16 +248,18 @@ int main(int argc, char **argv) {
   options.target = target;
   const Result<Engine> engine = Engine::create(options);
   if (!engine)
-    return fail("ConformanceRunner", engine.error());
-  Runner runner(*engine, target, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    return fail("attnjit-conformance", engine.error());
+  Runner runner(*engine, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   runner.onlyPrepares = prepare;
   for (const std::string &file : files) {
     const bool isModule = file.ends_with(".py");
     runner.checksPlans = isModule;
     const Result<std::vector<GridCase>> cases = isModule ? onEveryPipeline(file) : casesOfGrid(file);
     if (!cases)
-      return fail("ConformanceRunner", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
-    for (const GridCase &gridCase : *cases) {
+      return fail("attnjit-conformance", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
+    for (GridCase gridCase : *cases) {
+      if (!dtype.empty() && gridCase.commandLine.find("--dtype") == std::string::npos)
+        gridCase.commandLine += " --dtype " + dtype;
       if (gridCase.commandLine.find(filter) == std::string::npos)
         continue;
       if (list) {
@@ -232,14 +271,21 @@ int main(int argc, char **argv) {
         return kSkipped;
     }
   }
-  if (!list && runner.passed + runner.failures == 0) {
+  if (list)
+    return 0;
+  if (runner.passed + runner.failures == 0) {
     std::fputs("no case at all\n", stdout);
     return 1;
   }
-  if (!list)
-    std::fputs(fmt::format("{} cases passed, {} failed; the largest mean error is {:.2f} of its bound; {} kernels compiled\n",
-                           runner.passed, runner.failures, runner.worstRatio, engine->counters().compiles)
-                   .c_str(),
-               stdout);
+  int refused = 0;
+  for (const auto &[reason, count] : runner.refusals) {
+    refused += count;
+    if (refusals)
+      std::fputs(fmt::format("{} refused: {}\n", count, reason).c_str(), stdout);
+  }
+  std::fputs(fmt::format("{} cases passed, {} failed, {} refused; the largest mean error is {:.2f} of its bound; {} kernels compiled\n",
+                         runner.passed, runner.failures, refused, runner.worstRatio, engine->counters().compiles)
+                 .c_str(),
+             stdout);
   return runner.failures ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-#include "Cases.h"
+#include "common/ConformanceCases.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
