@@ -18,7 +18,7 @@ using namespace mlir;
 
 namespace attnjit::compiler {
 
-static constexpr llvm::StringRef kStateRowAttr = "attnjit.state_row_bytes";
+static constexpr const char *kStateRowAttr = "attnjit.state_row_bytes";
 
 tile::GpuTarget Compilation::gpuTarget() const {
   tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);

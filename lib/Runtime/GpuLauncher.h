@@ -40,11 +40,14 @@ public:
 private:
   friend class GpuLauncher;
   mutable std::atomic<CudaFunction> function{nullptr};
+  mutable std::atomic<std::int64_t> blocksAtOnce{0}; ///< 0: nobody has asked yet
 };
 
-/// Blocks of a launch.
+/// Blocks of a launch, and the memory of a kernel with several parts: states, and behind them counters that it finds 0.
 struct GpuGrid {
   std::int64_t blocks = 0;
+  std::size_t stateBytes = 0, counterBytes = 0;
+  std::size_t memoryBytes() const { return stateBytes + counterBytes; }
 };
 
 class GpuLauncher {
@@ -66,6 +69,8 @@ public:
                                           const Options &options) const;
   /// Loads the program ahead of its first launch.
   Result<void> load(const GpuProgram &program) const;
+  /// How many of its blocks the device runs at a time; at least 1. Loads it if need be.
+  Result<std::int64_t> blocksAtOnce(const GpuProgram &program) const;
   /// Waits for a stream. Errors: what went wrong on it.
   Result<void> synchronize(void *stream) const;
 
@@ -88,6 +93,8 @@ private:
   Result<CudaPointer> takeMemory(CudaDevice &device, std::size_t bytes, CudaStream stream) const;
   Result<void> giveMemory(CudaDevice &device, CudaPointer pointer, std::size_t bytes, CudaStream stream) const;
   template <typename Body> Result<void> withBlock(Open &on, GpuArguments &arguments, CudaStream stream, Body &&body) const;
+  template <typename Body>
+  Result<void> withStates(Open &on, GpuArguments &arguments, const GpuGrid &grid, CudaStream stream, Body &&body) const;
   Result<void> startKernel(Open &on, CudaFunction function, const GpuProgram &program, GpuArguments &arguments, const GpuGrid &grid,
                            CudaStream stream) const;
 

@@ -133,6 +133,11 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuFuncSetAttribute(void *, int, int) { return asked("cuFuncSetAttribute"); }
 
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *, int, std::size_t) {
+  *blocks = fake().blocksPerMultiprocessor;
+  return asked("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+}
+
 int cuLaunchKernel(void *function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned, unsigned, unsigned sharedBytes,
                    void *stream, void **parameters, void **) {
   if (const int failed = asked("cuLaunchKernel"); failed || current == 0)
@@ -204,6 +209,15 @@ int cuMemFreeAsync(std::uint64_t memory, void *stream) {
   std::free(reinterpret_cast<void *>(memory));
   fake().memory.erase(found);
   return asked("cuMemFreeAsync");
+}
+int cuMemsetD8Async(std::uint64_t memory, unsigned char value, std::size_t bytes, void *) {
+  if (const int failed = asked("cuMemsetD8Async"))
+    return failed;
+  const FakeCuda::Memory *of = find(memory);
+  if (!of || !find(memory + bytes - 1))
+    return kInvalid;
+  std::memset(reinterpret_cast<void *>(memory), value, bytes);
+  return 0;
 }
 int cuMemcpyHtoDAsync_v2(std::uint64_t to, const void *from, std::size_t bytes, void *) {
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);

@@ -1,6 +1,7 @@
 // The launcher and what it stands on: mapped code, function table, threads, scratch, fork.
 #include "Runtime/CpuLauncher.h"
 #include "Runtime/FunctionTable.h"
+#include "Runtime/GpuParts.h"
 #include "Runtime/ImageMapping.h"
 #include "Runtime/ThreadPool.h"
 
@@ -208,6 +209,28 @@ TEST_CASE("parts of keys: whole blocks, not too short, not too many") {
         CHECK((keys + part - 1) / part * rows <= std::max<std::int64_t>(1024, 8 * rows));
       }
   CHECK(keysPerPart(4096, 1, 128) == 512); // eight parts for the cores of one short sequence
+}
+
+TEST_CASE("parts on a GPU cover the keys, end together and are few") {
+  constexpr std::int64_t kBlock = 64, kAtOnce = 264; // 132 multiprocessors of two
+  const auto parts = [&](std::int64_t keys, std::int64_t tiles) {
+    const std::int64_t part = gpuKeysPerPart(keys, tiles, kBlock, kAtOnce);
+    CHECK(part % kBlock == 0);
+    CHECK(part >= kBlock);
+    return std::max<std::int64_t>((keys + part - 1) / part, 1);
+  };
+  CHECK(parts(131072, 8) == 33); // all blocks that run at once, no more
+  CHECK(parts(8192, 128) == 2);
+  CHECK(parts(4096, 1024) == 1); // full as it is
+  CHECK(parts(32768, 300) > 1);  // a second wave with 36 of 264
+  CHECK(parts(100000, 1000000) == 1);
+  CHECK(parts(0, 8) == 1);
+  CHECK(parts(1, 1) == 1);
+  CHECK(parts(64 * 5, 1) <= 5);
+  for (std::int64_t keys = 1; keys < 3000000; keys += keys / 3 + 1)
+    for (std::int64_t tiles : {1, 2, 7, 64, 264, 265, 5000})
+      CHECK(parts(keys, tiles) * tiles <= 4 * kAtOnce + tiles);
+  CHECK(gpuKeysPerPart(1000, 1, 64, 0) == 1024); // whatever a driver answers
 }
 
 TEST_CASE("kernels run in the default float environment and the caller's comes back") {

@@ -117,8 +117,7 @@ void FragmentRows::bindQuery(MapExpander &expander, int64_t row) {
 }
 
 /// Visits (tile, part) of every element in this thread, with the expander bound to it.
-void FragmentRows::forEachElement(Formula &formula, const KvBlock &block,
-                                  llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
+void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
   Value base = keyBase(block);
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     MapExpander &expander = *formula[group ? row : 0];
@@ -212,8 +211,8 @@ void FragmentRows::report(Value outOfRange, Value counts, const KvBlock &block, 
     return;
   Value key = keyAt(block, 8 * tile + columnOf(part));
   Value exists = emit.bitAnd(rowExists[rowOf(part)], emit.cmp(CmpI::slt, key, block.end));
-  emitReport(emit.builder, emit.loc, abi, outOfRange, counts ? emit.bitAnd(exists, counts) : exists, this->tile.b,
-             heads[rowOf(part)], queries[rowOf(part)], key, /*lanes=*/1);
+  emitReport(emit.builder, emit.loc, abi, outOfRange, counts ? emit.bitAnd(exists, counts) : exists, this->tile.b, heads[rowOf(part)],
+             queries[rowOf(part)], key, /*lanes=*/1);
 }
 
 /// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).

@@ -57,7 +57,8 @@ public:
   Reference referenceOf(mlir::Value max) const;
   /// What multiplies sums that were counted from `max` where they go on from `newMax`, whose reference is given.
   mlir::Value rescale(mlir::Value max, mlir::Value newMax, const Reference &reference) const;
-  /// The end of a row of head h, from its whole state: what makes the output of its sums, unless it is empty; lse and max as they are stored.
+  /// The end of a row of head h, from its whole state: what makes the output of its sums, unless it is empty; lse and max as they are
+  /// stored.
   struct RowEnd {
     mlir::Value factor, isEmpty, lse, max;
   };

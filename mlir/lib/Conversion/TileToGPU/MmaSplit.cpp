@@ -72,23 +72,28 @@ private:
   // The unit
   //===----------------------------------------------------------------------------------------------------------------===//
 
+  /// In 32 bits, as many as number blocks: divisions of 64 take long, and their results twice the registers.
   void bindUnit() {
+    auto narrow = [&](Value a) { return emit.toInt(emit.i32(), a); };
+    auto divide = [&](Value a, Value by) -> Value { return emit.make<arith::DivUIOp>(a, by); };
     auto split = [&](Value index, Value by) {
-      Value quotient = emit.make<arith::DivUIOp>(index, by);
+      Value quotient = divide(index, by);
       return std::pair(quotient, emit.sub(index, emit.mul(quotient, by)));
     };
-    unit = widen(emit.make<NVVM::BlockIdXOp>(emit.i32()));
-    group = emit.make<arith::DivUIOp>(abi.queryHeads(), abi.kvHeads());
-    parts = abi.splitParts();
-    Value allRows = emit.mul(abi.queries(), group);
-    rowTiles = emit.make<arith::DivUIOp>(emit.add(allRows, program.tileRows - 1), emit.index(program.tileRows));
-    std::tie(headPart, tile.queryTile) = split(unit, rowTiles);
-    std::tie(head, part) = split(headPart, parts);
-    std::tie(tile.b, tile.kvHead) = split(head, abi.kvHeads());
-    tile.h = emit.mul(tile.kvHead, group);
-    tile.q0 = emit.mul(tile.queryTile, program.tileRows);
-    tile.rows = emit.minS(emit.index(program.tileRows), emit.sub(allRows, tile.q0));
-    rowsPerState = emit.minS(emit.index(program.tileRows), allRows);
+    Value tileRows = emit.constInt(emit.i32(), program.tileRows), kvHeads = narrow(abi.kvHeads());
+    Value unit = emit.make<NVVM::BlockIdXOp>(emit.i32()), group = divide(narrow(abi.queryHeads()), kvHeads);
+    Value rows = emit.mul(narrow(abi.queries()), group), parts = narrow(abi.splitParts());
+    Value rowTiles = divide(emit.add(rows, program.tileRows - 1), tileRows);
+    auto [headPart, rowTile] = split(unit, rowTiles);
+    auto [head, part] = split(headPart, parts);
+    auto [b, kvHead] = split(head, kvHeads);
+    Value q0 = emit.mul(rowTile, program.tileRows), rowsLeft = emit.sub(rows, q0);
+    tile = {widen(b),      widen(emit.mul(kvHead, group)),
+            widen(kvHead), widen(rowTile),
+            widen(q0),     widen(emit.make<arith::MinUIOp>(tileRows, rowsLeft))};
+    this->unit = widen(unit), this->head = widen(head), this->part = widen(part), this->parts = widen(parts);
+    this->rowTiles = widen(rowTiles), this->group = widen(group);
+    rowsPerState = widen(emit.make<arith::MinUIOp>(tileRows, rows));
   }
 
   /// Warps per group of rows: 4, 2 or 1.
@@ -174,8 +179,7 @@ private:
 
   MmaState walkKeys() {
     Value zero = emit.index(0), no = emit.truth(false);
-    Pipeline start{MmaState::initial(emit, *rows, shape.valueDim),
-                   SmallVector<KvBlock>(shape.stages - 1, {zero, zero, no}),
+    Pipeline start{MmaState::initial(emit, *rows, shape.valueDim), SmallVector<KvBlock>(shape.stages - 1, {zero, zero, no}),
                    emit.constInt(emit.i32(), 0)};
     auto goOn = [&](ValueRange carried, const KvBlock *next) {
       return advance(Pipeline::unflatten(carried, shape.stages - 1), next).flatten();
@@ -264,7 +268,8 @@ private:
 
   /// Of the warps that shared the keys of a row.
   SplitStates::Merged mergeWarps(Value row) {
-    Value narrow = emit.toInt(emit.i32(), row), rowGroup = emit.shrU(narrow, 4), inWarp = emit.bitAnd(narrow, emit.constInt(emit.i32(), 15));
+    Value narrow = emit.toInt(emit.i32(), row), rowGroup = emit.shrU(narrow, 4),
+          inWarp = emit.bitAnd(narrow, emit.constInt(emit.i32(), 15));
     Value slot = emit.add(emit.mul(emit.mul(rowGroup, groupWarps), MmaSplitShape::kWarpRows), inWarp);
     Value first = emitByteOffset(emit, shared, emit.mul(slot, shape.stateRowBytes()));
     return states->merge({first, emit.index(MmaSplitShape::kWarpRows * shape.stateRowBytes()), widen(groupWarps)});
@@ -285,8 +290,8 @@ private:
     return emitByteOffset(emit, deviceStates(), emit.mul(number, shape.stateRowBytes()));
   }
 
-  /// Counts this part in, and says whether all parts of the tile are: then their states can be seen from here (i1, the same for all threads).
-  /// The counters, one i32 for each tile, lie behind the states of all units and are 0 at first.
+  /// Counts this part in, and says whether all parts of the tile are: then their states can be seen from here (i1, the same for all
+  /// threads). The counters, one i32 for each tile, lie behind the states of all units and are 0 at first.
   Value emitIsLast() {
     Value flag = emitByteOffset(emit, shared, shape.flagOffset);
     barrier(); // the state is written
@@ -296,8 +301,8 @@ private:
       // The atomic operation alone would order nothing: LLVM makes it relaxed whatever it is told.
       auto fence = [&] { emit.make<LLVM::FenceOp>(LLVM::AtomicOrdering::acq_rel, StringRef("device")); };
       fence();
-      Value before = emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, counter, emit.constInt(emit.i32(), 1),
-                                                  LLVM::AtomicOrdering::monotonic);
+      Value before =
+          emit.make<LLVM::AtomicRMWOp>(LLVM::AtomicBinOp::add, counter, emit.constInt(emit.i32(), 1), LLVM::AtomicOrdering::monotonic);
       fence();
       emit.store(emit.add(before, 1), flag);
     });
@@ -316,8 +321,8 @@ private:
   Value shared; ///< the block's shared memory
   ThreadPosition position;
 
-  Value unit, headPart, head, part, parts, rowTiles, group, rowsPerState; ///< i64; head: counted through all batches
-  TileCoords tile;                                                       ///< of packed rows
+  Value unit, head, part, parts, rowTiles, group, rowsPerState; ///< i64; head: counted through all batches
+  TileCoords tile;                                              ///< of packed rows
   Value groupWarps, keyWarp, warpRow; ///< warps that share the keys of 16 rows, which of them this is, first row of the warp; i32
   FragmentRows *rows = nullptr;
   SplitStates *states = nullptr;

@@ -55,22 +55,23 @@ private:
     };
     copy(shape.q, {q, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous, program.qType});
 
-    Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
-                                 MmaState::initial(emit, rows, shape.valueDim).flatten(), [&](const KvBlock &block, ValueRange carried) {
-                                   copy(shape.k, source(k, kRows, block));
-                                   copy(shape.v, source(v, vRows, block));
-                                   waitForCopies(/*inFlight=*/1); // V may still be on its way
-                                   Fragments scores = emitScores(
-                                       emit, program.qType, [&](int64_t column) { return loadQueries(column); }, shape.k, kLane, shape.cols);
-                                   rows.applyFormulas(scores, block);
-                                   MmaState state = MmaState::unflatten(carried);
-                                   RowValues alpha = rows.takeIntoState(state.row, scores, block);
-                                   rows.scaleRows(state.out, alpha);
-                                   waitForCopies(/*inFlight=*/0);
-                                   emitOutputSums(emit, program.qType, scores, shape.v, vLane, state.out);
-                                   barrier(); // K and V may be overwritten now
-                                   return state.flatten();
-                                 });
+    Values last =
+        forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
+                       MmaState::initial(emit, rows, shape.valueDim).flatten(), [&](const KvBlock &block, ValueRange carried) {
+                         copy(shape.k, source(k, kRows, block));
+                         copy(shape.v, source(v, vRows, block));
+                         waitForCopies(/*inFlight=*/1); // V may still be on its way
+                         Fragments scores = emitScores(
+                             emit, program.qType, [&](int64_t column) { return loadQueries(column); }, shape.k, kLane, shape.cols);
+                         rows.applyFormulas(scores, block);
+                         MmaState state = MmaState::unflatten(carried);
+                         RowValues alpha = rows.takeIntoState(state.row, scores, block);
+                         rows.scaleRows(state.out, alpha);
+                         waitForCopies(/*inFlight=*/0);
+                         emitOutputSums(emit, program.qType, scores, shape.v, vLane, state.out);
+                         barrier(); // K and V may be overwritten now
+                         return state.flatten();
+                       });
     MmaState state = MmaState::unflatten(last);
     rows.finish(state.row, state.out);
     rows.storeElements(state.out);
@@ -85,9 +86,7 @@ private:
     vLane = lane(shape.v, SharedFactor::Right);
   }
 
-  Fragment4 loadQueries(int64_t column) {
-    return emitLoadMatrices(emit, emitByteOffset(emit, qLane, column * 2), /*transposed=*/false);
-  }
+  Fragment4 loadQueries(int64_t column) { return emitLoadMatrices(emit, emitByteOffset(emit, qLane, column * 2), /*transposed=*/false); }
 
   //===----------------------------------------------------------------------------------------------------------------===//
   // Memory

@@ -54,9 +54,12 @@ struct Copy {
                                  NVVM::LoadCacheModifierKind::CG, emit.select(inside, all, none));
       return;
     }
-    Emitter::Values bytes = emit.ifElse({emit.i64()}, inside, [&, rowAddress = rowAddress]() -> Emitter::Values {
-      return {emit.load(emit.i64(), emitByteOffset(emit, rowAddress, emit.shrU(columnBytes, 1)))};
-    }, [&]() -> Emitter::Values { return {emit.index(0)}; });
+    Emitter::Values bytes = emit.ifElse(
+        {emit.i64()}, inside,
+        [&, rowAddress = rowAddress]() -> Emitter::Values {
+          return {emit.load(emit.i64(), emitByteOffset(emit, rowAddress, emit.shrU(columnBytes, 1)))};
+        },
+        [&]() -> Emitter::Values { return {emit.index(0)}; });
     Value widened = convert(emit.make<LLVM::BitcastOp>(emit.vec(kChunkElements, emit.i8()), bytes[0]));
     Value words = emit.make<LLVM::BitcastOp>(emit.vec(kChunkBytes / 4, emit.i32()), widened);
     emit.make<LLVM::StoreOp>(words, sharedAt(row, columnBytes), /*alignment=*/kChunkBytes);
@@ -96,11 +99,14 @@ struct Copy {
       Value column = emit.sub(i, emit.mul(row, tile.cols));
       auto [inside, rowAddress] = locate(row);
       Value zero = emit.constInt(emit.i16(), 0);
-      Emitter::Values element = emit.ifElse({emit.i16()}, inside, [&, rowAddress = rowAddress]() -> Emitter::Values {
-        Value offset = emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), column), columnStrideBytes);
-        Value address = emitByteOffset(emit, rowAddress, offset);
-        return {converts() ? convert(emit.load(emit.i8(), address)) : emit.load(emit.i16(), address)};
-      }, [&]() -> Emitter::Values { return {zero}; });
+      Emitter::Values element = emit.ifElse(
+          {emit.i16()}, inside,
+          [&, rowAddress = rowAddress]() -> Emitter::Values {
+            Value offset = emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), column), columnStrideBytes);
+            Value address = emitByteOffset(emit, rowAddress, offset);
+            return {converts() ? convert(emit.load(emit.i8(), address)) : emit.load(emit.i16(), address)};
+          },
+          [&]() -> Emitter::Values { return {zero}; });
       emit.store(element[0], sharedAt(row, emit.shl(column, 1)));
     });
   }
@@ -127,8 +133,9 @@ void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64
   if (source.inPages())
     bits = emit.bitOr(bits, emit.mul(operand.strides[0], memoryBytes));
   Value misaligned = emit.bitAnd(bits, emit.index(kChunkElements * memoryBytes - 1));
-  emit.ifElse({}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
-              [&] { return copy.elements(), Emitter::Values(); });
+  emit.ifElse(
+      {}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
+      [&] { return copy.elements(), Emitter::Values(); });
 }
 
 } // namespace attnjit::tile

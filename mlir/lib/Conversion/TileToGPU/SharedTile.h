@@ -16,7 +16,8 @@ struct SharedTile {
   int64_t sizeBytes() const { return rows * pitchBytes(); }
 };
 
-/// What a tile is filled from: rows [first, end) of one head of an operand; tile rows past `end` become zero and are never read from memory.
+/// What a tile is filled from: rows [first, end) of one head of an operand; tile rows past `end` become zero and are never read from
+/// memory.
 struct TileSource {
   const OperandAccess &operand;
   mlir::Value b, head, first, end; ///< i64; first < end
@@ -26,9 +27,10 @@ struct TileSource {
   bool inPages() const { return rows && rows->inPages(); }
 };
 
-/// Lets the whole block of `threads` threads copy a tile of `element` (f16 or bf16): asynchronously (cp.async) where rows are contiguous and aligned
-/// to 16 bytes, else element by element. 8-bit floats are widened on the way, exactly, and come through registers, 8 at a time where rows are
-/// contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before the barrier.
+/// Lets the whole block of `threads` threads copy a tile of `element` (f16 or bf16): asynchronously (cp.async) where rows are contiguous
+/// and aligned to 16 bytes, else element by element. 8-bit floats are widened on the way, exactly, and come through registers, 8 at a time
+/// where rows are contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before the
+/// barrier.
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, mlir::Value sharedBase, const SharedTile &tile,
                       mlir::Type element, const TileSource &source);
 

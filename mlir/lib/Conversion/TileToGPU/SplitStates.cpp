@@ -75,9 +75,8 @@ SplitStates::Merged SplitStates::merge(const StateRows &states) const {
       Value row = emitByteOffset(emit, states.first, emit.mul(emit.select(state.exists, number, begin), states.strideBytes));
       state.max = emit.load(emit.f32(), emitByteOffset(emit, row, maxOffset()));
       state.sum = emit.load(emit.f32(), emitByteOffset(emit, row, sumOffset()));
-      forEachColumns([&](int64_t, Value column) {
-        state.columns.push_back(loadVector(emit, emitByteOffset(emit, row, emit.mul(column, 4))));
-      });
+      forEachColumns(
+          [&](int64_t, Value column) { state.columns.push_back(loadVector(emit, emitByteOffset(emit, row, emit.mul(column, 4)))); });
     }
     Values next(carried);
     for (State &state : some) {
