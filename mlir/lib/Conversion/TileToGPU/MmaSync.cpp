@@ -34,15 +34,28 @@ public:
         position(ThreadPosition::emit(emit)), warpRow(emit.shl(position.warp, 4)),
         rows(builder, loc, program, abi, position, warpRow, shape.cols) {}
 
-  void run() {
-    Value tile = emit.make<arith::ExtUIOp>(emit.i64(), Value(emit.make<NVVM::BlockIdXOp>(emit.i32())));
-    forEachTile(emit.builder, emit.loc, abi, shape.rows, tile, emit.add(tile, 1), [&](const TileCoords &coords) { emitTile(coords); });
-  }
+  void run() { emitTile(tileOfBlock()); }
 
 private:
   //===----------------------------------------------------------------------------------------------------------------===//
   // The tile
   //===----------------------------------------------------------------------------------------------------------------===//
+
+  /// Of the number of this block. Its parts are numbers of 32 bits too, which take half the registers.
+  TileCoords tileOfBlock() {
+    auto narrow = [&](Value a) { return emit.toInt(emit.i32(), a); };
+    auto widen = [&](Value a) -> Value { return emit.make<arith::ExtUIOp>(emit.i64(), a); };
+    auto split = [&](Value index, Value by) -> std::pair<Value, Value> {
+      Value quotient = emit.make<arith::DivUIOp>(index, by);
+      return {quotient, emit.sub(index, emit.mul(quotient, by))};
+    };
+    Value queryHeads = narrow(abi.queryHeads());
+    Value perHead = narrow(emit.make<arith::DivUIOp>(emit.add(abi.queries(), shape.rows - 1), emit.index(shape.rows)));
+    auto [head, queryTile] = split(emit.make<NVVM::BlockIdXOp>(emit.i32()), perHead);
+    auto [b, h] = split(head, queryHeads);
+    Value kvHead = split(h, split(queryHeads, narrow(abi.kvHeads())).first).first, q0 = emit.mul(widen(queryTile), shape.rows);
+    return {widen(b), widen(h), widen(kvHead), widen(queryTile), q0, emit.minS(emit.index(shape.rows), emit.sub(abi.queries(), q0))};
+  }
 
   void emitTile(const TileCoords &tile) {
     rows.bindTile(tile);

@@ -20,16 +20,16 @@ struct Copy {
   const SharedTile &tile;
   const TileSource &source;
   Type element; ///< of the tile
-  Value global; ///< element (0, 0) of the head, or of the pool of pages, a pointer to global memory
+  Value global; ///< the first row, or the head in the first page, a pointer to global memory
   Value rowStrideBytes;
+  Value rowCount; ///< that exist, i32
 
   /// Whether a row of the tile exists in memory, and the address of that row: of the first one where it does not.
   std::pair<Value, Value> locate(Value row) const {
-    Value absolute = emit.add(source.first, emit.make<arith::ExtUIOp>(emit.i64(), row));
-    Value inside = emit.cmp(Emitter::CmpI::slt, absolute, source.end);
-    Value safe = emit.select(inside, absolute, source.first);
+    Value inside = emit.cmp(Emitter::CmpI::slt, row, rowCount);
+    Value safe = emit.make<arith::ExtUIOp>(emit.i64(), emit.select(inside, row, emit.constInt(emit.i32(), 0)));
     if (source.inPages())
-      return {inside, emit.make<LLVM::AddrSpaceCastOp>(global.getType(), source.rows->at(safe))};
+      return {inside, emit.make<LLVM::AddrSpaceCastOp>(global.getType(), source.rows->at(emit.add(source.first, safe)))};
     return {inside, emitByteOffset(emit, global, emit.mul(safe, rowStrideBytes))};
   }
 
@@ -117,21 +117,24 @@ struct Copy {
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
                       Type element, const TileSource &source) {
   const OperandAccess &operand = source.operand;
-  Value first = emit.mul(source.head, operand.strides[1]);
-  if (!source.inPages())
-    first = emit.add(emit.mul(source.b, operand.strides[0]), first);
-  Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
-  Value global = emit.make<LLVM::AddrSpaceCastOp>(globalPointer, operand.pointer);
   int64_t memoryBytes = source.memory.getIntOrFloatBitWidth() / 8;
-  global = emitByteOffset(emit, global, emit.mul(first, memoryBytes));
-  Copy copy{emit,   position, threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile,
-            source, element,  global,  emit.mul(operand.strides[2], memoryBytes)};
+  Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
+  Value global = emit.make<LLVM::AddrSpaceCastOp>(globalPointer, operand.pointer),
+        rowStrideBytes = emit.mul(operand.strides[2], memoryBytes);
+  Value batchBytes = emit.mul(operand.strides[0], memoryBytes), headBytes = emit.mul(operand.strides[1], memoryBytes);
+  Value head = emitByteOffset(emit, global, emit.mul(source.head, headBytes)); // of batch 0, or of the first page
+  if (!source.inPages())
+    head = emitByteOffset(emit, head, emit.mul(source.b, batchBytes));
+  Value firstRow = source.inPages() ? head : emitByteOffset(emit, head, emit.mul(source.first, rowStrideBytes));
+  Value rowCount = emit.toInt(emit.i32(), emit.sub(source.end, source.first));
+  Copy copy{emit,     position,       threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile, source, element,
+            firstRow, rowStrideBytes, rowCount};
   if (!source.contiguous)
     return copy.elements();
   // The compiled-in stride class promises a last stride of 1; alignment is the launch's affair.
-  Value bits = emit.bitOr(emit.make<LLVM::PtrToIntOp>(emit.i64(), global), copy.rowStrideBytes);
+  Value bits = emit.bitOr(emit.make<LLVM::PtrToIntOp>(emit.i64(), head), rowStrideBytes);
   if (source.inPages())
-    bits = emit.bitOr(bits, emit.mul(operand.strides[0], memoryBytes));
+    bits = emit.bitOr(bits, batchBytes); // from page to page
   Value misaligned = emit.bitAnd(bits, emit.index(kChunkElements * memoryBytes - 1));
   emit.ifElse(
       {}, emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { return copy.chunks(), Emitter::Values(); },
