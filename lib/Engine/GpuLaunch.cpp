@@ -214,10 +214,10 @@ runtime::GpuGrid gridOfTiles(const ImageMetadata &meta, const KernelArgs &args) 
 }
 
 /// One block per part of a tile. Says in `args` how keys are cut.
-runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::int64_t blocksAtOnce) {
+runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::int64_t multiprocessors) {
   const std::int64_t rows = args.M * (args.Hq / args.Hkv), rowTiles = (rows + meta.tileRows - 1) / meta.tileRows;
   const std::int64_t tiles = args.B * args.Hkv * rowTiles;
-  const std::int64_t keys = runtime::gpuKeysPerPart(args.N, tiles, meta.tileCols, blocksAtOnce);
+  const std::int64_t keys = runtime::gpuKeysPerPart(args.N, tiles, meta.tileCols, multiprocessors);
   args.split = {keys, std::max<std::int64_t>(1, (args.N + keys - 1) / keys), nullptr};
   runtime::GpuGrid grid{tiles * args.split.parts, 0, 0};
   if (args.split.parts > 1) {
@@ -230,10 +230,10 @@ runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::i
 Result<runtime::GpuGrid> gridOf(const KernelImpl &kernel, KernelArgs &args) {
   if (kernel.meta.stateRowBytes == 0)
     return gridOfTiles(kernel.meta, args);
-  Result<std::int64_t> atOnce = kernel.gpu->blocksAtOnce(*kernel.program);
-  if (!atOnce)
-    return atOnce.error();
-  return gridOfParts(kernel.meta, args, *atOnce);
+  Result<runtime::CudaDevice *> device = kernel.gpu->device();
+  if (!device)
+    return device.error();
+  return gridOfParts(kernel.meta, args, (*device)->multiprocessors());
 }
 
 } // namespace

@@ -113,27 +113,6 @@ Result<void> GpuLauncher::load(const GpuProgram &program) const {
   return function ? Result<void>() : Result<void>(function.error());
 }
 
-Result<std::int64_t> GpuLauncher::blocksAtOnce(const GpuProgram &program) const {
-  if (const std::int64_t known = program.blocksAtOnce)
-    return known;
-  if (Result<void> loaded = load(program); !loaded)
-    return loaded.error();
-  Result<CudaDevice *> on = device();
-  if (!on)
-    return on.error();
-  int perMultiprocessor = 0;
-  Result<void> asked = (*on)->inContext([&] {
-    const int status = (*on)->driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-        &perMultiprocessor, program.function, static_cast<int>(program.threadsPerBlock), program.source.sharedBytes);
-    return (*on)->driver.check(status, "asking how many blocks run at once");
-  });
-  if (!asked)
-    return inKernel(program, asked.error());
-  const std::int64_t blocks = std::int64_t{std::max(perMultiprocessor, 1)} * (*on)->multiprocessors();
-  program.blocksAtOnce = blocks;
-  return blocks;
-}
-
 Result<CudaPointer> GpuLauncher::takeMemory(CudaDevice &device, std::size_t bytes, CudaStream stream) const {
   if (!memory.allocate)
     return device.allocate(bytes, stream);

@@ -40,7 +40,6 @@ public:
 private:
   friend class GpuLauncher;
   mutable std::atomic<CudaFunction> function{nullptr};
-  mutable std::atomic<std::int64_t> blocksAtOnce{0}; ///< 0: nobody has asked yet
 };
 
 /// Blocks of a launch, and the memory of a kernel with several parts: states, and behind them counters that it finds 0.
@@ -69,8 +68,6 @@ public:
                                           const Options &options) const;
   /// Loads the program ahead of its first launch.
   Result<void> load(const GpuProgram &program) const;
-  /// How many of its blocks the device runs at a time; at least 1. Loads it if need be.
-  Result<std::int64_t> blocksAtOnce(const GpuProgram &program) const;
   /// Waits for a stream. Errors: what went wrong on it.
   Result<void> synchronize(void *stream) const;
 

@@ -11,24 +11,31 @@ std::int64_t divideUp(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 /// What a part costs beside its blocks of keys, and what the merge costs per part, in blocks: the queries and first keys are waited for,
 /// states are written and read.
 constexpr double kBlocksPerPart = 4, kBlocksPerMerge = 1.0 / 16;
-/// More waves of thread blocks than this even nothing out any more.
-constexpr std::int64_t kMostWaves = 4;
+/// Thread blocks that a multiprocessor runs at a time.
+constexpr std::int64_t kResident = 2;
+/// How long a part takes where fewer run than there are multiprocessors, of what it takes where each runs one: memory is shared by all.
+constexpr double kFastestPart = 0.95;
+/// Measured: one part for each multiprocessor reads memory faster than two, and four are no better (docs/performance.md).
+constexpr std::int64_t kMostPerMultiprocessor = 4;
+
+/// How long it takes, in blocks of keys of one multiprocessor's share of memory.
+double costOf(std::int64_t blocks, std::int64_t tiles, std::int64_t parts, std::int64_t multiprocessors) {
+  const std::int64_t atOnce = kResident * multiprocessors, units = tiles * parts, last = units % atOnce;
+  const double part = static_cast<double>(divideUp(blocks, parts)) + kBlocksPerPart, share = 1.0 / static_cast<double>(multiprocessors);
+  const double full = static_cast<double>(units - last) * part * share;
+  const double rest = last > 0 ? std::max(static_cast<double>(last) * part * share, kFastestPart * part) : 0;
+  return full + rest + (parts > 1 ? kBlocksPerMerge * static_cast<double>(parts) : 0);
+}
 
 } // namespace
 
-std::int64_t gpuKeysPerPart(std::int64_t keys, std::int64_t tiles, std::int64_t tileCols, std::int64_t blocksAtOnce) {
-  const std::int64_t blocks = std::max<std::int64_t>(divideUp(keys, tileCols), 1), atOnce = std::max<std::int64_t>(blocksAtOnce, 1);
-  const std::int64_t most = std::min(blocks, divideUp(kMostWaves * atOnce, std::max<std::int64_t>(tiles, 1)));
+std::int64_t gpuKeysPerPart(std::int64_t keys, std::int64_t tiles, std::int64_t tileCols, std::int64_t multiprocessors) {
+  const std::int64_t blocks = std::max<std::int64_t>(divideUp(keys, tileCols), 1);
+  const std::int64_t most = std::min(blocks, divideUp(kMostPerMultiprocessor * multiprocessors, std::max<std::int64_t>(tiles, 1)));
   std::int64_t best = 1;
-  double least = 0;
-  for (std::int64_t parts = 1; parts <= most; ++parts) {
-    const double waves = static_cast<double>(divideUp(tiles * parts, atOnce)), merge = parts > 1 ? kBlocksPerMerge : 0;
-    const double cost = waves * (static_cast<double>(divideUp(blocks, parts)) + kBlocksPerPart) + merge * static_cast<double>(parts);
-    if (parts == 1 || cost < least) {
+  for (std::int64_t parts = 2; parts <= most; ++parts)
+    if (costOf(blocks, tiles, parts, multiprocessors) < costOf(blocks, tiles, best, multiprocessors))
       best = parts;
-      least = cost;
-    }
-  }
   return divideUp(blocks, best) * tileCols;
 }
 

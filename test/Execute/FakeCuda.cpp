@@ -133,11 +133,6 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuFuncSetAttribute(void *, int, int) { return asked("cuFuncSetAttribute"); }
 
-int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *, int, std::size_t) {
-  *blocks = fake().blocksPerMultiprocessor;
-  return asked("cuOccupancyMaxActiveBlocksPerMultiprocessor");
-}
-
 int cuLaunchKernel(void *function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned, unsigned, unsigned sharedBytes,
                    void *stream, void **parameters, void **) {
   if (const int failed = asked("cuLaunchKernel"); failed || current == 0)

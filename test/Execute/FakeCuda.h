@@ -39,7 +39,7 @@ struct FakeCuda {
   std::function<void(const Map *const (&maps)[3], const std::uint32_t *counters)>
       copies; ///< what an attention kernel with tensor maps "computes"
   std::vector<std::unique_ptr<Map>> maps;
-  int multiprocessors = 4, blocksPerMultiprocessor = 2;
+  int multiprocessors = 4;
   std::function<void(const KernelArgs &)> kernel; ///< what attention "computes", while its tables are there
 
   /// Memory by its begin: bytes and the device that it is on. What is not here is memory of the host.

@@ -211,26 +211,27 @@ TEST_CASE("parts of keys: whole blocks, not too short, not too many") {
   CHECK(keysPerPart(4096, 1, 128) == 512); // eight parts for the cores of one short sequence
 }
 
-TEST_CASE("parts on a GPU cover the keys, end together and are few") {
-  constexpr std::int64_t kBlock = 64, kAtOnce = 264; // 132 multiprocessors of two
+TEST_CASE("parts on a GPU cover the keys, fill its multiprocessors and are few") {
+  constexpr std::int64_t kBlock = 64, kMultiprocessors = 132;
   const auto parts = [&](std::int64_t keys, std::int64_t tiles) {
-    const std::int64_t part = gpuKeysPerPart(keys, tiles, kBlock, kAtOnce);
+    const std::int64_t part = gpuKeysPerPart(keys, tiles, kBlock, kMultiprocessors);
     CHECK(part % kBlock == 0);
     CHECK(part >= kBlock);
     return std::max<std::int64_t>((keys + part - 1) / part, 1);
   };
-  CHECK(parts(131072, 8) == 33); // all blocks that run at once, no more
-  CHECK(parts(8192, 128) == 2);
-  CHECK(parts(4096, 1024) == 1); // full as it is
-  CHECK(parts(32768, 300) > 1);  // a second wave with 36 of 264
+  CHECK(parts(131072, 8) == 16); // 128 thread blocks
+  CHECK(parts(8192, 8) == 16);
+  CHECK(parts(2048, 32) == 4);
+  CHECK(parts(8192, 128) == 1);  // full as it is
+  CHECK(parts(4096, 1024) == 1); // four waves of 264, the last of 232
+  CHECK(parts(131072, 270) > 1); // a second wave of six
   CHECK(parts(100000, 1000000) == 1);
   CHECK(parts(0, 8) == 1);
   CHECK(parts(1, 1) == 1);
   CHECK(parts(64 * 5, 1) <= 5);
   for (std::int64_t keys = 1; keys < 3000000; keys += keys / 3 + 1)
     for (std::int64_t tiles : {1, 2, 7, 64, 264, 265, 5000})
-      CHECK(parts(keys, tiles) * tiles <= 4 * kAtOnce + tiles);
-  CHECK(gpuKeysPerPart(1000, 1, 64, 0) == 1024); // whatever a driver answers
+      CHECK(parts(keys, tiles) * tiles <= 4 * kMultiprocessors + tiles);
 }
 
 TEST_CASE("kernels run in the default float environment and the caller's comes back") {
