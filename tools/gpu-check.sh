@@ -24,19 +24,24 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$bin/attnjit-run" --target native-gpu --shape H=1,S=64,D=64 --dtype bf16 --check --cache-dir "$work/cache" || { echo "gpu-check.sh: no GPU that attnjit can use" >&2; exit 77; }
 
-# One process per grid, dtype and target: the assembler and the f64 reference take the time, each on one processor.
-one() { # GRID DTYPE TARGET
-  local flags=(--target "$3" --filter "$filter" --refusals)
+# Many processes: the assembler and the f64 reference take the time, each on one processor.
+parts=6
+one() { # GRID DTYPE TARGET PART
+  local flags=(--target "$3" --filter "$filter" --part "$4/$parts" --refusals) log=$work/$1.$2.$3.$4
   [ "$2" = own ] || flags+=(--dtype "$2")
-  "$runner" "$grids/$1.grid" "${flags[@]}" >"$work/$1.$2.$3" 2>&1
-  echo "status $?" >>"$work/$1.$2.$3"
+  "$runner" "$grids/$1.grid" "${flags[@]}" >"$log" 2>&1
+  local status=$?
+  # A part without a case is none; any other end without a summary is a crash, or no GPU any more.
+  grep -qE '^([0-9]+ cases passed|no case at all)' "$log" || echo "FAILED status $status: $(tail -1 "$log")" >>"$log"
 }
 names=$(cd "$grids" && ls -S ./*.grid | sed 's|^\./||; s|\.grid$||') # the longest first
 for name in $names; do
   for dtype in $dtypes; do
     for target in $targets; do
-      while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
-      one "$name" "$dtype" "$target" &
+      for part in $(seq $parts); do
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+        one "$name" "$dtype" "$target" "$part" &
+      done
     done
   done
 done
@@ -47,18 +52,11 @@ printf '%-12s %-6s %-11s %7s %7s %8s  %s\n' grid dtype target passed failed refu
 for name in $names; do
   for dtype in $dtypes; do
     for target in $targets; do
-      log=$work/$name.$dtype.$target
-      if summary=$(grep -E '^[0-9]+ cases passed' "$log"); then
-        read -r passed _ _ wrong _ refused _ _ _ _ _ _ error _ <<<"$summary"
-        printf '%-12s %-6s %-11s %7s %7s %8s  %s\n' "$name" "$dtype" "$target" "$passed" "$wrong" "$refused" "$error"
-      elif ! grep -q '^no case at all' "$log" || [ -z "$filter" ]; then
-        printf '%-12s %-6s %-11s %s\n' "$name" "$dtype" "$target" "$(grep -v '^status' "$log" | tail -1)"
-        failed=1
-      fi
-      if grep -q '^FAILED' "$log"; then
-        failed=1
-        grep -A1 '^FAILED' "$log" | head -6
-      fi
+      logs=("$work/$name.$dtype.$target".*)
+      cat "${logs[@]}" | awk -v name="$name" -v dtype="$dtype" -v target="$target" '
+        / cases passed, / { passed += $1; wrong += $4; refused += $6; if ($13 > error) error = $13 }
+        END { printf "%-12s %-6s %-11s %7d %7d %8d  %.2f\n", name, dtype, target, passed, wrong, refused, error }'
+      grep -h -A1 '^FAILED' "${logs[@]}" && failed=1
     done
   done
 done

@@ -221,20 +221,46 @@ Result<std::vector<GridCase>> casesOfGrid(const std::string &file) {
   return text ? parseGrid(*text) : text.error();
 }
 
+/// Which cases are run, and as what.
+struct Choice {
+  std::string filter, dtype;
+  std::size_t part = 1, parts = 1;
+
+  std::vector<GridCase> of(std::vector<GridCase> cases) const {
+    std::erase_if(cases, [&](const GridCase &one) { return one.commandLine.find(filter) == std::string::npos; });
+    // Neighbours share kernels and oracles: parts are of one piece.
+    std::vector<GridCase> chosen(cases.begin() + static_cast<std::ptrdiff_t>(cases.size() * (part - 1) / parts),
+                                 cases.begin() + static_cast<std::ptrdiff_t>(cases.size() * part / parts));
+    for (GridCase &one : chosen)
+      if (!dtype.empty() && one.commandLine.find("--dtype") == std::string::npos)
+        one.commandLine += " --dtype " + dtype;
+    return chosen;
+  }
+  /// "K/N"; empty if it is one.
+  std::string readPart(const std::string &text) {
+    const int read = std::sscanf(text.c_str(), "%zu/%zu", &part, &parts);
+    return read == 2 && part >= 1 && part <= parts ? "" : "expected K/N with K from 1 to N, e.g. 2/8";
+  }
+};
+
 } // namespace
 
 int main(int argc, char **argv) {
   CLI::App app("Runs text grids of attention problems against the f64 reference.", "attnjit-conformance");
   std::vector<std::string> files;
-  std::string filter, target = "native", cacheDirectory, dtype;
+  std::string target = "native", cacheDirectory;
+  Choice choice;
   bool list = false, prepare = false, refusals = false;
   app.add_option("grids", files, "grid files, or Python modules with cases in their lines '#! ...'")->required();
-  app.add_option("--filter", filter, "only cases whose command line contains this");
+  app.add_option("--filter", choice.filter, "only cases whose command line contains this");
   app.add_option(
       "--target", target,
       "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a GPU's cases run "
       "there, and those that it has no pipeline for are counted");
-  app.add_option("--dtype", dtype, "for the cases that name none");
+  app.add_option("--dtype", choice.dtype, "for the cases that name none");
+  app.add_option_function<std::string>(
+         "--part", [&](const std::string &) {}, "K/N: the K-th of N parts of each file, for N processes")
+      ->check([&](const std::string &text) { return choice.readPart(text); });
   app.add_flag("--refusals", refusals, "list why cases were refused");
   app.add_option("--cache-dir", cacheDirectory, "keep kernels there, and take those that are there (default: compile all anew)");
   app.add_flag("--prepare", prepare, "compile the kernels into --cache-dir instead of running the cases; any target will do");
@@ -257,11 +283,7 @@ int main(int argc, char **argv) {
     const Result<std::vector<GridCase>> cases = isModule ? onEveryPipeline(file) : casesOfGrid(file);
     if (!cases)
       return fail("attnjit-conformance", {cases.error().code, fmt::format("{}: {}", file, cases.error().message)});
-    for (GridCase gridCase : *cases) {
-      if (!dtype.empty() && gridCase.commandLine.find("--dtype") == std::string::npos)
-        gridCase.commandLine += " --dtype " + dtype;
-      if (gridCase.commandLine.find(filter) == std::string::npos)
-        continue;
+    for (const GridCase &gridCase : choice.of(*cases)) {
       if (list) {
         std::fputs(fmt::format("attnjit-run --check {}\n", gridCase.commandLine).c_str(), stdout);
         continue;
