@@ -24,9 +24,6 @@
 // the second round are U + T + unit (p, t), and U + T + (U + t) for merging. They run after the first round is over, find its states where
 // it left them, and write the output. With one part there is one round.
 //
-// GPUs run a thread block per tile, or per unit (p, t). Parts merge themselves there: behind the states stands one u32 for each tile, 0 before
-// the launch, which counts them in.
-//
 // Generated code reads these fields by offsetof; test/Unit/KernelAbiTest.cpp holds the two together. Any change here is a new
 // kAbiVersion.
 #pragma once
@@ -105,7 +102,7 @@ struct SplitArg {
   std::int64_t keys;
   /// ceil(N / keys), at least 1.
   std::int64_t parts;
-  /// Aligned to 64, on a GPU to 16; null with one part.
+  /// Aligned to 64; null with one part. On a GPU to 16, and one u32 for each tile stands behind, 0 before the launch: it counts parts in.
   void *states;
 };
 

@@ -35,7 +35,7 @@ static bool needsRegisters(const expr::Formula &formula) {
 tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
   if (spec.backend == SDPBackend::EfficientAttention)
-    return tile::chooseMmaSplitTile(spec.D, spec.Dv, gpuTarget());
+    return tile::chooseMmaSplitTile(spec.D, spec.Dv, isFloat8(spec.kvType), gpuTarget());
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
   return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }

@@ -110,11 +110,9 @@ static constexpr int64_t kFewestStages = 2, kMostStages = 4;
 /// Shared memory of each of two blocks on one multiprocessor: one computes while the other begins or ends.
 static int64_t halfOfShared(const GpuTarget &target) { return target.sharedBytes / 2 - 512; }
 
-TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, const GpuTarget &target) {
-  TileProgram program;
-  program.headDim = headDim, program.valueDim = valueDim, program.tileCols = 64;
+TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, bool widensKeys, const GpuTarget &target) {
   // 16 keys for each of four warps, or where wide heads leave no room for that, of two.
-  bool fits = MmaSplitShape::of(program, kFewestStages).sharedBytes() <= target.sharedBytes;
+  bool fits = MmaSplitShape::of(64, headDim, valueDim, widensKeys, kFewestStages).sharedBytes() <= target.sharedBytes;
   return {MmaSplitShape::kMaxRows, fits ? 64 : 32};
 }
 

@@ -197,8 +197,8 @@ private:
     barrier(); // the oldest block is there for all, and all are through with the one before it
     if (next) {
       Value stage = stageAt(now.stage);
-      copy(stage, shape.k, Operand::K, kRows, *next);
-      copy(stage, shape.v, Operand::V, vRows, *next);
+      copy(stage, shape.kStage, Operand::K, kRows, *next);
+      copy(stage, shape.vStage, Operand::V, vRows, *next);
     }
     emit.make<NVVM::CpAsyncCommitGroupOp>();
     Value after = emit.add(now.stage, 1), zero = emit.constInt(emit.i32(), 0);
@@ -207,26 +207,34 @@ private:
     now.arriving.erase(now.arriving.begin());
     now.arriving.push_back(next ? *next : KvBlock{oldest.end, oldest.end, oldest.partial});
     now.stage = after;
-    now.state = compute(now.state, oldest, after);
+    if (shape.widens)
+      emit.ifThen(emit.cmp(CmpI::slt, oldest.begin, oldest.end), [&] { widen8(stageAt(after)); });
+    now.state = compute(now.state, oldest, shape.widens ? shared : stageAt(after));
     return now;
   }
 
   void copy(Value stage, const SharedTile &to, Operand which, const KvRows &from, const KvBlock &block) {
     OperandAccess operand = abi.operand(which);
-    emitCopyToShared(emit, position, shape.threads(), stage, to, program.qType,
+    emitCopyToShared(emit, position, shape.threads(), stage, to, program.kvType,
                      {operand, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType, &from});
   }
 
-  /// This warp's keys of a block, of which there may be none.
-  MmaState compute(const MmaState &before, const KvBlock &block, Value stage) {
+  /// 8-bit floats become the type of Q once they are there: on their way they would have to come through registers, and be waited for.
+  void widen8(Value stage) {
+    emitWidenShared(emit, position, shape.threads(), {stage, shared, shape.kStage, shape.k, program.kvType, program.qType});
+    emitWidenShared(emit, position, shape.threads(), {stage, shared, shape.vStage, shape.v, program.kvType, program.qType});
+    barrier();
+  }
+
+  /// This warp's keys of a block, of which there may be none. `tiles`: where the offsets of shape.k and shape.v begin.
+  MmaState compute(const MmaState &before, const KvBlock &block, Value tiles) {
     constexpr int64_t kKeys = MmaSplitShape::kStepKeys;
     Value first = emit.add(block.begin, widen(emit.mul(keyWarp, kKeys))), stride = widen(emit.mul(groupWarps, kKeys));
-    Value stageOfWarp = stageAt(stage);
     Values after = emit.loop(first, block.end, stride, before.flatten(), [&](Value begin, ValueRange carried) {
       KvBlock step{begin, emit.minS(emit.add(begin, kKeys), block.end), block.partial};
       Value row = emit.toInt(emit.i32(), emit.sub(begin, block.begin));
-      Value k = emitByteOffset(emit, stageOfWarp, emit.add(kLane, emit.mul(row, shape.k.pitchBytes())));
-      Value v = emitByteOffset(emit, stageOfWarp, emit.add(vLane, emit.mul(row, shape.v.pitchBytes())));
+      Value k = emitByteOffset(emit, tiles, emit.add(kLane, emit.mul(row, shape.k.pitchBytes())));
+      Value v = emitByteOffset(emit, tiles, emit.add(vLane, emit.mul(row, shape.v.pitchBytes())));
       MmaState state = MmaState::unflatten(carried);
       Fragments scores = emitScores(emit, program.qType, [&](int64_t column) { return queriesAt(column); }, shape.k, k, kKeys);
       rows->applyFormulas(scores, step);
@@ -328,7 +336,7 @@ private:
   SplitStates *states = nullptr;
   Values queries; ///< left factors, by columns
   KvRows kRows, vRows;
-  Value kLane, vLane; ///< where this lane points ldmatrix in a stage, i32
+  Value kLane, vLane; ///< where this lane points ldmatrix, from `tiles` of compute() on, i32
 };
 
 } // namespace

@@ -16,18 +16,31 @@ struct MmaSplitShape {
   static constexpr int64_t kMaxRows = kWarps * kWarpRows;
 
   int64_t cols, valueDim, stages;
-  SharedTile k, v;    ///< of the first stage
-  int64_t stageBytes; ///< from one to the next
-  int64_t flagOffset; ///< a word that says to all threads what one has found
+  SharedTile kStage, vStage; ///< of the first stage, as K and V arrive
+  int64_t stageBytes;        ///< from one to the next
+  SharedTile k, v;           ///< as they are computed on: in a stage, but 8-bit floats
+  bool widens;               ///< K and V are 8-bit floats, so that k and v have a place of their own
+  int64_t flagOffset;        ///< a word that says to all threads what one has found
 
-  static MmaSplitShape of(const TileProgram &program, int64_t stages) {
-    MmaSplitShape shape{program.tileCols, program.valueDim, stages, {}, {}, 0, 0};
-    shape.k = {0, shape.cols, program.headDim};
-    shape.v = {shape.k.sizeBytes(), shape.cols, program.valueDim};
-    shape.stageBytes = shape.v.offsetBytes + shape.v.sizeBytes();
+  static MmaSplitShape of(int64_t cols, int64_t headDim, int64_t valueDim, bool widens, int64_t stages) {
+    MmaSplitShape shape{cols, valueDim, stages, {}, {}, 0, {}, {}, widens, 0};
+    auto pair = [&](int64_t offset, int64_t elementBytes, SharedTile &k, SharedTile &v) {
+      k = {offset, cols, headDim, elementBytes};
+      v = {offset + k.sizeBytes(), cols, valueDim, elementBytes};
+      return v.offsetBytes + v.sizeBytes();
+    };
+    shape.stageBytes = pair(0, widens ? 1 : 2, shape.kStage, shape.vStage);
+    int64_t end = stages * shape.stageBytes;
+    if (widens)
+      end = pair(end, 2, shape.k, shape.v);
+    else
+      shape.k = shape.kStage, shape.v = shape.vStage;
     // When all keys are through the states of the warps lie here instead.
-    shape.flagOffset = std::max(stages * shape.stageBytes, kMaxRows * shape.stateRowBytes());
+    shape.flagOffset = std::max(end, kMaxRows * shape.stateRowBytes());
     return shape;
+  }
+  static MmaSplitShape of(const TileProgram &program, int64_t stages) {
+    return of(program.tileCols, program.headDim, program.valueDim, program.kvType != program.qType, stages);
   }
   int64_t threads() const { return kWarps * 32; }
   int64_t sharedBytes() const { return flagOffset + 16; }

@@ -11,8 +11,9 @@ namespace attnjit::tile {
 
 struct SharedTile {
   int64_t offsetBytes; ///< in the block's shared memory
-  int64_t rows, cols;  ///< of 16-bit elements
-  int64_t pitchBytes() const { return cols * 2 + 16; }
+  int64_t rows, cols;
+  int64_t elementBytes = 2;
+  int64_t pitchBytes() const { return cols * elementBytes + 16; }
   int64_t sizeBytes() const { return rows * pitchBytes(); }
 };
 
@@ -27,11 +28,20 @@ struct TileSource {
   bool inPages() const { return rows && rows->inPages(); }
 };
 
-/// Lets the whole block of `threads` threads copy a tile of `element` (f16 or bf16): asynchronously (cp.async) where rows are contiguous
-/// and aligned to 16 bytes, else element by element. 8-bit floats are widened on the way, exactly, and come through registers, 8 at a time
-/// where rows are contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before the
-/// barrier.
+/// Lets the whole block of `threads` threads copy a tile of `element`: asynchronously (cp.async) where rows are contiguous and aligned to
+/// 16 bytes, else element by element. 8-bit floats in a tile of f16 or bf16 are widened on the way, exactly, and come through registers, 8
+/// at a time where rows are contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before
+/// the barrier.
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, mlir::Value sharedBase, const SharedTile &tile,
                       mlir::Type element, const TileSource &source);
+
+/// A tile of 8-bit floats in shared memory, and where it is wanted as `element` (f16 or bf16).
+struct TileToWiden {
+  mlir::Value from, to; ///< pointers to shared memory, which the offsets of the tiles are added to
+  const SharedTile &narrow, &wide;
+  mlir::Type memory, element;
+};
+/// Lets the whole block widen a tile, exactly.
+void emitWidenShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, const TileToWiden &tile);
 
 } // namespace attnjit::tile

@@ -56,7 +56,7 @@ std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuT
 llvm::LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target);
 
 /// EFFICIENT_ATTENTION for sm_80 and later: the query rows of all heads of a kv head in one tile, the keys in parts, mma.sync.
-TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, const GpuTarget &target);
+TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, bool widensKeys, const GpuTarget &target);
 std::optional<std::string> mmaSplitRefusal(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices);
 /// mmaSplitRefusal must have been asked.
 llvm::LogicalResult lowerMmaSplit(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices);
