@@ -213,11 +213,11 @@ runtime::GpuGrid gridOfTiles(const ImageMetadata &meta, const KernelArgs &args) 
   return {args.B * args.Hq * ((args.M + meta.tileRows - 1) / meta.tileRows), 0, 0};
 }
 
-/// One block per part of a tile. Says in `args` how keys are cut.
-runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::int64_t multiprocessors) {
+/// One block per part of a tile, about as many as fill the GPU. Says in `args` how keys are cut.
+runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::int64_t fullGrid) {
   const std::int64_t rows = args.M * (args.Hq / args.Hkv), rowTiles = (rows + meta.tileRows - 1) / meta.tileRows;
   const std::int64_t tiles = args.B * args.Hkv * rowTiles;
-  const std::int64_t keys = runtime::gpuKeysPerPart(args.N, tiles, meta.tileCols, multiprocessors);
+  const std::int64_t keys = runtime::gpuKeysPerPart(args.N, tiles, meta.tileCols, fullGrid);
   args.split = {keys, std::max<std::int64_t>(1, (args.N + keys - 1) / keys), nullptr};
   runtime::GpuGrid grid{tiles * args.split.parts, 0, 0};
   if (args.split.parts > 1) {
@@ -233,7 +233,9 @@ Result<runtime::GpuGrid> gridOf(const KernelImpl &kernel, KernelArgs &args) {
   Result<runtime::CudaDevice *> device = kernel.gpu->device();
   if (!device)
     return device.error();
-  return gridOfParts(kernel.meta, args, (*device)->multiprocessors());
+  // K and V that are widened, or looked up in a table, keep a multiprocessor waiting for its own work: two blocks take turns at that.
+  const int blocksPerMultiprocessor = isFloat8(kernel.meta.kvType) || kernel.meta.paged ? 2 : 1;
+  return gridOfParts(kernel.meta, args, std::int64_t{(*device)->multiprocessors()} * blocksPerMultiprocessor);
 }
 
 } // namespace

@@ -13,18 +13,20 @@ std::int64_t divideUp(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 constexpr double kBlocksPerPart = 4, kBlocksPerMerge = 1.0 / 16;
 /// Thread blocks that a multiprocessor runs at a time.
 constexpr std::int64_t kResident = 2;
-/// How long a part takes where fewer run than there are multiprocessors, of what it takes where each runs one: memory is shared by all.
-constexpr double kFastestPart = 0.95;
-/// Measured: one part for each multiprocessor reads memory faster than two, and four are no better (docs/performance.md).
+/// The shortest time of a part, of what it takes where all multiprocessors run one: alone, and where two share a multiprocessor while
+/// others run one. Measured, as that one part for each multiprocessor reads memory faster than two, and more are no better
+/// (docs/performance.md).
+constexpr double kAlone = 0.95, kInPairs = 1.3;
 constexpr std::int64_t kMostPerMultiprocessor = 4;
 
 /// How long it takes, in blocks of keys of one multiprocessor's share of memory.
 double costOf(std::int64_t blocks, std::int64_t tiles, std::int64_t parts, std::int64_t multiprocessors) {
   const std::int64_t atOnce = kResident * multiprocessors, units = tiles * parts, last = units % atOnce;
-  const double part = static_cast<double>(divideUp(blocks, parts)) + kBlocksPerPart, share = 1.0 / static_cast<double>(multiprocessors);
-  const double full = static_cast<double>(units - last) * part * share;
-  const double rest = last > 0 ? std::max(static_cast<double>(last) * part * share, kFastestPart * part) : 0;
-  return full + rest + (parts > 1 ? kBlocksPerMerge * static_cast<double>(parts) : 0);
+  const double part = static_cast<double>(divideUp(blocks, parts)) + kBlocksPerPart, share = part / static_cast<double>(multiprocessors);
+  const double full = static_cast<double>(units - last) * share, merge = parts > 1 ? kBlocksPerMerge * static_cast<double>(parts) : 0;
+  if (last == 0)
+    return full + merge;
+  return full + std::max(static_cast<double>(last) * share, (last > multiprocessors ? kInPairs : kAlone) * part) + merge;
 }
 
 } // namespace

@@ -225,6 +225,7 @@ TEST_CASE("parts on a GPU cover the keys, fill its multiprocessors and are few")
   CHECK(parts(8192, 128) == 1);  // full as it is
   CHECK(parts(4096, 1024) == 1); // four waves of 264, the last of 232
   CHECK(parts(131072, 270) > 1); // a second wave of six
+  CHECK(parts(20000, 24) == 5);  // 120; with 144 a few multiprocessors would run two
   CHECK(parts(100000, 1000000) == 1);
   CHECK(parts(0, 8) == 1);
   CHECK(parts(1, 1) == 1);
