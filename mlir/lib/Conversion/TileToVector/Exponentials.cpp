@@ -165,12 +165,16 @@ Value emitCosh(const Emitter &emit, Value x) {
   return emit.addF(grows, emit.divF(emit.constFloat(x.getType(), 0.25), grows));
 }
 
-/// 2 p q / (q^2 + p^2) with tanh(x / 2) = p / q: 10 additions and multiplications and one division, no exponential. At 9.3 the quotient is
-/// exactly 1, and nowhere more (VectorMathTest).
-Value emitTanh(const Emitter &emit, Value x) {
-  Value clamped = atMost(emit, atLeast(emit, x, -9.3), 9.3), square = emit.mulF(clamped, clamped);
+std::pair<Value, Value> tanhFraction(const Emitter &emit, Value clamped) {
+  Value square = emit.mulF(clamped, clamped);
   Value p = emit.mulF(clamped, horner(emit, square, kTanhP)), q = horner(emit, square, kTanhQ);
-  return emit.divF(emit.mulF(p, emit.addF(q, q)), emit.fma(q, q, emit.mulF(p, p)));
+  return {emit.mulF(p, emit.addF(q, q)), emit.fma(q, q, emit.mulF(p, p))};
+}
+
+/// At the limit the quotient is exactly 1, and nowhere more (VectorMathTest).
+Value emitTanh(const Emitter &emit, Value x) {
+  auto [numerator, denominator] = tanhFraction(emit, atMost(emit, atLeast(emit, x, -kTanhLimit), kTanhLimit));
+  return emit.divF(numerator, denominator);
 }
 
 } // namespace attnjit::tile
