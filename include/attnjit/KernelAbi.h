@@ -102,7 +102,7 @@ struct SplitArg {
   std::int64_t keys;
   /// ceil(N / keys), at least 1.
   std::int64_t parts;
-  /// Aligned to 64; null with one part.
+  /// Aligned to 64; null with one part. On a GPU to 16, and one u32 for each tile stands behind, 0 before the launch: it counts parts in.
   void *states;
 };
 

@@ -117,8 +117,6 @@ tile::TileSizes Compilation::chooseTile() const {
 //===- Entering the ladder ----------------------------------------------------------------------------------------------------===//
 
 Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
-  if (spec.target.kind == TargetDesc::Kind::Nvptx && spec.backend != SDPBackend::FlashAttention && spec.backend != SDPBackend::Math)
-    return Error{ErrorCode::Unsupported, fmt::format("only FLASH_ATTENTION and MATH are compiled for {}", spec.target.cpu)};
   if (spec.backend != SDPBackend::Math && spec.backend != SDPBackend::FlashAttention && spec.backend != SDPBackend::EfficientAttention)
     return Error{ErrorCode::Unsupported, "only MATH, FLASH_ATTENTION and EFFICIENT_ATTENTION are compiled by this build"};
   // Locations would say nothing here: the code is not the user's.

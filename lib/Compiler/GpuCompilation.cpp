@@ -18,6 +18,8 @@ using namespace mlir;
 
 namespace attnjit::compiler {
 
+static constexpr const char *kStateRowAttr = "attnjit.state_row_bytes";
+
 tile::GpuTarget Compilation::gpuTarget() const {
   tile::GpuTarget target = tile::GpuTarget::forChip(header.spec.target.cpu);
   target.alignedOperands = header.spec.aligned;
@@ -38,6 +40,8 @@ tile::TileSizes Compilation::chooseGpuTile() const {
   const KernelSpec &spec = header.spec;
   if (gpuPipeline() == tile::GpuPipeline::Math)
     return tile::chooseSimtTile(spec.Dv, spec.qType == DType::F64 ? 64 : 32);
+  if (spec.backend == SDPBackend::EfficientAttention)
+    return tile::chooseMmaSplitTile(spec.D, spec.Dv, isFloat8(spec.kvType), gpuTarget());
   const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
   return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
@@ -58,6 +62,7 @@ Result<KernelImage> Compilation::goOnFromGpu() {
   header.sharedBytes = number("attnjit.shared_bytes");
   header.qBoxRows = number("attnjit.q_box_rows");
   header.kvBoxRows = number("attnjit.kv_box_rows");
+  header.stateRowBytes = function->hasAttr(kStateRowAttr) ? number(kStateRowAttr) : 0;
   showModule(Stage::Gpu);
   if (stopsAt(Stage::Gpu))
     return withoutCode();
@@ -70,7 +75,7 @@ Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
   // The translation warns about attributes it does not know.
   (*module)->removeAttr("attnjit.problem");
   auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
-  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows"})
+  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows", kStateRowAttr})
     function->removeAttr(name);
   llvmContext = target::createCpuContext(); // no loop strength reduction here either: ptxas does its own
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });

@@ -11,7 +11,7 @@ struct KernelHeader {
   bool hasMask = false;
   bool hasClosedForm = false;
   std::uint64_t workspaceBytes = 0; ///< CPU
-  std::uint64_t stateRowBytes = 0;  ///< CPU; as in ImageMetadata
+  std::uint64_t stateRowBytes = 0;  ///< as in ImageMetadata
   std::uint32_t rounds = 1;         ///< CPU; as in ImageMetadata
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   std::uint32_t qBoxRows = 0, kvBoxRows = 0;          ///< GPU only; as in ImageMetadata

@@ -2,6 +2,7 @@
 
 #include "Engine/TensorCheck.h"
 #include "Expr/Table.h"
+#include "Runtime/GpuParts.h"
 
 #include <algorithm>
 #include <array>
@@ -205,6 +206,40 @@ Result<void> packArguments(PreparedCall &prepared, const std::vector<TensorRef> 
   return packDescales(*prepared.call, arguments, gpu);
 }
 
+namespace {
+
+/// One block per tile.
+runtime::GpuGrid gridOfTiles(const ImageMetadata &meta, const KernelArgs &args) {
+  return {args.B * args.Hq * ((args.M + meta.tileRows - 1) / meta.tileRows), 0, 0};
+}
+
+/// One block per part of a tile, about as many as fill the GPU. Says in `args` how keys are cut.
+runtime::GpuGrid gridOfParts(const ImageMetadata &meta, KernelArgs &args, std::int64_t fullGrid) {
+  const std::int64_t rows = args.M * (args.Hq / args.Hkv), rowTiles = (rows + meta.tileRows - 1) / meta.tileRows;
+  const std::int64_t tiles = args.B * args.Hkv * rowTiles;
+  const std::int64_t keys = runtime::gpuKeysPerPart(args.N, tiles, meta.tileCols, fullGrid);
+  args.split = {keys, std::max<std::int64_t>(1, (args.N + keys - 1) / keys), nullptr};
+  runtime::GpuGrid grid{tiles * args.split.parts, 0, 0};
+  if (args.split.parts > 1) {
+    grid.stateBytes = static_cast<std::size_t>(grid.blocks * std::min(rows, meta.tileRows)) * meta.stateRowBytes;
+    grid.counterBytes = static_cast<std::size_t>(tiles) * sizeof(std::uint32_t);
+  }
+  return grid;
+}
+
+Result<runtime::GpuGrid> gridOf(const KernelImpl &kernel, KernelArgs &args) {
+  if (kernel.meta.stateRowBytes == 0)
+    return gridOfTiles(kernel.meta, args);
+  Result<runtime::CudaDevice *> device = kernel.gpu->device();
+  if (!device)
+    return device.error();
+  // K and V that are widened, or looked up in a table, keep a multiprocessor waiting for its own work: two blocks take turns at that.
+  const int blocksPerMultiprocessor = isFloat8(kernel.meta.kvType) || kernel.meta.paged ? 2 : 1;
+  return gridOfParts(kernel.meta, args, std::int64_t{(*device)->multiprocessors()} * blocksPerMultiprocessor);
+}
+
+} // namespace
+
 Result<void> enqueue(PreparedCall &prepared) {
   const KernelImpl &kernel = *prepared.kernel;
   const auto inFormula = [&](const Error &error) {
@@ -217,11 +252,12 @@ Result<void> enqueue(PreparedCall &prepared) {
     prepared.report.loadNs += nanosecondsSince(begin);
   }
   const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
-  const KernelArgs &args = prepared.gpu->args;
-  const std::int64_t tilesPerHead = (args.M + kernel.meta.tileRows - 1) / kernel.meta.tileRows;
+  KernelArgs &args = prepared.gpu->args;
+  const Result<runtime::GpuGrid> grid = gridOf(kernel, args);
+  if (!grid)
+    return inFormula(grid.error());
   const GpuLauncher::Options options{prepared.call->stream, prepared.call->timeOnDevice, kernel.meta.checkedIndices};
-  Result<std::optional<runtime::GpuTicket>> ticket =
-      kernel.gpu->launch(*kernel.program, *prepared.gpu, {args.B * args.Hq * tilesPerHead}, options);
+  Result<std::optional<runtime::GpuTicket>> ticket = kernel.gpu->launch(*kernel.program, *prepared.gpu, *grid, options);
   if (!ticket)
     return inFormula(ticket.error());
   if (*ticket)

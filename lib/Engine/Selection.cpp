@@ -17,7 +17,8 @@ struct Predicate {
 
 /// EFFICIENT keeps the rows of a tile beside K and V: more queries than this are FLASH's.
 constexpr std::int64_t kEfficientMostQueries = 64;
-/// Up to so many queries EFFICIENT is the faster one: FLASH computes a panel of 24 or 32 however few there are (docs/performance.md).
+/// Up to so many queries EFFICIENT is the faster one: FLASH computes a panel of 24 or 32 (on a GPU 64 or 128) however few there are
+/// (docs/performance.md).
 constexpr std::int64_t kEfficientBestQueries = 16;
 
 struct BackendRow {
@@ -31,7 +32,8 @@ std::string headDimRefusal(const Problem &problem) {
   return fmt::format("D is {} and Dv {}; at most {} is served", problem.D, problem.Dv, kMaxHeadDim);
 }
 
-std::string flashDTypeRefusal(const Problem &problem) {
+/// FLASH's and EFFICIENT's.
+std::string tensorCoreRefusal(const Problem &problem) {
   if (!problem.forGpu)
     return "";
   if (problem.qType != DType::BF16 && problem.qType != DType::F16)
@@ -44,24 +46,16 @@ std::string flashDTypeRefusal(const Problem &problem) {
   return "";
 }
 
-/// The CPU's flash schedule takes any head; fragments of tensor cores are 16 wide, and registers end at 256.
-std::string flashHeadDimRefusal(const Problem &problem) {
+/// CPU schedules take any head; fragments of tensor cores are 16 wide, and registers end at 256.
+std::string tensorCoreHeadDimRefusal(const Problem &problem) {
   const auto fits = [](std::int64_t dim) { return dim % 16 == 0 && dim <= 256; };
   if (!problem.forGpu || (fits(problem.D) && fits(problem.Dv)))
     return headDimRefusal(problem);
   return fmt::format("D is {} and Dv {}; its GPU schedule takes multiples of 16 up to 256", problem.D, problem.Dv);
 }
 
-std::string flashPagesRefusal(const Problem &problem) {
-  return problem.forGpu && problem.paged ? "k and v lie in pages, whose table its GPU schedule does not read" : "";
-}
-
-std::string efficientTargetRefusal(const Problem &problem) {
-  return problem.forGpu ? "the streaming schedule is written for CPUs; the target is a GPU" : "";
-}
-
-/// The CPU's flash schedule walks the keys twice where it must.
-std::string flashProbRefusal(const Problem &problem) {
+/// CPU schedules walk the keys twice where they must.
+std::string twoPassRefusal(const Problem &problem) {
   if (!problem.forGpu || problem.probIsHomogeneous)
     return "";
   return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
@@ -76,9 +70,9 @@ std::string queryRowsRefusal(const Problem &problem) {
 std::string notBuilt(const Problem &) { return "not built in this version"; }
 
 constexpr Predicate kMath[] = {{"head-dim", headDimRefusal}};
-constexpr Predicate kFlash[] = {
-    {"dtype", flashDTypeRefusal}, {"head-dim", flashHeadDimRefusal}, {"pages", flashPagesRefusal}, {"prob-mod", flashProbRefusal}};
-constexpr Predicate kEfficient[] = {{"target", efficientTargetRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", headDimRefusal}};
+constexpr Predicate kFlash[] = {{"dtype", tensorCoreRefusal}, {"head-dim", tensorCoreHeadDimRefusal}, {"prob-mod", twoPassRefusal}};
+constexpr Predicate kEfficient[] = {
+    {"dtype", tensorCoreRefusal}, {"query-rows", queryRowsRefusal}, {"head-dim", tensorCoreHeadDimRefusal}, {"prob-mod", twoPassRefusal}};
 constexpr Predicate kNotBuilt[] = {{"built", notBuilt}};
 
 constexpr BackendRow kBackends[] = {
@@ -165,7 +159,7 @@ std::string title(const BackendReport &report) {
 
 } // namespace
 
-bool prefersEfficient(const Problem &problem) { return !problem.forGpu && problem.M <= kEfficientBestQueries; }
+bool prefersEfficient(const Problem &problem) { return problem.M <= kEfficientBestQueries; }
 
 std::uint8_t sizeClass(const Problem &problem) {
   return static_cast<std::uint8_t>((problem.M <= kEfficientMostQueries ? 1 : 0) | (prefersEfficient(problem) ? 2 : 0));

@@ -173,6 +173,23 @@ template <typename Body> Result<void> GpuLauncher::withBlock(Open &on, GpuArgume
   return done ? given : done;
 }
 
+/// With memory for the states of parts while the body runs, in stream order.
+template <typename Body>
+Result<void> GpuLauncher::withStates(Open &on, GpuArguments &arguments, const GpuGrid &grid, CudaStream stream, Body &&body) const {
+  if (grid.memoryBytes() == 0)
+    return body();
+  Result<CudaPointer> states = takeMemory(on.device, grid.memoryBytes(), stream);
+  if (!states)
+    return states.error();
+  arguments.args.split.states = *states;
+  const int status = on.device.driver.cuMemsetD8Async(*states + grid.stateBytes, 0, grid.counterBytes, stream);
+  Result<void> done = on.device.driver.check(status, "clearing the counters of parts");
+  if (done)
+    done = body();
+  Result<void> given = giveMemory(on.device, *states, grid.memoryBytes(), stream);
+  return done ? given : done;
+}
+
 Result<std::optional<GpuTicket>> GpuLauncher::launch(const GpuProgram &program, GpuArguments &arguments, const GpuGrid &grid,
                                                      const Options &options) const {
   if (Result<void> loaded = load(program); !loaded)
@@ -187,8 +204,11 @@ Result<std::optional<GpuTicket>> GpuLauncher::launch(const GpuProgram &program, 
       return Error{ErrorCode::Unsupported,
                    fmt::format("the call has {} tiles of queries, more than a grid of 2^31 - 1 blocks", grid.blocks)};
     const CudaFunction function = program.function;
+    const auto withMemory = [&](auto &&body) {
+      return withBlock(**on, arguments, stream, [&] { return withStates(**on, arguments, grid, stream, body); });
+    };
     if (!options.timed && !options.reports) {
-      Result<void> ran = withBlock(**on, arguments, stream, [&] { return startKernel(**on, function, program, arguments, grid, stream); });
+      Result<void> ran = withMemory([&] { return startKernel(**on, function, program, arguments, grid, stream); });
       return ran ? Result<std::optional<GpuTicket>>(std::nullopt) : ran.error();
     }
     GpuTickets &tickets = (*on)->tickets;
@@ -196,7 +216,7 @@ Result<std::optional<GpuTicket>> GpuLauncher::launch(const GpuProgram &program, 
     if (!slot)
       return slot.error();
     arguments.args.status = reinterpret_cast<std::int64_t *>((*slot)->onDevice);
-    Result<void> ran = withBlock(**on, arguments, stream, [&]() -> Result<void> {
+    Result<void> ran = withMemory([&]() -> Result<void> {
       if (Result<void> begun = tickets.begin(**slot, stream, options.timed); !begun)
         return begun;
       if (Result<void> started = startKernel(**on, function, program, arguments, grid, stream); !started)

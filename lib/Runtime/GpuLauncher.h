@@ -42,9 +42,11 @@ private:
   mutable std::atomic<CudaFunction> function{nullptr};
 };
 
-/// Blocks of a launch.
+/// Blocks of a launch, and the memory of a kernel with several parts: states, and behind them counters that it finds 0.
 struct GpuGrid {
   std::int64_t blocks = 0;
+  std::size_t stateBytes = 0, counterBytes = 0;
+  std::size_t memoryBytes() const { return stateBytes + counterBytes; }
 };
 
 class GpuLauncher {
@@ -88,6 +90,8 @@ private:
   Result<CudaPointer> takeMemory(CudaDevice &device, std::size_t bytes, CudaStream stream) const;
   Result<void> giveMemory(CudaDevice &device, CudaPointer pointer, std::size_t bytes, CudaStream stream) const;
   template <typename Body> Result<void> withBlock(Open &on, GpuArguments &arguments, CudaStream stream, Body &&body) const;
+  template <typename Body>
+  Result<void> withStates(Open &on, GpuArguments &arguments, const GpuGrid &grid, CudaStream stream, Body &&body) const;
   Result<void> startKernel(Open &on, CudaFunction function, const GpuProgram &program, GpuArguments &arguments, const GpuGrid &grid,
                            CudaStream stream) const;
 

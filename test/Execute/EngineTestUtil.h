@@ -135,7 +135,9 @@ public:
       meta.kind = ImageKind::Ptx;
       meta.threadsPerBlock = 128;
       meta.sharedBytes = 4096;
-      if (spec.target.cpu == "sm_90a" && spec.aligned) {
+      if (spec.backend == SDPBackend::EfficientAttention) {
+        meta.stateRowBytes = 80;
+      } else if (spec.target.cpu == "sm_90a" && spec.aligned) {
         meta.qBoxRows = 64;
         meta.kvBoxRows = 32;
       }

@@ -205,6 +205,15 @@ int cuMemFreeAsync(std::uint64_t memory, void *stream) {
   fake().memory.erase(found);
   return asked("cuMemFreeAsync");
 }
+int cuMemsetD8Async(std::uint64_t memory, unsigned char value, std::size_t bytes, void *) {
+  if (const int failed = asked("cuMemsetD8Async"))
+    return failed;
+  const FakeCuda::Memory *of = find(memory);
+  if (!of || !find(memory + bytes - 1))
+    return kInvalid;
+  std::memset(reinterpret_cast<void *>(memory), value, bytes);
+  return 0;
+}
 int cuMemcpyHtoDAsync_v2(std::uint64_t to, const void *from, std::size_t bytes, void *) {
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
   return asked("cuMemcpyHtoDAsync_v2");

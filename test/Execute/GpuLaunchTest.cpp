@@ -122,6 +122,64 @@ TEST_CASE("a kernel with tensor copies gets a map of each operand, counters of i
   CHECK(refused.error().message.find("describing q, k or v for tensor copies") != std::string::npos);
 }
 
+TEST_CASE("few queries are computed in parts, with memory for their states and counters that are 0") {
+  FakeDriver driver;
+  FakeCompiler compiler;
+  const Engine engine = makeEngine(compiler, driver.options()); // 4 multiprocessors
+  GpuOperands operands(driver, 3, 32 * 40);                     // 2 kv heads of 3 rows
+  operands.call.stream = kStream;
+  SplitArg split{};
+  const auto look = [&](const KernelArgs &args) {
+    split = args.split;
+    if (split.parts == 1)
+      return;
+    const auto memory = driver->memory.find(reinterpret_cast<std::uintptr_t>(split.states));
+    REQUIRE(memory != driver->memory.end());
+    const std::size_t states = static_cast<std::size_t>(2 * split.parts) * 3 * 80;
+    CHECK(memory->second.bytes == states + 2 * sizeof(std::uint32_t)); // one for each of two tiles
+    CHECK(memory->second.stream == kStream);
+    const auto *counters = reinterpret_cast<const std::uint32_t *>(static_cast<const std::byte *>(split.states) + states);
+    CHECK(counters[0] == 0);
+    CHECK(counters[1] == 0);
+  };
+  driver->kernel = look;
+  const std::size_t before = driver->memory.size();
+  const Result<ForwardReport> report = engine.forward(operands.call);
+  REQUIRE_MESSAGE(report, report.error().message);
+  CHECK(report->pipeline == "EFFICIENT_ATTENTION");
+  CHECK(split.parts == 2); // a block for each multiprocessor
+  CHECK(split.keys == 640);
+  CHECK(driver->launches.back().blocks == 2 * 2);
+  CHECK(driver->launches.back().stream == kStream);
+  CHECK(driver->memory.size() == before); // and given back on the stream it was taken on, which FakeCuda sees to
+  driver->calls.clear();
+  SUBCASE("every launch takes its own") {
+    REQUIRE(engine.forward(operands.call));
+    CHECK(driver->calls == std::vector<std::string>{"cuMemAllocFromPoolAsync", "cuMemsetD8Async", "cuLaunchKernel", "cuMemFreeAsync"});
+    checkNothingWaited(driver);
+  }
+  SUBCASE("within a capture too") {
+    driver->capturing = true;
+    REQUIRE(engine.forward(operands.call));
+    CHECK(split.states != nullptr);
+  }
+  SUBCASE("one part takes no memory") {
+    operands.call.k.sizes[2] = operands.call.v.sizes[2] = 32;
+    REQUIRE(engine.forward(operands.call));
+    CHECK(split.parts == 1);
+    CHECK(split.states == nullptr);
+    CHECK(driver->calls == std::vector<std::string>{"cuLaunchKernel"});
+    CHECK(driver->launches.back().blocks == 2);
+  }
+  SUBCASE("memory that cannot be cleared is given back") {
+    driver->failures["cuMemsetD8Async"] = 1;
+    const Result<ForwardReport> refused = engine.forward(operands.call);
+    REQUIRE(!refused);
+    CHECK(refused.error().message.find("clearing the counters of parts") != std::string::npos);
+    CHECK(driver->memory.size() == before);
+  }
+}
+
 TEST_CASE("operands that are not fit for tensor copies get a kernel without") {
   FakeDriver driver;
   FakeCompiler compiler;

@@ -153,7 +153,15 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   CHECK(gpu.explain(floats.call)->chosen == FlashAttention);
   floats.call.out.dtype = DType::F16;
   CHECK(contains(refusalOf(*gpu.explain(floats.call), FlashAttention, "dtype"), "out is f16"));
-  CHECK(contains(refusalOf(*report, EfficientAttention, "target"), "GPU"));
+  CHECK(contains(refusalOf(*report, EfficientAttention, "dtype"), "q is f32"));
+  floats.call.out.dtype = DType::BF16;
+  CHECK(reportOf(*gpu.explain(floats.call), EfficientAttention).accepted);
+  Operands few(1, 8, 2, 1, 300);
+  for (TensorRef *tensor : {&few.call.q, &few.call.k, &few.call.v, &few.call.out})
+    tensor->dtype = DType::BF16;
+  CHECK(gpu.explain(few.call)->chosen == EfficientAttention);
+  few.call.mod = *Mod::parse({.probMod = "p * p"});
+  CHECK(contains(refusalOf(*gpu.explain(few.call), EfficientAttention, "prob-mod"), "two passes"));
 
   Operands odd(1, 2, 2, 20, 40, 24);
   for (TensorRef *tensor : {&odd.call.q, &odd.call.k, &odd.call.v, &odd.call.out})

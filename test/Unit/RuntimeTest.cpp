@@ -1,6 +1,7 @@
 // The launcher and what it stands on: mapped code, function table, threads, scratch, fork.
 #include "Runtime/CpuLauncher.h"
 #include "Runtime/FunctionTable.h"
+#include "Runtime/GpuParts.h"
 #include "Runtime/ImageMapping.h"
 #include "Runtime/ThreadPool.h"
 
@@ -208,6 +209,30 @@ TEST_CASE("parts of keys: whole blocks, not too short, not too many") {
         CHECK((keys + part - 1) / part * rows <= std::max<std::int64_t>(1024, 8 * rows));
       }
   CHECK(keysPerPart(4096, 1, 128) == 512); // eight parts for the cores of one short sequence
+}
+
+TEST_CASE("parts on a GPU cover the keys, fill its multiprocessors and are few") {
+  constexpr std::int64_t kBlock = 64, kMultiprocessors = 132;
+  const auto parts = [&](std::int64_t keys, std::int64_t tiles) {
+    const std::int64_t part = gpuKeysPerPart(keys, tiles, kBlock, kMultiprocessors);
+    CHECK(part % kBlock == 0);
+    CHECK(part >= kBlock);
+    return std::max<std::int64_t>((keys + part - 1) / part, 1);
+  };
+  CHECK(parts(131072, 8) == 16); // 128 thread blocks
+  CHECK(parts(8192, 8) == 16);
+  CHECK(parts(2048, 32) == 4);
+  CHECK(parts(8192, 128) == 1);  // full as it is
+  CHECK(parts(4096, 1024) == 1); // four waves of 264, the last of 232
+  CHECK(parts(131072, 270) > 1); // a second wave of six
+  CHECK(parts(20000, 24) == 5);  // 120; with 144 a few multiprocessors would run two
+  CHECK(parts(100000, 1000000) == 1);
+  CHECK(parts(0, 8) == 1);
+  CHECK(parts(1, 1) == 1);
+  CHECK(parts(64 * 5, 1) <= 5);
+  for (std::int64_t keys = 1; keys < 3000000; keys += keys / 3 + 1)
+    for (std::int64_t tiles : {1, 2, 7, 64, 264, 265, 5000})
+      CHECK(parts(keys, tiles) * tiles <= 4 * kMultiprocessors + tiles);
 }
 
 TEST_CASE("kernels run in the default float environment and the caller's comes back") {

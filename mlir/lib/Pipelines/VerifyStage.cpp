@@ -108,6 +108,8 @@ llvm::LogicalResult verifyGpuKernel(ModuleOp module, llvm::ArrayRef<llvm::String
   for (llvm::StringRef attribute : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows"})
     if (failed(verifySize(kernel, attribute)))
       return failure();
+  if (kernel->hasAttr("attnjit.state_row_bytes") && failed(verifySize(kernel, "attnjit.state_row_bytes")))
+    return failure();
   // KernelArgs; then, where there are boxes, three tensor maps and the counters.
   llvm::ArrayRef<Type> parameters = kernel.getFunctionType().getParams();
   const unsigned byValue = kernel->getAttrOfType<IntegerAttr>("attnjit.q_box_rows").getInt() == 0 ? 1 : 4;

@@ -81,17 +81,6 @@ func.func @foreign(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any
 // -----
 
 #any = strided<[?, ?, ?, 1], offset: ?>
-!view = memref<?x?x?x64xf16, #any>
-func.func @pages(%q: !view, %k: !view, %v: !view, %table: memref<?x?xi64>, %out: !view, %scale: f32) {
-  // expected-error @below {{k and v lie in pages, whose table mma.sync kernels do not read}}
-  attn.forward ins(%q, %k, %v : !view, !view, !view) pages(%table : memref<?x?xi64>) outs(%out : !view) scale(%scale : f32)
-      config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
-  return
-}
-
-// -----
-
-#any = strided<[?, ?, ?, 1], offset: ?>
 func.func @two_passes(%q: memref<?x?x?x64xf16, #any>, %k: memref<?x?x?x64xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
                       %out: memref<?x?x?x64xf16, #any>, %scale: f32) {
   // expected-error @below {{prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one}}

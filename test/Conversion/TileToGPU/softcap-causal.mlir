@@ -9,8 +9,7 @@
 
 // One block per tile, in the tile order of the ABI.
 // CHECK:         %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
-// CHECK:         %[[TILE:.*]] = arith.extui %[[BLOCK]] : i32 to i64
-// CHECK:         scf.for %{{.*}} = %[[TILE]] to
+// CHECK:         arith.divui %[[BLOCK]], %{{.*}} : i32
 
 // Q by cp.async where rows are aligned to 16 bytes, with zeros for rows past M; else element by element.
 // CHECK:           scf.if

@@ -44,7 +44,7 @@ static bool isMadeOf(Value value, llvm::function_ref<bool(BlockArgument)> wanted
   return op->getNumRegions() != 0 || llvm::any_of(op->getOperands(), [&](Value operand) { return isMadeOf(operand, wanted); });
 }
 
-void divideOnce(Region *formula) {
+static void divideOnce(Region *formula) {
   if (!formula)
     return;
   enum : unsigned { Element, B, H, Q, Kv };
@@ -63,7 +63,7 @@ void divideOnce(Region *formula) {
   });
 }
 
-void specializeMath(Region *formula) {
+static void specializeMath(Region *formula) {
   if (!formula)
     return;
   SmallVector<Operation *> functions; // within reductions too
@@ -82,6 +82,13 @@ void specializeMath(Region *formula) {
     op.getResult(0).replaceAllUsesWith(result);
     op.erase();
   }
+}
+
+void specializeFormulas(const TileProgram &program) {
+  for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
+    specializeMath(formula);
+  for (Region *formula : {program.score, program.prob})
+    divideOnce(formula);
 }
 
 } // namespace attnjit::tile

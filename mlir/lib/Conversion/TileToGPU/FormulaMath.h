@@ -1,7 +1,7 @@
 // Formula ops on a GPU: which of them need no library, and the recipes that differ from the CPU's. Private to this room.
 #pragma once
 
-#include "mlir/IR/Region.h"
+#include "attnjit-mlir/Dialect/Tile/TileProgram.h"
 
 #include <optional>
 #include <string>
@@ -12,12 +12,12 @@ namespace attnjit::tile {
 /// from text. All functions are inline in f32 and in f64: the pointers of KernelArgs::functions mean nothing here.
 std::optional<std::string> functionMissingOnGpu(mlir::Region *formula);
 
-/// Rewrites the ops of a formula region that the special function units serve: exp2 as ex2.approx, tanh on top of it. Other ops stay
-/// for the shared emitters.
-void specializeMath(mlir::Region *formula);
-
-/// In a score_mod or prob_mod: the quotient of what is made of the score, or p, by what is the same for all elements of a head becomes a
+/// Gives the formulas of a program the forms that a GPU likes.
+///
+/// Ops that the special function units serve: exp2 as ex2.approx, tanh on top of it. Other ops stay for the shared emitters.
+///
+/// In a score_mod or prob_mod the quotient of what is made of the score, or p, by what is the same for all elements of a head becomes a
 /// product, with one division per tile; at most 1.5 ulp. Quotients of indices stay exact: they may be rounded to integers.
-void divideOnce(mlir::Region *formula);
+void specializeFormulas(const TileProgram &program);
 
 } // namespace attnjit::tile

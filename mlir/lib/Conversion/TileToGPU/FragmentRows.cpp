@@ -22,21 +22,33 @@ FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &
 Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
 
 /// e^x. The difference to the reference is formed before this: folding log2(e) into one fma would lose a score of -1e30 to rounding (A5).
-Value FragmentRows::exponential(Value x) { return emitFastExp2(emit, emit.mulF(x, emit.constFloat(emit.f32(), M_LOG2E))); }
+Value FragmentRows::exponential(Value x) const { return emitFastExp2(emit, emit.mulF(x, emit.constFloat(emit.f32(), M_LOG2E))); }
 
-void FragmentRows::bindTile(const TileCoords &coords) {
+void FragmentRows::bindTile(const TileCoords &coords, Value packedBy) {
   tile = coords;
-  for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    rows[row] = widen(emit.add(emit.add(firstRow, position.group), 8 * row));
-    queries[row] = emit.add(tile.q0, rows[row]);
-    rowExists[row] = emit.cmp(CmpI::slt, rows[row], tile.rows);
+  group = packedBy;
+  for (int64_t index = 0; index < kRowsPerThread; ++index) {
+    Value row = widen(emit.add(emit.add(firstRow, position.group), 8 * index));
+    std::tie(heads[index], queries[index]) = placeOf(row);
+    rowExists[index] = emit.cmp(CmpI::slt, row, tile.rows);
   }
-  pair = program.indexType.isInteger(32) ? position.pair : widen(position.pair);
+  bindFactors();
+  bindFormulas();
+}
 
+std::pair<Value, Value> FragmentRows::placeOf(Value row) const {
+  Value number = emit.add(tile.q0, row);
+  if (!group)
+    return {tile.h, number};
+  Value query = emit.make<arith::DivUIOp>(number, group);
+  return {emit.add(tile.h, emit.sub(number, emit.mul(query, group))), query};
+}
+
+void FragmentRows::bindFactors() {
+  pair = program.indexType.isInteger(32) ? position.pair : widen(position.pair);
   Value factor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score;
   if (program.score) {
     scoreFactor = factor;
-    score.emplace(emit.builder, emit.loc, program, *program.score, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
   } else {
     // A positive factor changes no maximum, so that it may wait for the exponential.
     Value one = emit.constFloat(emit.f32(), 1.0);
@@ -49,10 +61,22 @@ void FragmentRows::bindTile(const TileCoords &coords) {
   // The exponent field plus one: a power of two in (toPower, 2 toPower].
   Value bits = emit.bitcast(emit.i32(), toPower), exponent = emit.bitAnd(bits, emit.constInt(emit.i32(), 0x7f800000));
   coarseToPower = emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
-  if (program.mask)
-    mask.emplace(emit.builder, emit.loc, program, *program.mask, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
-  if (program.prob)
-    prob.emplace(emit.builder, emit.loc, program, *program.prob, abi, /*lanes=*/1).bindHeads(tile.b, tile.h);
+}
+
+/// Rows of a packed tile keep their queries too: what depends on them alone is computed here, once.
+void FragmentRows::bindFormulas() {
+  auto bind = [&](Formula &formula, Region *region) {
+    if (!region)
+      return;
+    for (int64_t row = 0; row < (group ? kRowsPerThread : 1); ++row) {
+      formula[row].emplace(emit.builder, emit.loc, program, *region, abi, /*lanes=*/1).bindHeads(tile.b, heads[row]);
+      if (group)
+        bindQuery(*formula[row], row);
+    }
+  };
+  bind(score, program.score);
+  bind(mask, program.mask);
+  bind(prob, program.prob);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -69,15 +93,21 @@ Value FragmentRows::insideOf(bool needed, Value index, Value end) {
   return needed ? emit.minS(index, emit.toInt(program.indexType, emit.sub(end, 1))) : index;
 }
 
+void FragmentRows::bindQuery(MapExpander &expander, int64_t row) {
+  expander.bindQuery(insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()));
+}
+
 /// Visits (tile, part) of every element in this thread, with the expander bound to it.
-void FragmentRows::forEachElement(MapExpander &expander, const KvBlock &block, llvm::function_ref<void(int64_t, int64_t)> body) {
+void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
   Value base = keyBase(block);
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    expander.bindQuery(insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()));
+    MapExpander &expander = *formula[group ? row : 0];
+    if (!group)
+      bindQuery(expander, row);
     for (int64_t tile = 0; tile < cols / 8; ++tile)
       for (int64_t column = 0; column < 2; ++column) {
         expander.bindKey(insideOf(readsByKey, emit.add(base, 8 * tile + column), block.end));
-        body(tile, row * 2 + column);
+        body(expander, tile, row * 2 + column);
       }
   }
 }
@@ -92,8 +122,8 @@ Value FragmentRows::isSpecial(const KvBlock &block) {
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block) {
   Flags outOfRange(scores.size() * 4);
   if (program.score)
-    forEachElement(*score, block, [&](int64_t tile, int64_t part) {
-      MapResult result = score->expand(emit.mulF(scores[tile][part], scoreFactor));
+    forEachElement(score, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
+      MapResult result = expander.expand(emit.mulF(scores[tile][part], scoreFactor));
       scores[tile][part] = result.value;
       outOfRange[tile * 4 + part] = result.outOfRange;
     });
@@ -135,8 +165,8 @@ void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<
   Flags visible(scores.size() * 4);
   if (program.mask) {
     Value isKnown = emit.logicalNot(block.partial);
-    forEachElement(*mask, block, [&](int64_t tile, int64_t part) {
-      MapResult result = mask->expand(Value());
+    forEachElement(mask, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
+      MapResult result = expander.expand(Value());
       report(result.outOfRange, block.partial, block, tile, part);
       visible[tile * 4 + part] = emit.bitOr(result.value, isKnown);
     });
@@ -162,16 +192,16 @@ void FragmentRows::report(Value outOfRange, Value counts, const KvBlock &block, 
     return;
   Value key = keyAt(block, 8 * tile + columnOf(part));
   Value exists = emit.bitAnd(rowExists[rowOf(part)], emit.cmp(CmpI::slt, key, block.end));
-  emitReport(emit.builder, emit.loc, abi, outOfRange, counts ? emit.bitAnd(exists, counts) : exists, this->tile.b, this->tile.h,
+  emitReport(emit.builder, emit.loc, abi, outOfRange, counts ? emit.bitAnd(exists, counts) : exists, this->tile.b, heads[rowOf(part)],
              queries[rowOf(part)], key, /*lanes=*/1);
 }
 
 /// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).
 void FragmentRows::applyProb(Fragments &probs, ArrayRef<Value> visible, const KvBlock &block) {
   Value zero = emit.constFloat(emit.f32(), 0.0);
-  forEachElement(*prob, block, [&](int64_t tile, int64_t part) {
+  forEachElement(prob, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
     Value counts = visible[tile * 4 + part], &element = probs[tile][part];
-    MapResult mapped = prob->expand(element);
+    MapResult mapped = expander.expand(element);
     report(mapped.outOfRange, counts, block, tile, part);
     element = emit.select(counts, mapped.value, zero);
   });
@@ -214,6 +244,11 @@ FragmentRows::Reference FragmentRows::referenceOf(Value max) const {
   return reference;
 }
 
+Value FragmentRows::rescale(Value max, Value newMax, const Reference &reference) const {
+  return emitFastExp2(emit, emit.select(reference.isCoarse, emit.mulF(emit.subF(max, newMax), toPower),
+                                        emit.subF(emit.mulF(max, toPower), reference.power)));
+}
+
 RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const KvBlock &block) {
   SmallVector<Value> visible; // above -inf, or NaN: where prob_mod counts
   if (program.prob)
@@ -226,8 +261,7 @@ RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const 
     auto larger = [&](Value a, Value b) { return maximum(a, b); };
     Value newMax = maximum(state.max[row], emitRowReduce(emit, combineRow(scores, row, larger), larger));
     Reference reference = referenceOf(newMax);
-    alpha[row] = emitFastExp2(emit, emit.select(reference.isCoarse, emit.mulF(emit.subF(state.max[row], newMax), toPower),
-                                                emit.subF(emit.mulF(state.max[row], toPower), reference.power)));
+    alpha[row] = rescale(state.max[row], newMax, reference);
     for (Fragment4 &fragment : scores)
       for (int64_t column = 0; column < 2; ++column) {
         Value &element = fragment[row * 2 + column];
@@ -252,25 +286,28 @@ void FragmentRows::scaleRows(Fragments &fragments, const RowValues &factors) con
 // The end
 //===------------------------------------------------------------------------------------------------------------------===//
 
-void FragmentRows::finish(const RowState &state, Fragments &out) {
-  Value sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, tile.h), zero = emit.constFloat(emit.f32(), 0.0);
+FragmentRows::RowEnd FragmentRows::endOf(Value h, Value max, Value sum) const {
+  Value natural = unit ? emit.mulF(max, unit) : max, sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, h);
+  SoftmaxEnd end = emitSoftmaxEnd(emit.builder, emit.loc, abi, natural, sum, sink, [&](Value x) { return exponential(x); });
   Value outputFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; // not kept through the loop, whose registers are all taken
-  SmallVector<SoftmaxEnd> ends;
-  RowValues max;
+  return {emit.mulF(end.factor(emit.builder, emit.loc), outputFactor), end.isEmpty, end.lse, natural};
+}
+
+void FragmentRows::finish(const RowState &state, Fragments &out) {
+  Value zero = emit.constFloat(emit.f32(), 0.0);
+  SmallVector<RowEnd> ends;
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
-    max[row] = unit ? emit.mulF(state.max[row], unit) : state.max[row];
-    ends.push_back(emitSoftmaxEnd(emit.builder, emit.loc, abi, max[row], sum, sink, [&](Value x) { return exponential(x); }));
-    Value factor = emit.mulF(ends[row].factor(emit.builder, emit.loc), outputFactor);
+    ends.push_back(endOf(heads[row], state.max[row], sum));
     for (Fragment4 &fragment : out)
       for (int64_t column = 0; column < 2; ++column) {
         // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
         Value &element = fragment[row * 2 + column];
-        element = emit.select(ends[row].isEmpty, zero, emit.mulF(element, factor));
+        element = emit.select(ends[row].isEmpty, zero, emit.mulF(element, ends[row].factor));
       }
   }
   storeRows(Operand::Lse, [&](int64_t row) { return ends[row].lse; });
-  storeRows(Operand::Max, [&](int64_t row) { return max[row]; });
+  storeRows(Operand::Max, [&](int64_t row) { return ends[row].max; });
 }
 
 void FragmentRows::storeElements(const Fragments &out) {
@@ -279,7 +316,7 @@ void FragmentRows::storeElements(const Fragments &out) {
   Value firstColumn = widen(position.pair);
   for (int64_t row = 0; row < kRowsPerThread; ++row)
     emit.ifThen(rowExists[row], [&] {
-      Value first = emit.at(rowPointer(access, memory, row), memory, emit.mul(firstColumn, access.strides[3]));
+      Value first = emit.at(rowPointer(access, memory, heads[row], queries[row]), memory, emit.mul(firstColumn, access.strides[3]));
       for (auto [tile, fragment] : llvm::enumerate(out))
         for (int64_t column = 0; column < 2; ++column) {
           Value element = fragment[row * 2 + column];
@@ -289,21 +326,29 @@ void FragmentRows::storeElements(const Fragments &out) {
     });
 }
 
+/// lse and max may not be.
+static Value isWanted(const Emitter &emit, const OperandAccess &operand) {
+  return emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
+}
+
 /// One of the four threads of a row has the word.
 void FragmentRows::storeRows(Operand which, llvm::function_ref<Value(int64_t)> valueOf) {
   OperandAccess operand = abi.operand(which);
   Value speaks = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 0));
-  Value isWanted = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
-  emit.ifThen(emit.bitAnd(isWanted, speaks), [&] {
+  emit.ifThen(emit.bitAnd(isWanted(emit, operand), speaks), [&] {
     for (int64_t row = 0; row < kRowsPerThread; ++row)
-      emit.ifThen(rowExists[row], [&] { emit.store(valueOf(row), rowPointer(operand, emit.f32(), row)); });
+      emit.ifThen(rowExists[row], [&] { emit.store(valueOf(row), rowPointer(operand, emit.f32(), heads[row], queries[row])); });
   });
 }
 
-/// Element (b, h, row, 0) of an operand.
-Value FragmentRows::rowPointer(const OperandAccess &operand, Type memory, int64_t row) {
-  Value offset = emit.add(emit.mul(tile.b, operand.strides[0]), emit.mul(tile.h, operand.strides[1]));
-  return emit.at(operand.pointer, memory, emit.add(offset, emit.mul(queries[row], operand.strides[2])));
+void FragmentRows::storeRow(Operand which, Value h, Value query, Value value) const {
+  OperandAccess operand = abi.operand(which);
+  emit.ifThen(isWanted(emit, operand), [&] { emit.store(value, rowPointer(operand, emit.f32(), h, query)); });
+}
+
+Value FragmentRows::rowPointer(const OperandAccess &operand, Type memory, Value h, Value query) const {
+  Value offset = emit.add(emit.mul(tile.b, operand.strides[0]), emit.mul(h, operand.strides[1]));
+  return emit.at(operand.pointer, memory, emit.add(offset, emit.mul(query, operand.strides[2])));
 }
 
 } // namespace attnjit::tile

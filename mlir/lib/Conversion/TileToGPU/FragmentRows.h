@@ -34,7 +34,8 @@ public:
                mlir::Value firstRow, int64_t cols);
 
   /// What stays the same for the whole tile. Products enter as they are where no score_mod wants them scaled: see `unit`.
-  void bindTile(const TileCoords &coords);
+  /// Rows that are packed by `group` heads (KernelAbi.h): row r of the tile is query (q0 + r) / group of head h + (q0 + r) % group.
+  void bindTile(const TileCoords &coords, mlir::Value group = {});
 
   RowState initialState() const;
   /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, or where the products need more than
@@ -48,23 +49,45 @@ public:
   /// with the old one has to be multiplied by it (scaleRows). Then prob_mod, whose sums are of p before it.
   RowValues takeIntoState(RowState &state, Fragments &scores, const KvBlock &block);
   void scaleRows(Fragments &fragments, const RowValues &factors) const;
-  /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
-  void finish(const RowState &state, Fragments &out);
-  /// Stores the output element by element, whatever its strides.
-  void storeElements(const Fragments &out);
-  const TileCoords &coords() const { return tile; }
-
-private:
   /// Where the powers of a row are counted from.
   struct Reference {
     mlir::Value toPower, power; ///< see referenceOf
     mlir::Value isCoarse;       ///< i1
   };
   Reference referenceOf(mlir::Value max) const;
+  /// What multiplies sums that were counted from `max` where they go on from `newMax`, whose reference is given.
+  mlir::Value rescale(mlir::Value max, mlir::Value newMax, const Reference &reference) const;
+  /// The end of a row of head h, from its whole state: what makes the output of its sums, unless it is empty; lse and max as they are
+  /// stored.
+  struct RowEnd {
+    mlir::Value factor, isEmpty, lse, max;
+  };
+  RowEnd endOf(mlir::Value h, mlir::Value max, mlir::Value sum) const;
+  /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
+  void finish(const RowState &state, Fragments &out);
+  /// Stores the output element by element, whatever its strides.
+  void storeElements(const Fragments &out);
+  /// Stores a value of a row, lse or max, unless it is not wanted.
+  void storeRow(Operand which, mlir::Value h, mlir::Value query, mlir::Value value) const;
+  /// Element (b, h, query, 0) of an operand.
+  mlir::Value rowPointer(const OperandAccess &operand, mlir::Type memory, mlir::Value h, mlir::Value query) const;
+  /// Head and query of row `row` (i64) of the tile.
+  std::pair<mlir::Value, mlir::Value> placeOf(mlir::Value row) const;
+  mlir::Value maximum(mlir::Value a, mlir::Value b) const { return emit.make<mlir::arith::MaximumFOp>(a, b); } // NaN propagates (A6)
+  mlir::Value minusInfinity() const;
+  const TileCoords &coords() const { return tile; }
+
+private:
+  /// A formula, bound to each row where rows are packed, so that heads differ; else one for both rows.
+  using Formula = std::array<std::optional<MapExpander>, kRowsPerThread>;
+  void bindFactors();
+  void bindFormulas();
+  void bindQuery(MapExpander &expander, int64_t row);
   mlir::Value keyBase(const KvBlock &block);
   mlir::Value keyAt(const KvBlock &block, int64_t column);
   mlir::Value insideOf(bool needed, mlir::Value index, mlir::Value end);
-  void forEachElement(MapExpander &expander, const KvBlock &block, llvm::function_ref<void(int64_t tile, int64_t part)> body);
+  void forEachElement(Formula &formula, const KvBlock &block,
+                      llvm::function_ref<void(MapExpander &expander, int64_t tile, int64_t part)> body);
   /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
   using Flags = llvm::SmallVector<mlir::Value>;
   Flags applyScore(Fragments &scores, const KvBlock &block);
@@ -73,10 +96,7 @@ private:
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
   void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
   void storeRows(Operand which, llvm::function_ref<mlir::Value(int64_t)> valueOf);
-  mlir::Value rowPointer(const OperandAccess &operand, mlir::Type memory, int64_t row);
-  mlir::Value exponential(mlir::Value x);
-  mlir::Value maximum(mlir::Value a, mlir::Value b) const { return emit.make<mlir::arith::MaximumFOp>(a, b); } // NaN propagates (A6)
-  mlir::Value minusInfinity() const;
+  mlir::Value exponential(mlir::Value x) const;
   mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }
 
   Emitter emit;
@@ -88,7 +108,8 @@ private:
   bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
 
   TileCoords tile;
-  mlir::Value rows[kRowsPerThread];      ///< in the tile, i64
+  mlir::Value group;                     ///< of packed rows; null: all are of one head
+  mlir::Value heads[kRowsPerThread];     ///< h, i64
   mlir::Value queries[kRowsPerThread];   ///< q_idx, i64; may lie past M
   mlir::Value rowExists[kRowsPerThread]; ///< i1
   mlir::Value pair;                      ///< of the index type
@@ -97,7 +118,7 @@ private:
   mlir::Value scoreFactor, unit, early, isUnusual;
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;
-  std::optional<MapExpander> score, mask, prob;
+  Formula score, mask, prob;
 };
 
 } // namespace attnjit::tile

@@ -1,5 +1,6 @@
 // Which schedule a GPU program gets, with which choices, and why one cannot take it.
 #include "FormulaMath.h"
+#include "MmaSplit.h"
 #include "MmaSync.h"
 #include "SimtShape.h"
 #include "WgmmaShape.h"
@@ -54,22 +55,34 @@ static std::optional<std::string> refuseFormulas(const TileProgram &program) {
   return std::nullopt;
 }
 
-static std::optional<std::string> refuseSplit(const TileProgram &program) {
-  if (!program.isSplit)
+static std::optional<std::string> refuseSplit(const TileProgram &program, bool computesParts = false) {
+  if (program.isSplit == computesParts)
     return std::nullopt;
-  return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
+  return computesParts ? "it computes parts of the keys, the program does not cut them (tile.split)"
+                       : "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
 }
 
-static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target) {
+static std::optional<std::string> refuseProgram(const TileProgram &program, const GpuTarget &target, bool computesParts = false) {
   if (!program.qType.isBF16() && !program.qType.isF16())
     return "q is " + toText(program.qType) + "; tensor cores of " + target.chip + " multiply bf16 or f16";
   if (program.outType != program.qType && !program.outType.isF32())
     return "out is " + toText(program.outType) + "; expected f32 or the type of q";
   if (program.isTwoPass)
     return "prob_mod is not proportional to p, so it takes two passes over the keys; this schedule has one";
-  for (auto refusal : {refuseSplit(program), refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormulas(program)})
+  for (auto refusal :
+       {refuseSplit(program, computesParts), refuseDim("D", program.headDim), refuseDim("Dv", program.valueDim), refuseFormulas(program)})
     if (refusal)
       return refusal;
+  return std::nullopt;
+}
+
+/// What mma.sync asks of K and V.
+static std::optional<std::string> refuseKeys(const TileProgram &program) {
+  if (program.kvType != program.qType && !isFloat8(program.kvType))
+    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
+           "; tensor cores need one type, to which 8-bit floats are widened";
+  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 128)
+    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
   return std::nullopt;
 }
 
@@ -93,16 +106,43 @@ TileSizes chooseMmaSyncTile(int64_t headDim, int64_t valueDim) {
 std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuTarget &target) {
   if (auto refusal = refuseProgram(program, target))
     return refusal;
-  if (program.kvType != program.qType && !isFloat8(program.kvType))
-    return "k and v are " + toText(program.kvType) + " but q is " + toText(program.qType) +
-           "; tensor cores need one type, to which 8-bit floats are widened";
-  if (program.paged)
-    return "k and v lie in pages, whose table mma.sync kernels do not read";
   if (program.tileRows % 16 || program.tileRows < 16 || program.tileRows > 128)
     return llvm::formatv("tiles of {0} rows; expected a multiple of 16 from 16 to 128", program.tileRows).str();
-  if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 128)
-    return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 128", program.tileCols).str();
+  if (auto refusal = refuseKeys(program))
+    return refusal;
   return refuseShared(program, target, MmaSyncShape::of(program).sharedBytes());
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// mma.sync by parts
+//===------------------------------------------------------------------------------------------------------------------===//
+
+static constexpr int64_t kFewestStages = 2, kMostStages = 4;
+
+/// Shared memory of each of two blocks on one multiprocessor: one computes while the other begins or ends.
+static int64_t halfOfShared(const GpuTarget &target) { return target.sharedBytes / 2 - 512; }
+
+TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, bool widensKeys, const GpuTarget &target) {
+  // 16 keys for each of four warps, or where wide heads leave no room for that, of two.
+  bool fits = MmaSplitShape::of(64, headDim, valueDim, widensKeys, kFewestStages).sharedBytes() <= target.sharedBytes;
+  return {MmaSplitShape::kMaxRows, fits ? 64 : 32};
+}
+
+static MmaSplitAttr chooseMmaSplit(const TileProgram &program, const GpuTarget &target) {
+  int64_t stages = kMostStages;
+  while (stages > kFewestStages && MmaSplitShape::of(program, stages).sharedBytes() > halfOfShared(target))
+    --stages;
+  return MmaSplitAttr::get(program.kernel->getContext(), stages);
+}
+
+std::optional<std::string> mmaSplitRefusal(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices) {
+  if (auto refusal = refuseProgram(program, target, /*computesParts=*/true))
+    return refusal;
+  if (program.tileRows < 1 || program.tileRows > MmaSplitShape::kMaxRows)
+    return llvm::formatv("tiles of {0} rows; expected at most {1}", program.tileRows, MmaSplitShape::kMaxRows).str();
+  if (auto refusal = refuseKeys(program))
+    return refusal;
+  return refuseShared(program, target, MmaSplitShape::of(program, choices.getKvStages()).sharedBytes());
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -261,6 +301,8 @@ void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target, GpuP
     kernel.setScheduleAttr(chooseSimt(program, target));
     return;
   }
+  if (program.isSplit)
+    return kernel.setScheduleAttr(chooseMmaSplit(program, target));
   WgmmaAttr choices = chooseWgmma(program, target);
   if (wgmmaRefusal(program, target, choices))
     kernel.setScheduleAttr(MmaSyncAttr::get(kernel.getContext()));
@@ -271,6 +313,7 @@ void chooseGpuSchedule(const TileProgram &program, const GpuTarget &target, GpuP
 std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarget &target) {
   return llvm::TypeSwitch<Attribute, std::optional<std::string>>(cast<KernelOp>(program.kernel).getScheduleAttr())
       .Case([&](WgmmaAttr choices) { return wgmmaRefusal(program, target, choices); })
+      .Case([&](MmaSplitAttr choices) { return mmaSplitRefusal(program, target, choices); })
       .Case([&](SimtAttr choices) { return simtRefusal(program, target, choices); })
       .Case([&](MmaSyncAttr) { return mmaSyncRefusal(program, target); });
 }
@@ -278,6 +321,7 @@ std::optional<std::string> gpuRefusal(const TileProgram &program, const GpuTarge
 LogicalResult lowerForGpu(const TileProgram &program, const GpuTarget &target) {
   return llvm::TypeSwitch<Attribute, LogicalResult>(cast<KernelOp>(program.kernel).getScheduleAttr())
       .Case([&](WgmmaAttr choices) { return lowerWgmma(program, target, choices); })
+      .Case([&](MmaSplitAttr choices) { return lowerMmaSplit(program, target, choices); })
       .Case([&](SimtAttr choices) { return lowerSimt(program, target, choices); })
       .Case([&](MmaSyncAttr) { return lowerMmaSync(program, target); });
 }

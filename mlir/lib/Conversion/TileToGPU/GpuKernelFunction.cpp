@@ -43,6 +43,8 @@ GpuKernelFunction createGpuKernel(OpBuilder &builder, const TileProgram &program
   say("attnjit.shared_bytes", launch.sharedBytes);
   say("attnjit.q_box_rows", launch.qBoxRows);
   say("attnjit.kv_box_rows", launch.kvBoxRows);
+  if (launch.stateRowBytes)
+    say("attnjit.state_row_bytes", launch.stateRowBytes);
 
   Block *entry = function.addEntryBlock(builder);
   builder.setInsertionPointToEnd(entry);

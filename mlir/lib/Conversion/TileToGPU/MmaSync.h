@@ -20,9 +20,6 @@ struct MmaSyncShape {
   /// One warp per 16 rows.
   int64_t threads() const { return rows / 16 * 32; }
   int64_t sharedBytes() const { return v.offsetBytes + v.sizeBytes(); }
-  /// 16x8 tiles of scores and of accumulators per warp.
-  int64_t scoreTiles() const { return cols / 8; }
-  int64_t outTiles() const { return valueDim / 8; }
 };
 
 } // namespace attnjit::tile

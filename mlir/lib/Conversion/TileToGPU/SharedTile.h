@@ -11,23 +11,37 @@ namespace attnjit::tile {
 
 struct SharedTile {
   int64_t offsetBytes; ///< in the block's shared memory
-  int64_t rows, cols;  ///< of 16-bit elements
-  int64_t pitchBytes() const { return cols * 2 + 16; }
+  int64_t rows, cols;
+  int64_t elementBytes = 2;
+  int64_t pitchBytes() const { return cols * elementBytes + 16; }
   int64_t sizeBytes() const { return rows * pitchBytes(); }
 };
 
-/// What a tile is filled from: rows [first, end) of one head of an operand; tile rows past `end` become zero and are never read from memory.
+/// What a tile is filled from: rows [first, end) of one head of an operand; tile rows past `end` become zero and are never read from
+/// memory.
 struct TileSource {
   const OperandAccess &operand;
   mlir::Value b, head, first, end; ///< i64; first < end
   bool contiguous;                 ///< the last stride is 1
   mlir::Type memory;               ///< of the elements: that of the tile, or an 8-bit float
+  const KvRows *rows = nullptr;    ///< of K and V: where they lie, if that may be in pages
+  bool inPages() const { return rows && rows->inPages(); }
 };
 
-/// Lets the whole block of `threads` threads copy a tile of `element` (f16 or bf16): asynchronously (cp.async) where rows are contiguous and aligned
-/// to 16 bytes, else element by element. 8-bit floats are widened on the way, exactly, and come through registers, 8 at a time where rows are
-/// contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before the barrier.
+/// Lets the whole block of `threads` threads copy a tile of `element`: asynchronously (cp.async) where rows are contiguous and aligned to
+/// 16 bytes, else element by element. 8-bit floats in a tile of f16 or bf16 are widened on the way, exactly, and come through registers, 8
+/// at a time where rows are contiguous and aligned to 8 bytes. The copies belong to the current group of cp.async: commit and wait before
+/// the barrier.
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, mlir::Value sharedBase, const SharedTile &tile,
                       mlir::Type element, const TileSource &source);
+
+/// A tile of 8-bit floats in shared memory, and where it is wanted as `element` (f16 or bf16).
+struct TileToWiden {
+  mlir::Value from, to; ///< pointers to shared memory, which the offsets of the tiles are added to
+  const SharedTile &narrow, &wide;
+  mlir::Type memory, element;
+};
+/// Lets the whole block widen a tile, exactly.
+void emitWidenShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, const TileToWiden &tile);
 
 } // namespace attnjit::tile

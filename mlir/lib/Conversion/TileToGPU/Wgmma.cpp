@@ -62,10 +62,7 @@ static void initBarriers(const Emitter &emit, const WgmmaKernel &kernel) {
 LogicalResult lowerWgmma(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices) {
   if (std::optional<std::string> refusal = wgmmaRefusal(program, target, choices))
     return program.kernel->emitOpError("cannot be scheduled for wgmma: ") << *refusal;
-  for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
-    specializeMath(formula);
-  for (Region *formula : {program.score, program.prob})
-    divideOnce(formula);
+  specializeFormulas(program);
 
   WgmmaShape shape = WgmmaShape::of(program, choices);
   Location loc = program.kernel->getLoc();

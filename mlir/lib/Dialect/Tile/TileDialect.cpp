@@ -65,6 +65,12 @@ LogicalResult SimtAttr::verify(EmitError emitError, int64_t threads, int64_t row
   return success();
 }
 
+LogicalResult MmaSplitAttr::verify(EmitError emitError, int64_t kvStages) {
+  if (kvStages < 2 || kvStages > 8)
+    return emitError() << "kv_stages: expected 2 to 8, got " << kvStages;
+  return success();
+}
+
 LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t cols, Type elementType) {
   if (rows < 1 || cols < 1)
     return emitError() << "!tile.tile: expected at least one row and one column, got " << rows << "x" << cols;

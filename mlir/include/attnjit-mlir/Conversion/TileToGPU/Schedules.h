@@ -21,19 +21,26 @@
 //   needs             pointers of q, k and v aligned to 16 bytes, and strides of rows, heads and batches that are multiples of 16 bytes; M
 //   and N
 //                     below 2^31. A problem that is not so needs a kernel of another schedule.
+//
+// A kernel with the attribute "attnjit.state_row_bytes" (i64) computes parts (KernelAbi.h), which merge themselves:
+//
+//   grid      one block per unit of a part; no block for merges
+//   states    of all units, aligned to 16 bytes, in device memory; behind them one i32 for each tile, 0 before the launch. Neither is
+//             read with one part
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
 
 namespace attnjit::tile {
 
+class MmaSplitAttr;
 class SimtAttr;
 class WgmmaAttr;
 
 /// What a GPU schedule must know about the machine.
 struct GpuTarget {
   std::string chip;             ///< sm_80 ...
-  int64_t sharedBytes = 101376; ///< shared memory that one thread block may have
+  int64_t sharedBytes = 101376; ///< shared memory that one thread block may have; together they may have a kilobyte more, less one each
   bool hasWgmma = false;        ///< warpgroup products, tensor copies and registers that change hands
   bool alignedOperands = true;  ///< q, k and v of every launch are fit for tensor copies (above: needs)
 
@@ -48,6 +55,12 @@ TileSizes chooseMmaSyncTile(int64_t headDim, int64_t valueDim);
 std::optional<std::string> mmaSyncRefusal(const TileProgram &program, const GpuTarget &target);
 /// mmaSyncRefusal must have been asked.
 llvm::LogicalResult lowerMmaSync(const TileProgram &program, const GpuTarget &target);
+
+/// EFFICIENT_ATTENTION for sm_80 and later: the query rows of all heads of a kv head in one tile, the keys in parts, mma.sync.
+TileSizes chooseMmaSplitTile(int64_t headDim, int64_t valueDim, bool widensKeys, const GpuTarget &target);
+std::optional<std::string> mmaSplitRefusal(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices);
+/// mmaSplitRefusal must have been asked.
+llvm::LogicalResult lowerMmaSplit(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices);
 
 /// FLASH_ATTENTION for sm_90a: tensor copies by a producer warpgroup, wgmma by the others.
 TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool formulasNeedRegisters);

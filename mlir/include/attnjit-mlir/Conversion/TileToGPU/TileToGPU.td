@@ -13,8 +13,9 @@ def ConvertTileToGPUPass : Pass<"convert-tile-to-gpu", "::mlir::ModuleOp"> {
     `attnjit.shared_bytes` (Schedules.h beside this file says how it is launched, and with which other parameters), and
     `llvm.mlir.global @f_shared`, its dynamic shared memory. The body is arith, scf, llvm and nvvm; nothing in it needs libdevice.
 
-    Which schedule a program gets stands in its attribute `schedule`, `#tile.mma_sync` (sm_80 and later), `#tile.wgmma` (sm_90a) or `#tile.simt`;
-    where it is absent the chooser of the pipeline writes it first: FLASH_ATTENTION has the first two, MATH the last. The pass fails with the schedule's reason on a program that it cannot take.
+    Which schedule a program gets stands in its attribute `schedule`: `#tile.mma_sync` (sm_80 and later), `#tile.wgmma` (sm_90a), for one with a
+    tile.split `#tile.mma_split` (sm_80 and later), or `#tile.simt`, which takes any other. Where it is absent the chooser of the pipeline writes it first: FLASH_ATTENTION has
+    the first two, EFFICIENT_ATTENTION the third, MATH the last. The pass fails with the schedule's reason on a program that it cannot take.
   }];
   let options = [Option<"chip", "chip", "std::string", "\"sm_80\"", "architecture: sm_80, sm_89, sm_90 ...">,
                  Option<"math", "math", "bool", "false", "schedules of MATH, not of FLASH_ATTENTION">];

@@ -9,6 +9,17 @@ def Tile_MmaSyncAttr : AttrDef<TileDialect, "MmaSync"> {
   let summary = "the schedule of sm_80 and later: a thread block per tile, a warp per 16 rows";
 }
 
+def Tile_MmaSplitAttr : AttrDef<TileDialect, "MmaSplit"> {
+  let mnemonic = "mma_split";
+  let summary = "the schedule of sm_80 and later for few queries: a thread block per part of the keys, all heads of a kv head in one tile";
+  let description = [{
+    * `kv_stages`: blocks of K and V in shared memory, one of which is computed on while the others arrive; 2 to 8.
+  }];
+  let parameters = (ins "int64_t":$kv_stages);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Tile_WgmmaAttr : AttrDef<TileDialect, "Wgmma"> {
   let mnemonic = "wgmma";
   let summary = "the schedule of sm_90a: a producer warpgroup, and a consumer warpgroup per 64 rows";
@@ -38,8 +49,8 @@ def Tile_SimtAttr : AttrDef<TileDialect, "Simt"> {
   let genVerifyDecl = 1;
 }
 
-def Tile_Schedule : Attr<CPred<"::llvm::isa<::attnjit::tile::MmaSyncAttr, ::attnjit::tile::WgmmaAttr, ::attnjit::tile::SimtAttr>($_self)">,
-                         "#tile.mma_sync, #tile.wgmma or #tile.simt"> {
+def Tile_Schedule : Attr<CPred<"::llvm::isa<::attnjit::tile::MmaSyncAttr, ::attnjit::tile::MmaSplitAttr, ::attnjit::tile::WgmmaAttr, ::attnjit::tile::SimtAttr>($_self)">,
+                         "#tile.mma_sync, #tile.mma_split, #tile.wgmma or #tile.simt"> {
   let storageType = "::mlir::Attribute";
   let returnType = "::mlir::Attribute";
   let convertFromStorage = "$_self";
