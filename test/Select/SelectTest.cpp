@@ -156,7 +156,7 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   CHECK(contains(refusalOf(*report, EfficientAttention, "dtype"), "q is f32"));
   floats.call.out.dtype = DType::BF16;
   CHECK(reportOf(*gpu.explain(floats.call), EfficientAttention).accepted);
-  Operands few(1, 8, 2, 1, 300);
+  Operands few(1, 8, 2, 1, 300, 16);
   for (TensorRef *tensor : {&few.call.q, &few.call.k, &few.call.v, &few.call.out})
     tensor->dtype = DType::BF16;
   CHECK(gpu.explain(few.call)->chosen == EfficientAttention);
