@@ -19,4 +19,10 @@ done
 run() { env -i HOME="$work" "$work/bin/attnjit-run" "$@"; }
 run --shape Hq=4,Hkv=2,M=300,N=333,D=64 --score-mod "score + slope[h] * (kv_idx - q_idx)" --capture slope=alibi:4 --mask-mod "q_idx >= kv_idx" --check
 env -i HOME="$work" "$work/bin/attnjit-dump" --shape H=2,S=256,D=128 --dtype bf16 --mask-mod "q_idx >= kv_idx" --target sm_80 --emit ptx | grep '^\.target sm_80' >/dev/null
+# What checks a GPU finds its parts in the bundle, and says that there is none.
+status=0
+env -i HOME="$work" PATH="$PATH" ATTNJIT_CUDA_LIBRARY=/nowhere "$work/gpu-check.sh" --quick >/dev/null 2>"$work/log" || status=$?
+[ $status = 77 ] && grep -q 'no GPU' "$work/log" || { echo "gpu-check.sh without a GPU: status $status" >&2; cat "$work/log" >&2; exit 1; }
+"$work/bin/attnjit-conformance" --prepare --target sm_90a --dtype bf16 --part 1/8 "$work/share/attnjit/conformance/shapes.grid"
+[ -s "$work/share/attnjit/bench/gpu.grid" ]
 echo "bundle of $size bytes: ok"
