@@ -51,8 +51,8 @@ struct Pipeline {
 class MmaSplit {
 public:
   MmaSplit(OpBuilder &builder, Location loc, const TileProgram &program, int64_t stages, Value args, Value shared)
-      : emit(builder, loc), program(program), shape(MmaSplitShape::of(program, stages)), abi(builder, loc, args), shared(shared),
-        position(ThreadPosition::emit(emit)) {}
+      : emit(builder, loc), program(program), shape(MmaSplitShape::of(program, stages)),
+        abi(builder, loc, args, AbiAccess::Functions::Inline), shared(shared), position(ThreadPosition::emit(emit)) {}
 
   void run() {
     bindUnit();
