@@ -36,33 +36,6 @@ static Value emitTanhOnGpu(const Emitter &emit, Value x) {
   return emit.mulF(numerator, emitFastReciprocal(emit, denominator));
 }
 
-/// Whether a value of a formula is made of any of these arguments; true too where a loop makes it unclear.
-static bool isMadeOf(Value value, llvm::function_ref<bool(BlockArgument)> wanted) {
-  if (auto argument = dyn_cast<BlockArgument>(value))
-    return wanted(argument);
-  Operation *op = value.getDefiningOp();
-  return op->getNumRegions() != 0 || llvm::any_of(op->getOperands(), [&](Value operand) { return isMadeOf(operand, wanted); });
-}
-
-static void divideOnce(Region *formula) {
-  if (!formula)
-    return;
-  enum : unsigned { Element, B, H, Q, Kv };
-  formula->walk([&](arith::DivFOp op) {
-    if (!op.getType().isF32() || !isMadeOf(op.getLhs(), [](BlockArgument argument) { return argument.getArgNumber() == Element; }) ||
-        isMadeOf(op.getRhs(), [&](BlockArgument argument) {
-          unsigned number = argument.getArgNumber();
-          return argument.getOwner()->getParent() != formula || number == Element || number == Q || number == Kv;
-        }))
-      return;
-    OpBuilder builder(op);
-    Emitter emit(builder, op.getLoc());
-    Value reciprocal = emit.divF(emit.constFloat(op.getType(), 1.0), op.getRhs());
-    op.replaceAllUsesWith(emit.mulF(op.getLhs(), reciprocal));
-    op.erase();
-  });
-}
-
 static void specializeMath(Region *formula) {
   if (!formula)
     return;
@@ -88,7 +61,7 @@ void specializeFormulas(const TileProgram &program) {
   for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
     specializeMath(formula);
   for (Region *formula : {program.score, program.prob})
-    divideOnce(formula);
+    divideOnce(formula, [](arith::DivFOp) { return true; });
 }
 
 } // namespace attnjit::tile

@@ -1,5 +1,7 @@
 #include "EfficientSchedule.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -38,6 +40,7 @@ LogicalResult lowerEfficient(const TileProgram &program, const CpuTarget &target
     return program.kernel->emitError() << "EFFICIENT_ATTENTION cannot be used: " << *reason;
   if (failed(verifyFormulas(program)))
     return failure();
+  divideOnceForTanh(program);
   OpBuilder builder(program.kernel->getContext());
   EfficientKernel(builder, program, target).emitFunction();
   program.kernel->erase();

@@ -1,5 +1,7 @@
 #include "FlashSchedule.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -76,6 +78,7 @@ LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target) {
     return program.kernel->emitError() << "FLASH_ATTENTION cannot be used: " << *reason;
   if (failed(verifyFormulas(program)))
     return failure();
+  divideOnceForTanh(program);
   OpBuilder builder(program.kernel->getContext());
   FlashKernel(builder, program, target).emitFunction();
   program.kernel->erase();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace attnjit::tile {
 
@@ -12,5 +13,11 @@ llvm::SmallVector<mlir::Value> emitFormulaOp(mlir::OpBuilder &builder, mlir::Loc
 
 /// Whether an op of a formula can be expanded.
 bool isEmittable(mlir::Operation &op);
+
+/// Rewrites f32 divisions of what moves with the element by what does not move with it, q or kv, into products with a reciprocal: up to
+/// 1.5 ulp instead of 0.5, and the division is done once. Of those, the ones that `mayRound`. `formula` null: nothing.
+void divideOnce(mlir::Region *formula, llvm::function_ref<bool(mlir::arith::DivFOp)> mayRound);
+/// Those whose quotient goes to tanh, which makes no relative error larger: softcap.
+void divideOnceForTanh(const TileProgram &program);
 
 } // namespace attnjit::tile
