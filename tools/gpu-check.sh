@@ -27,7 +27,7 @@ trap 'rm -rf "$work"' EXIT
 # Many processes: the assembler and the f64 reference take the time, each on one processor.
 parts=6
 one() { # GRID DTYPE TARGET PART
-  local flags=(--target "$3" --filter "$filter" --part "$4/$parts" --refusals) log=$work/$1.$2.$3.$4
+  local flags=(--target "$3" --filter "$filter" --part "$4/$parts") log=$work/$1.$2.$3.$4
   [ "$2" = own ] || flags+=(--dtype "$2")
   "$runner" "$grids/$1.grid" "${flags[@]}" >"$log" 2>&1
   local status=$?

@@ -100,11 +100,6 @@ int cuDevicePrimaryCtxRetain(void **context, int device) {
   *context = reinterpret_cast<void *>(static_cast<std::uintptr_t>(device) + 0x1000);
   return asked("cuDevicePrimaryCtxRetain");
 }
-int cuDevicePrimaryCtxRelease_v2(int) { return asked("cuDevicePrimaryCtxRelease_v2"); }
-int cuCtxGetCurrent(void **context) {
-  *context = nullptr;
-  return 0;
-}
 int cuCtxPushCurrent_v2(void *) {
   ++current;
   return 0;

@@ -39,7 +39,7 @@ static_assert(sizeof(CudaMemPoolProperties) == 88);
 
 /// The values of the driver's enums that are used, under the names of cuda.h.
 namespace cuda {
-inline constexpr int kSuccess = 0, kOutOfMemory = 2, kNotReady = 600;
+inline constexpr int kSuccess = 0, kNotReady = 600;
 inline constexpr int kJitErrorLogBuffer = 5, kJitErrorLogBufferBytes = 6;
 inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76, kMemoryPoolsSupported = 115;
 inline constexpr int kMaxDynamicSharedBytes = 8;
@@ -50,7 +50,7 @@ inline constexpr int kPoolReleaseThreshold = 4;
 inline constexpr int kPointerMemoryType = 2, kPointerIsManaged = 8, kPointerDeviceOrdinal = 9;
 inline constexpr unsigned kMemoryTypeHost = 1, kMemoryTypeDevice = 2;
 inline constexpr unsigned kHostAllocPortable = 1, kHostAllocDeviceMap = 2;
-inline constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
+inline constexpr unsigned kEventDefault = 0;
 inline constexpr int kCaptureNone = 0, kCaptureModeRelaxed = 2;
 } // namespace cuda
 
@@ -64,9 +64,6 @@ public:
   /// Success, or what the driver says, by its name for the error, and the cure: "DOING: CUDA_ERROR_... (...). CURE".
   Result<void> check(int status, std::string_view doing) const;
 
-  int version() const { return versionNumber; } ///< 12080 is CUDA 12.8
-  const std::string &library() const { return path; }
-
 #define ATTNJIT_CUDA_FUNCTION(NAME, PARAMETERS) int(*NAME) PARAMETERS = nullptr;
 #include "Runtime/Cuda/Functions.def"
 
@@ -75,7 +72,7 @@ private:
   Result<void> load();
 
   std::string path;
-  int versionNumber = 0;
+  int versionNumber = 0; ///< 12080 is CUDA 12.8
 };
 
 } // namespace attnjit::runtime
