@@ -71,6 +71,8 @@ struct ExplainReport {
   Problem problem;
   /// Several lines for people.
   std::string text() const;
+  /// {"chosen", "pipeline", "backends": [{"backend", "pipeline", "allowed", "accepted", "reasons": [{"predicate", "ok", "detail"}]}]}
+  std::string json() const;
 };
 
 /// What Engine::autotune measured.

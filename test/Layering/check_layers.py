@@ -29,6 +29,7 @@ ROOMS = {
     "lib/Compiler": {"lib/Expr", "lib/Support", "lib/Target", "mlir-rooms", "mlir-dialects", "mlir", "llvm", "fmt", "xxhash"},
     "lib/Engine": {"lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/BlockMask", "lib/Reference", "lib/Expr", "lib/Support", "fmt", "xxhash"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
+    "lib/CAPI": {"include/attnjit-c"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
@@ -48,6 +49,8 @@ def thing_included(name, root):
     """What an include names: a room's path, a library, or None for the standard library."""
     if name.startswith("attnjit/"):
         return "include/attnjit"
+    if name.startswith("attnjit-c/"):
+        return "include/attnjit-c"
     if name.startswith("attnjit-mlir/Dialect/"):
         return "mlir-dialects"
     if name.startswith("attnjit-mlir/"):

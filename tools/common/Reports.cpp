@@ -101,20 +101,7 @@ json toJson(const AutotuneReport &report) {
   return {{"model", tiles(report.model)}, {"best", tiles(report.best)}, {"timings", timings}, {"onDisk", report.onDisk}};
 }
 
-json toJson(const ExplainReport &report) {
-  json backends = json::array();
-  for (const BackendReport &backend : report.backends) {
-    json reasons = json::array();
-    for (const BackendReason &reason : backend.reasons)
-      reasons.push_back({{"predicate", reason.predicate}, {"ok", reason.ok}, {"detail", reason.detail}});
-    backends.push_back({{"backend", name(backend.backend)},
-                        {"pipeline", backend.pipeline},
-                        {"allowed", backend.allowed},
-                        {"accepted", backend.accepted},
-                        {"reasons", std::move(reasons)}});
-  }
-  return {{"chosen", name(report.chosen)}, {"pipeline", report.pipeline}, {"backends", std::move(backends)}};
-}
+json toJson(const ExplainReport &report) { return json::parse(report.json()); }
 
 json toJson(const CheckResult &check) {
   json result{{"passed", check.passed()},
