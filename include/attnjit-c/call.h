@@ -27,6 +27,14 @@ typedef struct attnjit_dropout {
   uint64_t seed, offset;
 } attnjit_dropout;
 
+/* What a call does when the kernel that is best for it has still to be compiled. */
+typedef int32_t attnjit_when_missing;
+enum {
+  ATTNJIT_WHEN_MISSING_DEFAULT = 0, /* a call: as the engine; an engine: wait */
+  ATTNJIT_WHEN_MISSING_WAIT = 1,
+  ATTNJIT_WHEN_MISSING_FALLBACK = 2 /* another kernel computes it, and the best one is made in the background */
+};
+
 /* `data` of the tensors may be NULL where only shapes matter: explain, prepare, stages. */
 typedef struct attnjit_forward_call {
   size_t struct_size;
@@ -50,6 +58,7 @@ typedef struct attnjit_forward_call {
   void *stream;           /* of the engine's GPU; NULL = its default stream */
   int32_t time_on_device; /* for attnjit_report_device_ns */
   int32_t threads;        /* at most so many; 0 = the engine's. Never changes a result. */
+  attnjit_when_missing when_missing;
 } attnjit_forward_call;
 #define ATTNJIT_FORWARD_CALL_INIT {.struct_size = sizeof(attnjit_forward_call)}
 
@@ -73,7 +82,9 @@ typedef struct attnjit_report attnjit_report;
 
 typedef struct attnjit_report_info {
   size_t struct_size;
-  const char *pipeline; /* as long as the report */
+  const char *pipeline; /* these live as long as the report */
+  const char
+      *awaited; /* the pipeline that is being compiled in the background and will take over; "" if the best kernel computed the call */
   attnjit_backend backend;
   attnjit_kernel_source source;
   int64_t lookup_ns, compile_ns, load_ns, plan_ns, run_ns;

@@ -33,13 +33,15 @@ typedef struct attnjit_engine_options {
   size_t struct_size;
   const char *cache_directory;  /* "" = none; default $XDG_CACHE_HOME/attnjit, else $HOME/.cache/attnjit */
   int64_t memory_cache_kernels; /* default 1024; -1 = keep none */
-  int64_t memory_cache_bytes;   /* of machine code; default 256 MiB */
+  int64_t memory_cache_bytes;   /* of kernels; default 256 MiB */
   int32_t threads;              /* workers per call; default: the processors this process may use */
   int32_t device;               /* which GPU */
   const char *target;           /* default "native"; "native-gpu", "x86-64-v3", "sm_90a" ... */
   const char *compiler_library; /* default: beside this library */
   const char *cuda_library;     /* default: libcuda.so.1 */
   int32_t warn_for_unfused_kernels;
+  attnjit_when_missing when_missing; /* EngineOptions::whenMissing says what a fallback may change */
+  int32_t compile_threads;           /* in the background; default 1 */
   const attnjit_hooks *hooks;
 } attnjit_engine_options;
 #define ATTNJIT_ENGINE_OPTIONS_INIT {.struct_size = sizeof(attnjit_engine_options)}
@@ -150,12 +152,32 @@ ATTNJIT_API attnjit_status attnjit_engine_compile_from(const attnjit_engine *eng
 typedef struct attnjit_counters {
   size_t struct_size;
   uint64_t compiles, compile_failures, memory_hits, memory_misses, disk_hits, disk_writes, disk_rejects, evictions, launches;
-  uint64_t kernels_in_memory, bytes_in_memory;
+  uint64_t fallbacks;                          /* calls that another kernel than the best computed */
+  uint64_t kernels_in_memory, bytes_in_memory; /* now */
+  uint64_t awaited;                            /* classes of calls whose kernel is being made in the background now */
 } attnjit_counters;
 #define ATTNJIT_COUNTERS_INIT {.struct_size = sizeof(attnjit_counters)}
 ATTNJIT_API attnjit_status attnjit_engine_get_counters(const attnjit_engine *engine, attnjit_counters *counters, attnjit_error **error);
 /* Forgets the kernels in memory; running launches and kernel handles keep theirs. */
 ATTNJIT_API attnjit_status attnjit_engine_clear_memory_cache(const attnjit_engine *engine, attnjit_error **error);
+/* Forgets the kernels of one formula and counts them; `count` may be NULL. Running launches and kernel handles keep theirs. */
+ATTNJIT_API attnjit_status attnjit_engine_unload(const attnjit_engine *engine, const attnjit_mod *mod, size_t *count,
+                                                 attnjit_error **error);
+/* Returns when nothing is being compiled in the background any more. */
+ATTNJIT_API attnjit_status attnjit_engine_wait_for_compilations(const attnjit_engine *engine, attnjit_error **error);
+
+/* Writes down what the kernels in memory were compiled for. */
+ATTNJIT_API attnjit_status attnjit_engine_save_manifest(const attnjit_engine *engine, const char *path, attnjit_error **error);
+/* What became of a manifest's kernels. */
+typedef struct attnjit_warm_up_report {
+  size_t struct_size;
+  size_t from_disk, compiled, present, skipped, failed; /* present: in memory already; skipped: for another target */
+} attnjit_warm_up_report;
+#define ATTNJIT_WARM_UP_REPORT_INIT {.struct_size = sizeof(attnjit_warm_up_report)}
+/* Brings the kernels of a manifest into memory, from disk or by compiling them. `report` and `problems` (a line for each that failed, for
+ * attnjit_free) may be NULL. */
+ATTNJIT_API attnjit_status attnjit_engine_warm_up(const attnjit_engine *engine, const char *path, attnjit_warm_up_report *report,
+                                                  char **problems, attnjit_error **error);
 /* "" if there is no disk cache. */
 ATTNJIT_API attnjit_status attnjit_engine_cache_directory(const attnjit_engine *engine, char **directory, attnjit_error **error);
 

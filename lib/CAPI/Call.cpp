@@ -63,6 +63,7 @@ ForwardCall withoutOptions(const attnjit_forward_call &given) {
   call.stream = given.stream;
   call.timeOnDevice = given.time_on_device != 0;
   call.threads = given.threads;
+  call.whenMissing = toWhenMissing(given.when_missing);
   return call;
 }
 
@@ -77,6 +78,19 @@ std::optional<Dropout> toDropout(const attnjit_dropout *dropout) {
 }
 
 std::optional<double> toNumber(const double *number) { return number ? std::optional(*number) : std::nullopt; }
+
+std::optional<WhenMissing> toWhenMissing(attnjit_when_missing given) {
+  switch (given) {
+  case ATTNJIT_WHEN_MISSING_DEFAULT:
+    return std::nullopt;
+  case ATTNJIT_WHEN_MISSING_WAIT:
+    return WhenMissing::Wait;
+  case ATTNJIT_WHEN_MISSING_FALLBACK:
+    return WhenMissing::Fallback;
+  default:
+    refuse("when_missing: there is no way " + std::to_string(given));
+  }
+}
 
 ForwardCall toCall(const attnjit_forward_call *given) {
   const attnjit_forward_call read = readSized(need(given, "call"), "attnjit_forward_call");
@@ -109,6 +123,7 @@ attnjit_status attnjit_report_get_info(const attnjit_report *report, attnjit_rep
     writeSized(info,
                {.struct_size = 0,
                 .pipeline = made.pipeline.c_str(),
+                .awaited = made.awaited.c_str(),
                 .backend = static_cast<attnjit_backend>(made.backend),
                 .source = static_cast<attnjit_kernel_source>(made.source),
                 .lookup_ns = made.lookupNs,

@@ -34,6 +34,9 @@ EngineOptions toOptions(const attnjit_engine_options *given) {
   options.compilerLibrary = text(read.compiler_library);
   options.cudaLibrary = text(read.cuda_library);
   options.warnForUnfusedKernels = read.warn_for_unfused_kernels != 0;
+  options.whenMissing = toWhenMissing(read.when_missing).value_or(WhenMissing::Wait);
+  if (read.compile_threads != 0)
+    options.compileThreads = read.compile_threads;
   options.hooks = toHooks(read.hooks);
   return options;
 }
@@ -174,14 +177,52 @@ attnjit_status attnjit_engine_get_counters(const attnjit_engine *engine, attnjit
                 .disk_rejects = now.diskRejects,
                 .evictions = now.evictions,
                 .launches = now.launches,
+                .fallbacks = now.fallbacks,
                 .kernels_in_memory = now.kernelsInMemory,
-                .bytes_in_memory = now.bytesInMemory},
+                .bytes_in_memory = now.bytesInMemory,
+                .awaited = now.awaited},
                "attnjit_counters");
   });
 }
 
 attnjit_status attnjit_engine_clear_memory_cache(const attnjit_engine *engine, attnjit_error **error) {
   return answer(error, [&] { engineOf(engine).clearMemoryCache(); });
+}
+
+attnjit_status attnjit_engine_unload(const attnjit_engine *engine, const attnjit_mod *mod, size_t *count, attnjit_error **error) {
+  return answer(error, [&] {
+    const std::size_t unloaded = engineOf(engine).unload(need(mod, "mod").value);
+    if (count)
+      *count = unloaded;
+  });
+}
+
+attnjit_status attnjit_engine_wait_for_compilations(const attnjit_engine *engine, attnjit_error **error) {
+  return answer(error, [&] { engineOf(engine).waitForCompilations(); });
+}
+
+attnjit_status attnjit_engine_save_manifest(const attnjit_engine *engine, const char *path, attnjit_error **error) {
+  return answer(error, [&] { take(engineOf(engine).saveManifest(&need(path, "path"))); });
+}
+
+attnjit_status attnjit_engine_warm_up(const attnjit_engine *engine, const char *path, attnjit_warm_up_report *report, char **problems,
+                                      attnjit_error **error) {
+  return answer(error, [&] {
+    if (problems)
+      *problems = nullptr;
+    const WarmUpReport made = take(engineOf(engine).warmUp(&need(path, "path")));
+    if (report)
+      writeSized(report,
+                 {.struct_size = 0,
+                  .from_disk = made.fromDisk,
+                  .compiled = made.compiled,
+                  .present = made.present,
+                  .skipped = made.skipped,
+                  .failed = made.failed},
+                 "attnjit_warm_up_report");
+    if (problems)
+      *problems = copyOf(made.problems);
+  });
 }
 
 attnjit_status attnjit_engine_cache_directory(const attnjit_engine *engine, char **directory, attnjit_error **error) {

@@ -36,6 +36,8 @@ BackendSet toBackends(const attnjit_backend_set &set);
 std::optional<BackendSet> toBackends(const attnjit_backend_set *set);
 std::optional<Dropout> toDropout(const attnjit_dropout *dropout);
 std::optional<double> toNumber(const double *number);
+/// Empty for the default.
+std::optional<WhenMissing> toWhenMissing(attnjit_when_missing given);
 ForwardCall toCall(const attnjit_forward_call *given);
 Hooks toHooks(const attnjit_hooks *given);
 

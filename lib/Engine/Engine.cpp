@@ -149,6 +149,17 @@ Result<void> Engine::synchronize(void *stream) const {
 
 EngineCounters Engine::counters() const { return engine->counters(); }
 void Engine::clearMemoryCache() const { engine->memory.clear(); }
+std::size_t Engine::unload(const Mod &mod) const { return engine->unload(mod); }
+void Engine::waitForCompilations() const { engine->later.wait(); }
+
+Result<void> Engine::saveManifest(const std::string &path) const {
+  return engine::guarded([&] { return engine->saveManifest(path); });
+}
+
+Result<WarmUpReport> Engine::warmUp(const std::string &path) const {
+  return engine::guarded([&] { return engine->warmUp(path); });
+}
+
 std::string Engine::cacheDirectory() const { return engine->disk ? engine->disk->directory() : ""; }
 const std::string &Engine::target() const { return engine->target.cpu; }
 int Engine::threads() const { return engine->site.threads; }

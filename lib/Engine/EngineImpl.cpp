@@ -68,6 +68,9 @@ Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
     if (options.threads < 0)
       return Error{ErrorCode::InvalidArgument,
                    fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
+    if (options.compileThreads < 1)
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("EngineOptions::compileThreads: {} threads compile nothing; at least 1", options.compileThreads)};
     Result<TargetDesc> target = options.target == "native-gpu" ? nativeGpuTarget(options) : parseTarget(options.target);
     if (!target)
       return target.error();
@@ -83,7 +86,7 @@ using namespace engine;
 
 EngineImpl::EngineImpl(EngineOptions given, TargetDesc target, CompilerSource compiler)
     : options(std::move(given)), target(std::move(target)), disk(openDisk()), site(makeSite()),
-      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)) {}
+      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)), later(options.compileThreads) {}
 
 /// Null: there is none.
 std::shared_ptr<DiskCache> EngineImpl::openDisk() const {
@@ -136,6 +139,10 @@ Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
   return {};
 }
 
+std::size_t EngineImpl::unload(const Mod &mod) {
+  return memory.removeAll([&](const KernelImpl &kernel) { return kernel.mod.impl().textHash == mod.impl().textHash; });
+}
+
 EngineCounters EngineImpl::counters() const {
   const MemoryCache::Counters cache = memory.counters();
   EngineCounters counters;
@@ -148,6 +155,8 @@ EngineCounters EngineImpl::counters() const {
   counters.diskRejects = disk ? disk->rejects() : 0;
   counters.evictions = cache.evictions;
   counters.launches = launches;
+  counters.fallbacks = fallbacks;
+  counters.awaited = later.size();
   counters.kernelsInMemory = cache.kernels;
   counters.bytesInMemory = cache.bytes;
   return counters;
@@ -184,7 +193,7 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
 
 /// The kernel for a call: by its class from memory, else by selection, key, disk and compiler. Predicates of registered pipelines may look
 /// at lengths, which are no part of the class, so selection runs every time when there are any.
-Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked) {
+Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked, WhenMissing whenMissing) {
   const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
   const Registered known = registered();
   const Hash128 fingerprint = fingerprintOf(checked.problem, call.mod.impl(), allowed, known.flash.serial);
@@ -194,10 +203,19 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
       return Obtained{std::move(kernel), KernelSource::Memory};
 
   std::vector<Candidate> candidates = judge(checked.problem, allowed, known);
+  if (isDecidedByClass && whenMissing == WhenMissing::Fallback)
+    if (std::optional<Obtained> other = obtainMeanwhile(candidates, call.mod, checked.problem, fingerprint))
+      return std::move(*other);
+  return obtainFirst(std::move(candidates), call.mod, checked.problem, fingerprint);
+}
+
+/// The kernel of the first candidate that does not refuse after all.
+Result<EngineImpl::Obtained> EngineImpl::obtainFirst(std::vector<Candidate> candidates, const Mod &mod, const Problem &problem,
+                                                     const Hash128 &fingerprint) {
   for (Candidate &candidate : candidates) {
     if (!candidate.report.allowed || !candidate.report.accepted)
       continue;
-    Result<Obtained> obtained = obtainFrom(candidate, call, checked.problem, fingerprint);
+    Result<Obtained> obtained = obtainFrom(candidate, mod, problem, fingerprint);
     if (obtained || obtained.error().code != ErrorCode::NoBackend)
       return obtained;
     // The schedule itself refused: one more reason, and the next backend's turn.
@@ -209,17 +227,18 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
 }
 
 /// Error: NoBackend when the pipeline refuses after all.
-Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem,
+Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const Mod &mod, const Problem &problem,
                                                     const Hash128 &fingerprint) {
-  const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, call.mod);
+  const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, mod);
   const Hash128 key = keyOf(spec, candidate);
   Obtained how;
-  MemoryCache::Obtained obtained = memory.obtain(key, fingerprint, [&]() -> Result<KernelPtr> {
-    if (!candidate.pipeline)
-      return makeImageKernel(spec, key, call.mod, how);
-    how.source = KernelSource::Compiled;
-    return buildRegistered(candidate, spec, problem, call.mod);
-  });
+  MemoryCache::Obtained obtained =
+      memory.obtain({key, fingerprint, candidate.pipeline ? "" : compiler::print(spec)}, [&]() -> Result<KernelPtr> {
+        if (!candidate.pipeline)
+          return makeImageKernel(spec, key, mod, how);
+        how.source = KernelSource::Compiled;
+        return buildRegistered(candidate, spec, problem, mod);
+      });
   if (!obtained.kernel)
     return obtained.kernel.error();
   how.kernel = *obtained.kernel;
@@ -406,7 +425,8 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
     return ready;
 
-  Result<Obtained> obtained = obtain(resolved.call(), *checked);
+  const WhenMissing whenMissing = given.whenMissing.value_or(options.whenMissing);
+  Result<Obtained> obtained = obtain(resolved.call(), *checked, whenMissing);
   if (!obtained)
     return obtained.error();
   if (options.warnForUnfusedKernels && obtained->kernel->backend == SDPBackend::Math)
@@ -421,7 +441,7 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
     if (!checked)
       return checked.error();
     const Obtained first = *obtained;
-    obtained = obtain(resolved.call(), *checked);
+    obtained = obtain(resolved.call(), *checked, whenMissing);
     if (!obtained)
       return obtained.error();
     obtained->compileNs += first.compileNs;
@@ -435,6 +455,7 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   ready.launch = std::move(*prepared);
   ready.launch->ownCall = std::move(resolved.masked);
   ready.launch->report.source = obtained->source;
+  ready.launch->report.awaited = std::move(obtained->awaited);
   ready.launch->report.lookupNs = lookupNs;
   ready.launch->report.compileNs = obtained->compileNs;
   ready.launch->report.loadNs = obtained->loadNs;

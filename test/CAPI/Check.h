@@ -63,6 +63,7 @@ double deviation(const operands *o, formula f);
 
 attnjit_mod *parse(const char *score_mod, const char *mask_mod, const attnjit_capture_info *captures, size_t count);
 
+void test_layout(void);
 void test_base(void);
 void test_mods(void);
 void test_block_masks(void);
@@ -73,6 +74,7 @@ void test_gpu(const char *cuda);
 void test_kernels(const char *directory);
 void test_attention(void);
 void test_hooks(void);
+void test_server(const char *directory);
 
 /* Without a disk cache. */
 attnjit_engine *make_engine(void);

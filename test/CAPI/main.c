@@ -97,6 +97,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s DIRECTORY CUDA-LIBRARY\n", argv[0]);
     return 2;
   }
+  test_layout();
   test_base();
   test_mods();
   test_block_masks();
@@ -108,6 +109,7 @@ int main(int argc, char **argv) {
   test_kernels(argv[1]);
   test_attention();
   test_hooks();
+  test_server(argv[1]);
   printf("%d failure(s)\n", failures);
   return failures ? 1 : 0;
 }

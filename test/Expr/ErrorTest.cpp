@@ -26,14 +26,14 @@ TEST_CASE("an error says its place for editors, too") {
     REQUIRE(parsed.error().place);
     return *parsed.error().place;
   };
-  const ErrorPlace score = placeOf({.scoreMod = "score +\n  nothing"});
+  const ErrorPlace score = placeOf({.scoreMod = "score +\n  nothing", .maskMod = {}});
   CHECK(score.text == "score_mod");
   CHECK(score.line == 2);
   CHECK(score.column == 3);
-  const ErrorPlace module = placeOf({.maskMod = "f", .module = "def f(b, h, q, kv):\n    return 'é' < q", .moduleName = "mine.py"});
+  const ErrorPlace module = placeOf({.scoreMod = {}, .maskMod = "f", .module = "def f(b, h, q, kv):\n    return 'é' < q", .moduleName = "mine.py"});
   CHECK(module.text == "mine.py");
   CHECK(module.line == 2);
-  const Result<Formula> unreadable = parseFormula({.scoreMod = "\xff"}, {});
+  const Result<Formula> unreadable = parseFormula({.scoreMod = "\xff", .maskMod = {}}, {});
   REQUIRE(!unreadable);
   CHECK(!unreadable.error().place); // there is no column in what is no text
 }

@@ -26,6 +26,7 @@ ROOMS = {
     # The seam to the engine: seen from above, so without any compiler header.
     "lib/Compiler/CompilerInterface.h": {"lib/Expr", "lib/Support"},
     "lib/Compiler/KernelSpec.cpp": {"lib/Compiler", "lib/Expr", "lib/Support", "fmt"},
+    "lib/Compiler/SpecReader.cpp": {"lib/Compiler", "lib/Expr", "lib/Support", "fmt"},
     "lib/Compiler": {"lib/Expr", "lib/Support", "lib/Target", "mlir-rooms", "mlir-dialects", "mlir", "llvm", "fmt", "xxhash"},
     "lib/Engine": {"lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/BlockMask", "lib/Reference", "lib/Expr", "lib/Support", "fmt", "xxhash"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},

@@ -67,6 +67,7 @@ json toJson(const ForwardReport &report) {
   return {{"backend", name(report.backend)},
           {"pipeline", report.pipeline},
           {"source", name(report.source)},
+          {"awaited", report.awaited},
           {"workers", report.workers},
           {"tileRows", report.tileRows},
           {"tileCols", report.tileCols},
@@ -89,8 +90,9 @@ json toJson(const EngineCounters &counters) {
           {"memoryHits", counters.memoryHits},      {"memoryMisses", counters.memoryMisses},
           {"diskHits", counters.diskHits},          {"diskWrites", counters.diskWrites},
           {"diskRejects", counters.diskRejects},    {"evictions", counters.evictions},
-          {"launches", counters.launches},          {"kernelsInMemory", counters.kernelsInMemory},
-          {"bytesInMemory", counters.bytesInMemory}};
+          {"launches", counters.launches},          {"fallbacks", counters.fallbacks},
+          {"kernelsInMemory", counters.kernelsInMemory}, {"bytesInMemory", counters.bytesInMemory},
+          {"awaited", counters.awaited}};
 }
 
 json toJson(const AutotuneReport &report) {
