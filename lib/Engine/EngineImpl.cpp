@@ -206,16 +206,16 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
   if (isDecidedByClass && whenMissing == WhenMissing::Fallback)
     if (std::optional<Obtained> other = obtainMeanwhile(candidates, call.mod, checked.problem, fingerprint))
       return std::move(*other);
-  return obtainFirst(std::move(candidates), call.mod, checked.problem, fingerprint);
+  return obtainFirst(std::move(candidates), call.mod, checked.problem, fingerprint, Haste::Awaited);
 }
 
 /// The kernel of the first candidate that does not refuse after all.
 Result<EngineImpl::Obtained> EngineImpl::obtainFirst(std::vector<Candidate> candidates, const Mod &mod, const Problem &problem,
-                                                     const Hash128 &fingerprint) {
+                                                     const Hash128 &fingerprint, Haste haste) {
   for (Candidate &candidate : candidates) {
     if (!candidate.report.allowed || !candidate.report.accepted)
       continue;
-    Result<Obtained> obtained = obtainFrom(candidate, mod, problem, fingerprint);
+    Result<Obtained> obtained = obtainFrom(candidate, mod, problem, fingerprint, haste);
     if (obtained || obtained.error().code != ErrorCode::NoBackend)
       return obtained;
     // The schedule itself refused: one more reason, and the next backend's turn.
@@ -228,14 +228,14 @@ Result<EngineImpl::Obtained> EngineImpl::obtainFirst(std::vector<Candidate> cand
 
 /// Error: NoBackend when the pipeline refuses after all.
 Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const Mod &mod, const Problem &problem,
-                                                    const Hash128 &fingerprint) {
+                                                    const Hash128 &fingerprint, Haste haste) {
   const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, mod);
   const Hash128 key = keyOf(spec, candidate);
   Obtained how;
   MemoryCache::Obtained obtained =
       memory.obtain({key, fingerprint, candidate.pipeline ? "" : compiler::print(spec)}, [&]() -> Result<KernelPtr> {
         if (!candidate.pipeline)
-          return makeImageKernel(spec, key, mod, how);
+          return makeImageKernel(spec, key, mod, how, haste);
         how.source = KernelSource::Compiled;
         return buildRegistered(candidate, spec, problem, mod);
       });
@@ -249,14 +249,21 @@ Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, 
   return how;
 }
 
-Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how) {
-  if (KernelPtr cached = loadFromDisk(spec, key, mod, how))
-    return cached;
-  Result<KernelImage> image = compileImage(spec, how);
-  if (!image)
-    return image.error();
-  store(key, *image);
-  return loadImage(std::move(*image), mod, site);
+/// Where no call waits, a kernel of a GPU is loaded there before others see it; what is wrong with the GPU is for a launch to say.
+Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how,
+                                              Haste haste) {
+  Result<KernelPtr> kernel = loadFromDisk(spec, key, mod, how);
+  if (!*kernel) {
+    Result<KernelImage> image = compileImage(spec, how);
+    if (!image)
+      return image.error();
+    store(key, *image);
+    kernel = loadImage(std::move(*image), mod, site);
+  }
+  if (kernel && haste == Haste::Ahead && (*kernel)->program)
+    if (Result<void> loaded = site.gpu->load(*(*kernel)->program); !loaded)
+      log(LogLevel::Info, "not loaded ahead of its first launch: " + loaded.error().message);
+  return kernel;
 }
 
 Result<KernelImage> EngineImpl::compileImage(const compiler::KernelSpec &spec, Obtained &how) {

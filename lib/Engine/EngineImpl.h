@@ -74,16 +74,20 @@ private:
   Result<ReadyCall> makeReady(const ForwardCall &call);
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
   Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked, WhenMissing whenMissing = WhenMissing::Wait);
+  /// Whether a call waits for the kernel that is made.
+  enum class Haste { Awaited, Ahead };
   Result<Obtained> obtainFirst(std::vector<engine::Candidate> candidates, const Mod &mod, const Problem &problem,
-                               const engine::Hash128 &fingerprint);
-  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const Mod &mod, const Problem &problem, const engine::Hash128 &fingerprint);
+                               const engine::Hash128 &fingerprint, Haste haste);
+  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const Mod &mod, const Problem &problem,
+                              const engine::Hash128 &fingerprint, Haste haste);
   /// Fallback.cpp.
   std::optional<Obtained> obtainMeanwhile(const std::vector<engine::Candidate> &candidates, const Mod &mod, const Problem &problem,
                                           const engine::Hash128 &fingerprint);
   std::optional<Obtained> otherKernel(const std::vector<engine::Candidate> &candidates, const Mod &mod, const Problem &problem);
   /// Where the kernel of a manifest's spec came from; None: it is for another target.
   Result<KernelSource> warmUpOne(const std::string &text);
-  Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
+  Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how,
+                                            Haste haste);
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   Result<engine::KernelPtr> buildRegistered(const engine::Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                             const Mod &mod);

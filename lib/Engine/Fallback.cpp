@@ -29,7 +29,7 @@ std::optional<EngineImpl::Obtained> EngineImpl::obtainMeanwhile(const std::vecto
   if (!other)
     return std::nullopt;
   later.add(fingerprint, [this, candidates, mod, problem, fingerprint]() -> Result<void> {
-    const Result<Obtained> made = obtainFirst(candidates, mod, problem, fingerprint);
+    const Result<Obtained> made = obtainFirst(candidates, mod, problem, fingerprint, Haste::Ahead);
     if (made)
       return {};
     log(LogLevel::Warning, "compiling in the background failed: " + made.error().message);
@@ -58,7 +58,8 @@ std::optional<EngineImpl::Obtained> EngineImpl::otherKernel(const std::vector<Ca
   const auto math = usableOf(SDPBackend::Math);
   if (math == candidates.end() || math == std::find_if(candidates.begin(), candidates.end(), isUsable))
     return std::nullopt;
-  Result<Obtained> made = obtainFrom(*math, mod, problem, fingerprintOf(problem, mod.impl(), BackendSet{SDPBackend::Math}, 0));
+  Result<Obtained> made =
+      obtainFrom(*math, mod, problem, fingerprintOf(problem, mod.impl(), BackendSet{SDPBackend::Math}, 0), Haste::Awaited);
   return made ? std::optional(std::move(*made)) : std::nullopt;
 }
 

@@ -88,7 +88,8 @@ Result<KernelSource> EngineImpl::warmUpOne(const std::string &text) {
   candidate.report.pipeline = name(spec->backend);
   const Hash128 key = keyOf(*spec, candidate);
   Obtained how;
-  const MemoryCache::Obtained obtained = memory.obtain({key, std::nullopt, text}, [&] { return makeImageKernel(*spec, key, mod, how); });
+  const MemoryCache::Obtained obtained =
+      memory.obtain({key, std::nullopt, text}, [&] { return makeImageKernel(*spec, key, mod, how, Haste::Ahead); });
   if (!obtained.kernel)
     return obtained.kernel.error();
   return obtained.made ? how.source : KernelSource::Memory;
