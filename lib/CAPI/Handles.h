@@ -48,7 +48,7 @@ template <class Compute> attnjit_status forward(attnjit_report **report, attnjit
       *report = nullptr;
     ForwardReport made = take(compute());
     if (report)
-      *report = new attnjit_report{std::move(made)};
+      *report = std::make_unique<attnjit_report>(attnjit_report{std::move(made)}).release();
   });
 }
 

@@ -20,11 +20,11 @@ CompileQueue::~CompileQueue() {
     waiting.clear();
   }
   something.notify_all();
-  if (startedIn == ::getpid())
-    for (std::thread &thread : threads)
-      thread.join();
+  if (startedIn != ::getpid())
+    leaveThreads();
   else
-    new std::vector<std::thread>(std::move(threads)); // they are the parent's: nothing here can be joined
+    for (std::thread &thread : *threads)
+      thread.join();
 }
 
 void CompileQueue::add(const Hash128 &fingerprint, Work work) {
@@ -51,18 +51,21 @@ std::size_t CompileQueue::size() const {
   return underWay.size();
 }
 
+/// Those of the parent, if any: ending a thread that nobody joined would end the process.
+void CompileQueue::leaveThreads() { [[maybe_unused]] const auto *theirs = threads.release(); }
+
 /// In a child of fork() the threads are gone, and with them what they were at; what waited is here still.
 void CompileQueue::startThreads() {
   if (startedIn == ::getpid())
     return;
-  new std::vector<std::thread>(std::move(threads)); // the parent's, or none
-  threads.clear();
+  leaveThreads();
+  threads = std::make_unique<std::vector<std::thread>>();
   underWay.clear();
   for (const Entry &entry : waiting)
     underWay.insert(entry.fingerprint);
   startedIn = ::getpid();
   for (int i = 0; i < threadCount; ++i)
-    threads.emplace_back([this] { run(); });
+    threads->emplace_back([this] { run(); });
 }
 
 void CompileQueue::run() {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <sys/types.h>
 #include <thread>
@@ -45,6 +46,7 @@ private:
   };
 
   void startThreads();
+  void leaveThreads();
   void run();
 
   const int threadCount;
@@ -52,8 +54,8 @@ private:
   std::condition_variable something, nothing;
   std::deque<Entry> waiting;
   std::unordered_set<Hash128, HashOfHash> underWay, failed; ///< underWay: those that wait, too
-  std::vector<std::thread> threads;
-  pid_t startedIn = 0; ///< threads do not survive fork()
+  std::unique_ptr<std::vector<std::thread>> threads;
+  pid_t startedIn = 0; ///< threads do not survive fork(): in a child these are nobody's, and let go unjoined
   bool ending = false;
 };
 
