@@ -52,7 +52,7 @@ EfficientKernel::EfficientKernel(OpBuilder &builder, const TileProgram &program,
       d{program.headDim, shape.lanes, program.contiguous && program.headDim >= shape.lanes},
       dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes},
       pitch(llvm::alignTo(program.tileCols, shape.lanes)), maxRows(llvm::alignTo(program.tileRows, shape.rowTile)), layout(layOut()),
-      softmax(builder, emit.loc) {}
+      functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
 EfficientWorkspace EfficientKernel::layOut() const {
   int64_t end = 0;
@@ -83,7 +83,7 @@ EfficientWorkspace EfficientKernel::layOut() const {
 
 void EfficientKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  AbiAccess access(builder, emit.loc, kernel.args);
+  AbiAccess access(builder, emit.loc, kernel.args, functions);
   abi = &access;
   workspace = kernel.workspace;
   placeDots();
