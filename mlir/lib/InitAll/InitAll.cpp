@@ -2,6 +2,7 @@
 
 #include "attnjit-mlir/Conversion/AttnToKernel/AttnToKernel.h"
 #include "attnjit-mlir/Conversion/AttnToTile/AttnToTile.h"
+#include "attnjit-mlir/Conversion/LinalgToAttn/LinalgToAttn.h"
 #include "attnjit-mlir/Conversion/TileToGPU/TileToGPU.h"
 #include "attnjit-mlir/Conversion/TileToVector/TileToVector.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
@@ -21,6 +22,7 @@ void registerAllPasses() {
   attn::registerAttnToTilePass();
   attn::registerConvertAttnToCPUPass();
   attn::registerLowerToLlvmPipeline();
+  attn::registerRaiseLinalgToAttnPass();
   tile::registerTileVerifyPass();
   tile::registerConvertTileToGPUPass();
   tile::registerConvertTileToVectorPass();

@@ -122,6 +122,8 @@ private:
     OpBuilder builder(function.getContext());
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(builder.getContext()), function.getArgumentTypes());
     auto kernel = LLVM::LLVMFuncOp::create(builder, function.getLoc(), "attention_kernel", type, LLVM::Linkage::Internal);
+    // Its loads of KernelArgs are invariant, which holds in the kernel and not where the stores stand.
+    kernel.setNoInline(true);
     symbols.insert(kernel);
     kernel.getBody().takeBody(function.getBody());
     Operation *end = kernel.getBody().front().getTerminator();
