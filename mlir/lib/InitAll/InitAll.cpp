@@ -21,6 +21,7 @@ void registerAllDialects(mlir::DialectRegistry &registry) {
 void registerAllPasses() {
   attn::registerAttnToTilePass();
   attn::registerConvertAttnToCPUPass();
+  attn::registerConvertAttnToGPUPass();
   attn::registerLowerToLlvmPipeline();
   attn::registerRaiseLinalgToAttnPass();
   tile::registerTileVerifyPass();

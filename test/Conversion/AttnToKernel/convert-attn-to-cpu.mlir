@@ -9,8 +9,6 @@
 // CHECK: call @attention(%{{.*}}) : (memref<1x4x?x16xf32>, memref<1x4x?x16xf32>, memref<1x4x?x16xf32>, memref<1x4x?x16xf32>) -> ()
 // CHECK: call @attention(
 // CHECK: call @[[OTHER:attention_[0-9]+]](
-// CHECK: llvm.func internal @attention_kernel(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr) attributes {no_inline}
-// CHECK: vector<8xf32>
 // CHECK: func.func private @attention(
 // CHECK: cf.assert %{{.*}}, "attn.attention: the sizes of the operands do not agree"
 // CHECK: cf.assert %{{.*}}, "attn.attention: sizes, offsets and integer scalars have to lie between -2^30 and 2^30"
@@ -19,6 +17,8 @@
 // CHECK: llvm.call @attention_kernel
 // CHECK: llvm.call @free
 // CHECK-NOT: cf.assert
+// CHECK: llvm.func internal @attention_kernel(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr) attributes {no_inline}
+// CHECK: vector<8xf32>
 // CHECK: func.func private @[[OTHER]](
 // CHECK: scf.parallel
 // CHECK: cf.assert %{{.*}}, "attn.attention: a captured tensor is indexed out of range"

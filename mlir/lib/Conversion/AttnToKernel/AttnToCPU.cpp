@@ -1,5 +1,5 @@
 #include "CpuLauncher.h"
-#include "KernelSource.h"
+#include "Outliner.h"
 
 #include "attnjit-mlir/Conversion/AttnToKernel/AttnToKernel.h"
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
@@ -10,13 +10,11 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/SymbolTable.h"
 
 using namespace mlir;
 
 namespace attnjit::attn {
 
-#define GEN_PASS_DECL_CONVERTATTNTOCPUPASS
 #define GEN_PASS_DEF_CONVERTATTNTOCPUPASS
 #include "attnjit-mlir/Conversion/AttnToKernel/AttnToKernel.h.inc"
 
@@ -34,49 +32,13 @@ int64_t takeSize(func::FuncOp function, StringRef name) {
   return attribute ? attribute.getInt() : 0;
 }
 
-class Converter {
+class CpuKernels {
 public:
-  Converter(ModuleOp module, ArrayRef<CpuSchedule> schedules, const tile::CpuTarget &target)
-      : symbols(module), schedules(schedules), target(target) {}
-
-  LogicalResult convert(AttentionOp op) {
-    if (op.hasTensors())
-      return op.emitOpError() << "is on tensors; expected memrefs, which one-shot-bufferize makes of them";
-    FailureOr<func::FuncOp> launcher = launcherOf(op);
-    if (failed(launcher))
-      return failure();
-    OpBuilder builder(op);
-    func::CallOp::create(builder, op.getLoc(), *launcher, op->getOperands());
-    op.erase();
-    return success();
-  }
-
-private:
-  /// One launcher and one kernel for all ops that agree in formula, types and the roles of their operands.
-  FailureOr<func::FuncOp> launcherOf(AttentionOp op) {
-    FailureOr<KernelSource> source = kernelSourceOf(op);
-    if (failed(source))
-      return failure();
-    std::string key = expr::print(source->formula);
-    llvm::raw_string_ostream os(key);
-    llvm::interleaveComma(op->getOperandTypes(), os);
-    os << op.getProperties().operandSegmentSizes[3] << (op.getScale() ? "s" : "") << (op.getSinks() ? "k" : "");
-    func::FuncOp &known = launchers[key];
-    if (known)
-      return known;
-    FailureOr<CpuKernel> kernel = buildKernel(op, *source);
-    if (failed(kernel))
-      return failure();
-    OpBuilder builder(op.getContext());
-    auto launcher = func::FuncOp::create(builder, op.getLoc(), "attention", builder.getFunctionType(op->getOperandTypes(), {}));
-    launcher.setPrivate();
-    symbols.insert(launcher);
-    buildCpuLauncher(op, *kernel, launcher);
-    return known = launcher;
-  }
+  CpuKernels(Outliner &outliner, ArrayRef<CpuSchedule> schedules, const tile::CpuTarget &target)
+      : outliner(outliner), schedules(schedules), target(target) {}
 
   /// The kernel of the first schedule that takes it.
-  FailureOr<CpuKernel> buildKernel(AttentionOp op, KernelSource &source) {
+  FailureOr<CpuKernel> build(AttentionOp op, KernelSource &source) {
     std::string reasons;
     for (CpuSchedule schedule : schedules.empty() ? automatic(op) : SmallVector<CpuSchedule>(schedules)) {
       const CpuOptions options{schedule, target};
@@ -102,6 +64,7 @@ private:
     return op.emitOpError() << "is taken by no schedule that was allowed" << reasons;
   }
 
+private:
   static SmallVector<CpuSchedule> automatic(AttentionOp op) {
     const int64_t queries = cast<MemRefType>(op.getQ().getType()).getDimSize(2);
     SmallVector<CpuSchedule> order{CpuSchedule::Flash, CpuSchedule::Generic};
@@ -124,7 +87,7 @@ private:
     auto kernel = LLVM::LLVMFuncOp::create(builder, function.getLoc(), "attention_kernel", type, LLVM::Linkage::Internal);
     // Its loads of KernelArgs are invariant, which holds in the kernel and not where the stores stand.
     kernel.setNoInline(true);
-    symbols.insert(kernel);
+    outliner.insert(kernel);
     kernel.getBody().takeBody(function.getBody());
     Operation *end = kernel.getBody().front().getTerminator();
     builder.setInsertionPoint(end);
@@ -133,10 +96,9 @@ private:
     return kernel;
   }
 
-  SymbolTable symbols;
+  Outliner &outliner;
   ArrayRef<CpuSchedule> schedules; ///< in this order; empty: as is best
   tile::CpuTarget target;
-  llvm::StringMap<func::FuncOp> launchers;
 };
 
 struct ConvertAttnToCPUPass : impl::ConvertAttnToCPUPassBase<ConvertAttnToCPUPass> {
@@ -155,12 +117,16 @@ struct ConvertAttnToCPUPass : impl::ConvertAttnToCPUPassBase<ConvertAttnToCPUPas
       return signalPassFailure();
     }
     const tile::CpuTarget target{vectorBits, vectorBits == 512 ? 32 : 16, tile::Bf16Unit::None, /*callsFunctions=*/false};
-    Converter converter(getOperation(), chosen->second, target);
-    SmallVector<AttentionOp> ops;
-    getOperation().walk([&](AttentionOp op) { ops.push_back(op); });
-    for (AttentionOp op : ops)
-      if (failed(converter.convert(op)))
-        return signalPassFailure();
+    Outliner outliner(getOperation());
+    CpuKernels kernels(outliner, chosen->second, target);
+    auto build = [&](AttentionOp op, KernelSource &source, func::FuncOp launcher) -> LogicalResult {
+      FailureOr<CpuKernel> kernel = kernels.build(op, source);
+      if (succeeded(kernel))
+        buildCpuLauncher(op, *kernel, launcher);
+      return kernel;
+    };
+    if (failed(outliner.run(build)))
+      signalPassFailure();
   }
 };
 

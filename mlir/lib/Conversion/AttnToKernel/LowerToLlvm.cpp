@@ -23,6 +23,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -30,13 +31,24 @@ using namespace mlir;
 
 namespace attnjit::attn {
 
-void buildLowerToLlvm(OpPassManager &passes) {
+namespace {
+
+/// Those of convert-attn-to-cpu.
+struct LowerToLlvmOptions : PassPipelineOptions<LowerToLlvmOptions> {
+  Option<std::string> pipeline{*this, "pipeline", llvm::cl::desc("auto, math, flash or efficient"), llvm::cl::init("auto")};
+  Option<int64_t> vectorBits{*this, "vector-bits", llvm::cl::desc("width of a native vector: 256 (AVX2) or 512 (AVX-512)"),
+                             llvm::cl::init(256)};
+};
+
+} // namespace
+
+void buildLowerToLlvm(OpPassManager &passes, const ConvertAttnToCPUPassOptions &kernels) {
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
   // Dense boundaries: kernels read rows of stride 1 faster than rows of any stride.
   bufferize.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
   passes.addPass(bufferization::createOneShotBufferizePass(bufferize));
-  passes.addPass(createConvertAttnToCPUPass());
+  passes.addPass(createConvertAttnToCPUPass(kernels));
   bufferization::buildBufferDeallocationPipeline(passes, {});
   passes.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passes.addPass(memref::createExpandStridedMetadataPass());
@@ -62,8 +74,9 @@ void registerLowerToLlvmDialects(DialectRegistry &registry) {
 }
 
 void registerLowerToLlvmPipeline() {
-  PassPipelineRegistration<>("attn-lower-to-llvm", "From linalg, tensors and attn.attention to LLVM dialect, for the CPU",
-                             buildLowerToLlvm);
+  PassPipelineRegistration<LowerToLlvmOptions>(
+      "attn-lower-to-llvm", "From linalg, tensors and attn.attention to LLVM dialect, for the CPU",
+      [](OpPassManager &passes, const LowerToLlvmOptions &options) { buildLowerToLlvm(passes, {options.pipeline, options.vectorBits}); });
 }
 
 } // namespace attnjit::attn

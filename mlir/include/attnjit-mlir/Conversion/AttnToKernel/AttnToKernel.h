@@ -5,12 +5,15 @@
 
 namespace attnjit::attn {
 
-std::unique_ptr<mlir::Pass> createConvertAttnToCPUPass();
+#define GEN_PASS_DECL
+#include "attnjit-mlir/Conversion/AttnToKernel/AttnToKernel.h.inc"
+
 void registerConvertAttnToCPUPass();
+void registerConvertAttnToGPUPass();
 
 /// Adds the passes that take a module of linalg, tensor, attn and the dialects below them down to LLVM dialect for the CPU: one-shot
 /// bufferization across function boundaries, convert-attn-to-cpu, ownership-based deallocation, loops, LLVM.
-void buildLowerToLlvm(mlir::OpPassManager &passes);
+void buildLowerToLlvm(mlir::OpPassManager &passes, const ConvertAttnToCPUPassOptions &kernels = {});
 /// What these passes need of other dialects in a registry that does not hold all of MLIR (Pipelines.h has what LLVM dialect is reached by).
 void registerLowerToLlvmDialects(mlir::DialectRegistry &registry);
 /// The same as `attn-lower-to-llvm`.

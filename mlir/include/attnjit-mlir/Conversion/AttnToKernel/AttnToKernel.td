@@ -35,4 +35,26 @@ def ConvertAttnToCPUPass : Pass<"convert-attn-to-cpu", "::mlir::ModuleOp"> {
     "::mlir::vector::VectorDialect"];
 }
 
+def ConvertAttnToGPUPass : Pass<"convert-attn-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "Replaces each attn.attention on memrefs by a call of a function to be written, and adds its kernel for NVIDIA GPUs in a gpu.module";
+  let description = [{
+    As convert-attn-to-cpu, but a compiler for GPUs has a launcher of its own: who copies what, on which stream, is its business. So
+
+    * `func.func private @attention`, which is called with the operands in their order, is a declaration, to be defined by the compiler or its runtime;
+    * `gpu.module @attention_module` with an `#nvvm.target` holds the kernel, an `llvm.func` with `gpu.kernel` and `nvvm.kernel` of arith, scf, vector, llvm and nvvm ops, and its dynamic shared
+      memory. MLIR's `convert-to-llvm` (or `convert-scf-to-cf` and it) and `gpu-module-to-binary` take it from there.
+
+    The declaration says what a launch needs, as attributes: `attnjit.kernel` (the symbol), `attnjit.threads_per_block`, `attnjit.shared_bytes` and `attnjit.tile_rows`. The kernel takes one
+    KernelArgs by value (attnjit/KernelAbi.h), all of whose pointers are of the device, those to captures, scalars and the status word included; scalars are the op's and then its offsets. The grid is B * Hq * ceil(M /
+    tile_rows) blocks. Sizes are not checked; they and integer scalars have to be below 2^30 in magnitude, and the status word starts as INT64_MAX.
+
+    Tensor cores (mma.sync) where types and head sizes allow, else multiply-adds.
+  }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_80\"", "architecture: sm_80, sm_89, sm_90 ...">];
+  let dependentDialects = [
+    "::attnjit::attn::AttnDialect", "::attnjit::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
 #endif // ATTNJIT_CONVERSION_ATTNTOKERNEL_TD
