@@ -6,7 +6,10 @@ namespace attnjit::attn {
 
 LogicalResult Outliner::run(BuildFn build) {
   SmallVector<AttentionOp> ops;
-  module.walk([&](AttentionOp op) { ops.push_back(op); });
+  module.walk([&](AttentionOp op) {
+    if (SymbolTable::getNearestSymbolTable(op) == module) // a module inside has functions of its own
+      ops.push_back(op);
+  });
   for (AttentionOp op : ops) {
     if (op.hasTensors())
       return op.emitOpError() << "is on tensors; expected memrefs, which one-shot-bufferize makes of them";

@@ -219,6 +219,15 @@ NodeId Elements::element(const Place &place) {
 }
 
 NodeId Elements::elementOf(const Place &place) {
+  std::vector<const void *> key{place.tensor.getAsOpaquePointer()};
+  for (AffineExpr expr : place.at)
+    key.push_back(expr.getImpl());
+  if (auto entry = places.find(key); entry != places.end())
+    return entry->second;
+  return places[std::move(key)] = makeElement(place);
+}
+
+NodeId Elements::makeElement(const Place &place) {
   Operation *op = place.tensor.getDefiningOp();
   std::optional<NodeId> made;
   if (auto linalgOp = dyn_cast_or_null<linalg::LinalgOp>(op))
@@ -241,8 +250,10 @@ std::optional<NodeId> Elements::ofLinalg(linalg::LinalgOp op, const Place &place
   for (unsigned loop = 0; loop < loops->size(); ++loop)
     if (!(*loops)[loop])
       open.push_back(loop);
-  if (open.empty())
-    return ofBody(op, op.getBlock()->getTerminator()->getOperand(0), *loops);
+  if (open.empty()) {
+    BodyNodes done;
+    return ofBody(op, op.getBlock()->getTerminator()->getOperand(0), *loops, done);
+  }
   if (open.size() != 1)
     return std::nullopt;
   // A value per row is joined over the keys; one per pair is a product of queries and keys.
@@ -293,7 +304,8 @@ std::optional<NodeId> Elements::ofReduction(linalg::LinalgOp op, const Place &pl
   Value accumulator = body.getArguments().back();
   if (!join || join->getNumOperands() != 2 || !accumulator.hasOneUse() || !llvm::is_contained(join->getOperands(), accumulator))
     return std::nullopt;
-  std::optional<NodeId> joined = ofBody(op, join->getOperand(join->getOperand(0) == accumulator ? 1 : 0), loops);
+  BodyNodes done;
+  std::optional<NodeId> joined = ofBody(op, join->getOperand(join->getOperand(0) == accumulator ? 1 : 0), loops, done);
   if (!joined)
     return std::nullopt;
   return add({.kind = Node::Reduce,
@@ -315,7 +327,16 @@ std::optional<NodeId> Elements::ofSoftmax(linalg::SoftmaxOp op, const Place &pla
 }
 
 /// A value in the body of a linalg op whose loops stand at `loops`.
-std::optional<NodeId> Elements::ofBody(linalg::LinalgOp op, Value value, ArrayRef<AffineExpr> loops) {
+std::optional<NodeId> Elements::ofBody(linalg::LinalgOp op, Value value, ArrayRef<AffineExpr> loops, BodyNodes &done) {
+  if (auto entry = done.find(value); entry != done.end())
+    return entry->second;
+  std::optional<NodeId> node = makeOfBody(op, value, loops, done);
+  if (node)
+    done[value] = *node;
+  return node;
+}
+
+std::optional<NodeId> Elements::makeOfBody(linalg::LinalgOp op, Value value, ArrayRef<AffineExpr> loops, BodyNodes &done) {
   Block *body = op.getBlock();
   if (auto argument = dyn_cast<BlockArgument>(value); argument && argument.getOwner() == body) {
     OpOperand *operand = op.getMatchingOpOperand(argument);
@@ -332,7 +353,7 @@ std::optional<NodeId> Elements::ofBody(linalg::LinalgOp op, Value value, ArrayRe
     return std::nullopt;
   Node node{.kind = Node::Op, .type = value.getType(), .name = inner->getName().getIdentifier(), .attributes = inner->getAttrDictionary()};
   for (Value operand : inner->getOperands()) {
-    std::optional<NodeId> id = ofBody(op, operand, loops);
+    std::optional<NodeId> id = ofBody(op, operand, loops, done);
     if (!id)
       return std::nullopt;
     node.operands.push_back(*id);

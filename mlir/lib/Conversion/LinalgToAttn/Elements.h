@@ -78,17 +78,20 @@ private:
   NodeId add(Node node);
   NodeId scalar(mlir::Value value);
   NodeId element(const Place &place);
+  NodeId makeElement(const Place &place);
   bool lookThrough(Place &place) const;
   std::optional<NodeId> ofLinalg(mlir::linalg::LinalgOp op, const Place &place);
   std::optional<NodeId> ofReduction(mlir::linalg::LinalgOp op, const Place &place, llvm::ArrayRef<mlir::AffineExpr> loops, bool isDot);
   std::optional<NodeId> ofSoftmax(mlir::linalg::SoftmaxOp op, const Place &place);
-  std::optional<NodeId> ofBody(mlir::linalg::LinalgOp op, mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> loops);
+  using BodyNodes = llvm::DenseMap<mlir::Value, NodeId>;
+  std::optional<NodeId> ofBody(mlir::linalg::LinalgOp op, mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> loops, BodyNodes &done);
+  std::optional<NodeId> makeOfBody(mlir::linalg::LinalgOp op, mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> loops, BodyNodes &done);
   std::optional<std::pair<int64_t, int64_t>> rangeOf(mlir::AffineExpr expr) const;
 
   mlir::MLIRContext *context;
   std::vector<int64_t> sizes;
   std::vector<Node> nodes;
-  std::map<std::vector<const void *>, NodeId> known;
+  std::map<std::vector<const void *>, NodeId> known, places; ///< by what they are, and by where they were asked for
 };
 
 } // namespace attnjit::attn
