@@ -12,6 +12,14 @@
 // RUN:     --pass-pipeline='builtin.module(transform-preload-library{transform-library-paths=%S/Inputs/tile_attention.mlir},transform-interpreter,attn-lower-to-llvm)' \
 // RUN:   | mlir-runner -e main --entry-point-result=i32 --shared-libs=%{mlir_runner_utils},%{mlir_c_runner_utils} | FileCheck %s
 
+//
+// The reference is attention, too, and found out.
+// RUN: attnjit-opt %s --raise-linalg-to-attn --canonicalize | FileCheck %s --check-prefix=RAISED
+// RAISED-LABEL: func.func private @written_out
+// RAISED-NOT: linalg
+// RAISED: attn.attention ins({{.*}} : tensor<1x4x50x16xf32>, tensor<1x2x50x16xf32>, tensor<1x2x50x16xf32>) {{.*}} captures(%{{.*}} : tensor<4xf32>) score {
+// RAISED: } mask {
+
 #rows = affine_map<(i, j) -> (i, j)>
 #q = affine_map<(b, h, i, j, d) -> (b, h, i, d)>
 #k = affine_map<(b, h, i, j, d) -> (b, h floordiv 2, j, d)>
