@@ -179,24 +179,23 @@ Place Elements::source(Place place, bool widened) const {
 
 //===- Nodes ------------------------------------------------------------------------------------------------------------------===//
 
+static void append(std::vector<uintptr_t> &key, const Place &place) {
+  key.push_back(reinterpret_cast<uintptr_t>(place.tensor.getAsOpaquePointer()));
+  for (AffineExpr expr : place.at)
+    key.push_back(reinterpret_cast<uintptr_t>(expr.getImpl()));
+}
+
 NodeId Elements::add(Node node) {
-  std::vector<const void *> key{reinterpret_cast<const void *>(uintptr_t(node.kind)),
-                                node.type.getAsOpaquePointer(),
-                                node.name.getAsOpaquePointer(),
-                                node.attributes.getAsOpaquePointer(),
-                                node.constant.getAsOpaquePointer(),
-                                node.scalar.getAsOpaquePointer(),
-                                node.index.getImpl()};
-  for (NodeId operand : node.operands)
-    key.push_back(reinterpret_cast<const void *>(uintptr_t(operand)));
-  for (const Place *place : {&node.place, &node.left, &node.right}) {
-    // Two tensors may hold the same reduction.
-    if (place == &node.place && node.kind != Node::Element)
-      continue;
-    key.push_back(place->tensor.getAsOpaquePointer());
-    for (AffineExpr expr : place->at)
-      key.push_back(expr.getImpl());
-  }
+  std::vector<uintptr_t> key{node.kind};
+  for (const void *part : {node.type.getAsOpaquePointer(), node.name.getAsOpaquePointer(), node.attributes.getAsOpaquePointer(),
+                           node.constant.getAsOpaquePointer(), static_cast<const void *>(node.index.getImpl())})
+    key.push_back(reinterpret_cast<uintptr_t>(part));
+  key.push_back(reinterpret_cast<uintptr_t>(node.scalar.getAsOpaquePointer()));
+  llvm::append_range(key, node.operands);
+  if (node.kind == Node::Element) // two tensors may hold the same reduction
+    append(key, node.place);
+  append(key, node.left);
+  append(key, node.right);
   auto [entry, isNew] = known.try_emplace(std::move(key), nodes.size());
   if (isNew)
     nodes.push_back(std::move(node));
@@ -219,9 +218,8 @@ NodeId Elements::element(const Place &place) {
 }
 
 NodeId Elements::elementOf(const Place &place) {
-  std::vector<const void *> key{place.tensor.getAsOpaquePointer()};
-  for (AffineExpr expr : place.at)
-    key.push_back(expr.getImpl());
+  std::vector<uintptr_t> key;
+  append(key, place);
   if (auto entry = places.find(key); entry != places.end())
     return entry->second;
   return places[std::move(key)] = makeElement(place);

@@ -91,7 +91,7 @@ private:
   mlir::MLIRContext *context;
   std::vector<int64_t> sizes;
   std::vector<Node> nodes;
-  std::map<std::vector<const void *>, NodeId> known, places; ///< by what they are, and by where they were asked for
+  std::map<std::vector<uintptr_t>, NodeId> known, places; ///< by what they are, and by where they were asked for
 };
 
 } // namespace attnjit::attn
