@@ -30,6 +30,7 @@ ROOMS = {
     "lib/Engine": {"lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/BlockMask", "lib/Reference", "lib/Expr", "lib/Support", "fmt", "xxhash"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
+    "tools/attnjit-mlir-plugin": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 

@@ -52,7 +52,8 @@ EfficientKernel::EfficientKernel(OpBuilder &builder, const TileProgram &program,
       d{program.headDim, shape.lanes, program.contiguous && program.headDim >= shape.lanes},
       dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes},
       pitch(llvm::alignTo(program.tileCols, shape.wideKeys) + shape.lanes),
-      maxRows(llvm::alignTo(program.tileRows, std::max(shape.lanes, kRowGroup))), layout(layOut()), softmax(builder, emit.loc) {}
+      maxRows(llvm::alignTo(program.tileRows, std::max(shape.lanes, kRowGroup))), layout(layOut()), functions(AbiAccess::functionsOf(target)),
+      softmax(builder, emit.loc) {}
 
 EfficientWorkspace EfficientKernel::layOut() const {
   int64_t end = 0;
@@ -85,7 +86,7 @@ EfficientWorkspace EfficientKernel::layOut() const {
 
 void EfficientKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  AbiAccess access(builder, emit.loc, kernel.args);
+  AbiAccess access(builder, emit.loc, kernel.args, functions);
   abi = &access;
   workspace = kernel.workspace;
   placeDots();

@@ -295,6 +295,7 @@ private:
   EfficientWorkspace layout;
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false; ///< it maps scores
+  const AbiAccess::Functions functions;
   OnlineSoftmax softmax;
 
   // Known once the function exists, resp. inside the loop over units.

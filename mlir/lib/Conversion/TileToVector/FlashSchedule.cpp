@@ -115,11 +115,11 @@ FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const C
     : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType),
       shape(compute.getIntOrFloatBitWidth(), unitOf(program, target), target), steps(llvm::divideCeil(program.headDim, shape.stepElems())),
       panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)),
-      softmax(builder, emit.loc) {}
+      functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
 void FlashKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  AbiAccess access(builder, emit.loc, kernel.args);
+  AbiAccess access(builder, emit.loc, kernel.args, functions);
   abi = &access;
   workspace = kernel.workspace;
   for (ExtraDot &dot : findExtraDots(program)) {

@@ -273,6 +273,7 @@ private:
   int64_t visibleRows = 0;  ///< bits of the mask
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false; ///< it maps scores
+  const AbiAccess::Functions functions;
   OnlineSoftmax softmax;
 
   // Known once the function exists, resp. inside the loop over tiles.
