@@ -32,8 +32,15 @@ struct EngineOptions {
   std::optional<std::string> cacheDirectory;
   /// Kernels kept in memory, least recently used leave first; 0 = keep none.
   std::size_t memoryCacheKernels = 1024;
-  /// Bytes of machine code kept in memory.
+  /// Bytes of kernels kept in memory: code in whole pages, and what is known about it. What running launches and Kernel values still hold beyond that
+  /// is unmapped when they let go.
   std::size_t memoryCacheBytes = std::size_t{256} << 20;
+  /// Fallback: while the best kernel of a call is compiled in the background, one of the same formula that is in memory computes it, else MATH,
+  /// compiled at once; the call waits where neither may. Results of the two kernels can differ in their last bits (A11 holds for each), so this is
+  /// nothing for programs that compare bits. ForwardReport::awaited says which calls were computed so.
+  WhenMissing whenMissing = WhenMissing::Wait;
+  /// Threads that compile in the background; they start when there is something to compile.
+  int compileThreads = 1;
   /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
   int threads = 0;
   /// "native", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
@@ -60,7 +67,9 @@ struct EngineCounters {
   std::uint64_t diskRejects = 0; ///< entries that were there but unreadable, foreign or corrupt
   std::uint64_t evictions = 0;
   std::uint64_t launches = 0;
+  std::uint64_t fallbacks = 0;                          ///< calls that another kernel than the best computed
   std::uint64_t kernelsInMemory = 0, bytesInMemory = 0; ///< now
+  std::uint64_t awaited = 0;                            ///< classes of calls whose kernel is being made in the background now
 };
 
 /// Every backend's verdict on one call, without compiling.
@@ -71,6 +80,8 @@ struct ExplainReport {
   Problem problem;
   /// Several lines for people.
   std::string text() const;
+  /// {"chosen", "pipeline", "backends": [{"backend", "pipeline", "allowed", "accepted", "reasons": [{"predicate", "ok", "detail"}]}]}
+  std::string json() const;
 };
 
 /// What Engine::autotune measured.
@@ -83,6 +94,15 @@ struct AutotuneReport {
   TileOptions best;            ///< what is used from now on; `model` unless another is at least 2 % faster
   std::vector<Timing> timings; ///< the model's first
   bool onDisk = false;         ///< later processes will find it
+};
+
+/// What became of a manifest's kernels.
+struct WarmUpReport {
+  std::size_t fromDisk = 0, compiled = 0;
+  std::size_t present = 0; ///< were in memory already
+  std::size_t skipped = 0; ///< for another target
+  std::size_t failed = 0;
+  std::string problems; ///< a line for each that failed
 };
 
 /// What to show while a kernel is compiled stage by stage. Stage names: attn, tile, vector, gpu, llvm, ll, asm, obj, ptx.
@@ -159,6 +179,19 @@ public:
   EngineCounters counters() const;
   /// Forgets the kernels in memory; running launches and Kernel values keep theirs.
   void clearMemoryCache() const;
+  /// Forgets the kernels of one formula, whatever their dtypes, sizes and pipelines, and answers how many there were: for a model that is no longer
+  /// served. Running launches and Kernel values keep theirs.
+  std::size_t unload(const Mod &mod) const;
+  /// Returns when nothing is being compiled in the background any more.
+  void waitForCompilations() const;
+
+  /// Writes down what the kernels in memory were compiled for, most recently used first: text, without any code, that outlives the disk cache and the
+  /// build. Kernels of registered pipelines are left out. Error: Io.
+  Result<void> saveManifest(const std::string &path) const;
+  /// Brings the kernels of a manifest into memory, from the disk cache or by compiling them, on the engine's threads: what a server does before its
+  /// first request. As many as the memory cache holds. Errors: Io for what is no manifest or not intact. A kernel that cannot be made is no error but
+  /// counted.
+  Result<WarmUpReport> warmUp(const std::string &path) const;
   /// The directory of the disk cache in use, empty if none.
   std::string cacheDirectory() const;
   /// Name of the target CPU or GPU, e.g. x86-64-v4.

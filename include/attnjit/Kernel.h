@@ -59,6 +59,8 @@ struct ForwardReport {
   SDPBackend backend = SDPBackend::Error;
   std::string pipeline; ///< the backend's name, or the name of the registered pipeline
   KernelSource source = KernelSource::None;
+  /// With WhenMissing::Fallback: the pipeline that is being compiled for calls like this one and will take over; empty if the best kernel computed it.
+  std::string awaited = {};
   std::int64_t lookupNs = 0;  ///< validation, selection, key and cache look-up, the parts below not included
   std::int64_t compileNs = 0; ///< 0 unless compiled here
   std::int64_t loadNs = 0;    ///< reading and verifying a disk entry, opening the compiler's library for the first time, assembling for the GPU and loading there

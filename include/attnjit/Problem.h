@@ -57,6 +57,12 @@ struct Dropout {
   std::uint64_t seed = 0, offset = 0;
 };
 
+/// What a call does when the kernel that is best for it has still to be compiled.
+enum class WhenMissing {
+  Wait,     ///< it waits
+  Fallback, ///< another kernel computes it, and the best one is made in the background (EngineOptions::whenMissing)
+};
+
 /// A forward call. `data` of the tensors may be null for explain(), prepare() and stages(), which look at shapes only.
 struct ForwardCall {
   Mod mod;
@@ -82,6 +88,7 @@ struct ForwardCall {
   void *stream = nullptr;             ///< a CUstream (or cudaStream_t) of the engine's GPU; null = the default stream. GPU only
   bool timeOnDevice = false;          ///< the report's launch tells its time (Launch::deviceNs). GPU only
   TileOptions tiles;
+  std::optional<WhenMissing> whenMissing = {}; ///< default: the engine's
 };
 
 /// What the predicates of a pipeline are asked about: a call, checked and summed up.

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cassert>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -22,10 +24,17 @@ enum class ErrorCode {
 /// The stable name of a code: "invalid-formula", "no-backend" ...
 const char *name(ErrorCode code);
 
+/// Where in a text of the user's an error begins.
+struct ErrorPlace {
+  std::string text;                 ///< "score_mod", "mask_mod", "prob_mod" or the module's name
+  std::size_t line = 0, column = 0; ///< from 1; columns count characters, not bytes
+};
+
 /// One error, ready to be shown: `message` may span several lines (source excerpt with caret, list of reasons).
 struct Error {
   ErrorCode code = ErrorCode::Internal;
   std::string message;
+  std::optional<ErrorPlace> place = {}; ///< for editors; the message says it, too
   bool isUserError() const { return code != ErrorCode::Internal; }
 };
 

@@ -41,6 +41,9 @@ struct KernelSpec {
 /// Canonical text of a spec: formula, problem, target. Equal specs = equal text; without its literal values it is the cache key before hashing.
 std::string print(const KernelSpec &spec);
 
+/// The inverse of print(). Error: InvalidArgument naming the line.
+Result<KernelSpec> parseSpec(std::string_view text);
+
 /// Such a text without the values of number literals that the kernel gets as arguments: what is compiled in.
 std::string withoutLiteralValues(std::string_view text);
 

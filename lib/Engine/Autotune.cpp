@@ -140,7 +140,7 @@ Result<AutotuneReport> EngineImpl::autotune(const ForwardCall &given, double sec
   }
   report.best = best->tiles();
   const Hash128 key = keyOf(open, *chosen);
-  memory.replace(key, best->kernel);
+  memory.replace({key, std::nullopt, compiler::print(open)}, best->kernel);
   report.onDisk = store(key, best->image);
   log(LogLevel::Info, fmt::format("autotune: {} takes tiles of {} rows x {} keys for calls of this class", chosen->report.pipeline,
                                   report.best.rows, report.best.cols));

@@ -90,6 +90,8 @@ std::optional<KernelImage> DiskCache::load(const Hash128 &key, const std::functi
   return std::nullopt;
 }
 
+bool DiskCache::contains(const Hash128 &key) const { return ::faccessat(descriptor, fileName(key).c_str(), R_OK, 0) == 0; }
+
 Result<void> DiskCache::store(const Hash128 &key, const KernelImage &image) {
   const std::vector<std::byte> bytes = serialize(image);
   const std::string staging = stagingName(), name = fileName(key);

@@ -32,6 +32,8 @@ public:
 
   /// The image of `key` if it is there, whole, and `isRight` agrees with its metadata.
   std::optional<KernelImage> load(const Hash128 &key, const std::function<bool(const ImageMetadata &)> &isRight);
+  /// Whether there is an entry of that name, right or not.
+  bool contains(const Hash128 &key) const;
   /// Error: Io, for the log.
   Result<void> store(const Hash128 &key, const KernelImage &image);
 

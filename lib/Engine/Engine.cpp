@@ -28,6 +28,20 @@ std::string verdict(const BackendReport &report, bool chosen) {
   return report.accepted ? "can compute it, but comes later" : "cannot compute it";
 }
 
+/// A JSON string.
+std::string quoted(std::string_view text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\')
+      json += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 0x20)
+      json += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    else
+      json += c;
+  }
+  return json + '"';
+}
+
 } // namespace
 
 std::string ExplainReport::text() const {
@@ -45,6 +59,19 @@ std::string ExplainReport::text() const {
   if (!found)
     text += "no allowed backend can compute this call\n";
   return text;
+}
+
+std::string ExplainReport::json() const {
+  std::string all;
+  for (const BackendReport &report : backends) {
+    std::string reasons;
+    for (const BackendReason &reason : report.reasons)
+      reasons += fmt::format(R"({}{{"predicate": {}, "ok": {}, "detail": {}}})", reasons.empty() ? "" : ", ", quoted(reason.predicate),
+                             reason.ok, quoted(reason.detail));
+    all += fmt::format(R"({}{{"backend": "{}", "pipeline": {}, "allowed": {}, "accepted": {}, "reasons": [{}]}})", all.empty() ? "" : ", ",
+                       name(report.backend), quoted(report.pipeline), report.allowed, report.accepted, reasons);
+  }
+  return fmt::format(R"({{"chosen": "{}", "pipeline": {}, "backends": [{}]}})", name(chosen), quoted(pipeline), all);
 }
 
 Result<Engine> Engine::create(EngineOptions options) {
@@ -122,6 +149,17 @@ Result<void> Engine::synchronize(void *stream) const {
 
 EngineCounters Engine::counters() const { return engine->counters(); }
 void Engine::clearMemoryCache() const { engine->memory.clear(); }
+std::size_t Engine::unload(const Mod &mod) const { return engine->unload(mod); }
+void Engine::waitForCompilations() const { engine->later.wait(); }
+
+Result<void> Engine::saveManifest(const std::string &path) const {
+  return engine::guarded([&] { return engine->saveManifest(path); });
+}
+
+Result<WarmUpReport> Engine::warmUp(const std::string &path) const {
+  return engine::guarded([&] { return engine->warmUp(path); });
+}
+
 std::string Engine::cacheDirectory() const { return engine->disk ? engine->disk->directory() : ""; }
 const std::string &Engine::target() const { return engine->target.cpu; }
 int Engine::threads() const { return engine->site.threads; }

@@ -68,6 +68,9 @@ Result<Engine> makeEngine(EngineOptions options, CompilerSource compiler) {
     if (options.threads < 0)
       return Error{ErrorCode::InvalidArgument,
                    fmt::format("EngineOptions::threads: {} is negative; 0 means the processors this process may use", options.threads)};
+    if (options.compileThreads < 1)
+      return Error{ErrorCode::InvalidArgument,
+                   fmt::format("EngineOptions::compileThreads: {} threads compile nothing; at least 1", options.compileThreads)};
     Result<TargetDesc> target = options.target == "native-gpu" ? nativeGpuTarget(options) : parseTarget(options.target);
     if (!target)
       return target.error();
@@ -83,7 +86,7 @@ using namespace engine;
 
 EngineImpl::EngineImpl(EngineOptions given, TargetDesc target, CompilerSource compiler)
     : options(std::move(given)), target(std::move(target)), disk(openDisk()), site(makeSite()),
-      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)) {}
+      memory(options.memoryCacheKernels, options.memoryCacheBytes), findCompiler(std::move(compiler)), later(options.compileThreads) {}
 
 /// Null: there is none.
 std::shared_ptr<DiskCache> EngineImpl::openDisk() const {
@@ -136,6 +139,10 @@ Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
   return {};
 }
 
+std::size_t EngineImpl::unload(const Mod &mod) {
+  return memory.removeAll([&](const KernelImpl &kernel) { return kernel.mod.impl().textHash == mod.impl().textHash; });
+}
+
 EngineCounters EngineImpl::counters() const {
   const MemoryCache::Counters cache = memory.counters();
   EngineCounters counters;
@@ -148,6 +155,8 @@ EngineCounters EngineImpl::counters() const {
   counters.diskRejects = disk ? disk->rejects() : 0;
   counters.evictions = cache.evictions;
   counters.launches = launches;
+  counters.fallbacks = fallbacks;
+  counters.awaited = later.size();
   counters.kernelsInMemory = cache.kernels;
   counters.bytesInMemory = cache.bytes;
   return counters;
@@ -184,7 +193,7 @@ compiler::KernelSpec EngineImpl::specOf(const Problem &problem, SDPBackend backe
 
 /// The kernel for a call: by its class from memory, else by selection, key, disk and compiler. Predicates of registered pipelines may look
 /// at lengths, which are no part of the class, so selection runs every time when there are any.
-Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked) {
+Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const CheckedCall &checked, WhenMissing whenMissing) {
   const BackendSet &allowed = call.backends ? *call.backends : SdpaKernelScope::current();
   const Registered known = registered();
   const Hash128 fingerprint = fingerprintOf(checked.problem, call.mod.impl(), allowed, known.flash.serial);
@@ -194,10 +203,19 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
       return Obtained{std::move(kernel), KernelSource::Memory};
 
   std::vector<Candidate> candidates = judge(checked.problem, allowed, known);
+  if (isDecidedByClass && whenMissing == WhenMissing::Fallback)
+    if (std::optional<Obtained> other = obtainMeanwhile(candidates, call.mod, checked.problem, fingerprint))
+      return std::move(*other);
+  return obtainFirst(std::move(candidates), call.mod, checked.problem, fingerprint, Haste::Awaited);
+}
+
+/// The kernel of the first candidate that does not refuse after all.
+Result<EngineImpl::Obtained> EngineImpl::obtainFirst(std::vector<Candidate> candidates, const Mod &mod, const Problem &problem,
+                                                     const Hash128 &fingerprint, Haste haste) {
   for (Candidate &candidate : candidates) {
     if (!candidate.report.allowed || !candidate.report.accepted)
       continue;
-    Result<Obtained> obtained = obtainFrom(candidate, call, checked.problem, fingerprint);
+    Result<Obtained> obtained = obtainFrom(candidate, mod, problem, fingerprint, haste);
     if (obtained || obtained.error().code != ErrorCode::NoBackend)
       return obtained;
     // The schedule itself refused: one more reason, and the next backend's turn.
@@ -209,17 +227,18 @@ Result<EngineImpl::Obtained> EngineImpl::obtain(const ForwardCall &call, const C
 }
 
 /// Error: NoBackend when the pipeline refuses after all.
-Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const ForwardCall &call, const Problem &problem,
-                                                    const Hash128 &fingerprint) {
-  const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, call.mod);
+Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, const Mod &mod, const Problem &problem,
+                                                    const Hash128 &fingerprint, Haste haste) {
+  const compiler::KernelSpec spec = specOf(problem, candidate.report.backend, mod);
   const Hash128 key = keyOf(spec, candidate);
   Obtained how;
-  MemoryCache::Obtained obtained = memory.obtain(key, fingerprint, [&]() -> Result<KernelPtr> {
-    if (!candidate.pipeline)
-      return makeImageKernel(spec, key, call.mod, how);
-    how.source = KernelSource::Compiled;
-    return buildRegistered(candidate, spec, problem, call.mod);
-  });
+  MemoryCache::Obtained obtained =
+      memory.obtain({key, fingerprint, candidate.pipeline ? "" : compiler::print(spec)}, [&]() -> Result<KernelPtr> {
+        if (!candidate.pipeline)
+          return makeImageKernel(spec, key, mod, how, haste);
+        how.source = KernelSource::Compiled;
+        return buildRegistered(candidate, spec, problem, mod);
+      });
   if (!obtained.kernel)
     return obtained.kernel.error();
   how.kernel = *obtained.kernel;
@@ -230,14 +249,21 @@ Result<EngineImpl::Obtained> EngineImpl::obtainFrom(const Candidate &candidate, 
   return how;
 }
 
-Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how) {
-  if (KernelPtr cached = loadFromDisk(spec, key, mod, how))
-    return cached;
-  Result<KernelImage> image = compileImage(spec, how);
-  if (!image)
-    return image.error();
-  store(key, *image);
-  return loadImage(std::move(*image), mod, site);
+/// Where no call waits, a kernel of a GPU is loaded there before others see it; what is wrong with the GPU is for a launch to say.
+Result<KernelPtr> EngineImpl::makeImageKernel(const compiler::KernelSpec &spec, const Hash128 &key, const Mod &mod, Obtained &how,
+                                              Haste haste) {
+  Result<KernelPtr> kernel = loadFromDisk(spec, key, mod, how);
+  if (!*kernel) {
+    Result<KernelImage> image = compileImage(spec, how);
+    if (!image)
+      return image.error();
+    store(key, *image);
+    kernel = loadImage(std::move(*image), mod, site);
+  }
+  if (kernel && haste == Haste::Ahead && (*kernel)->program)
+    if (Result<void> loaded = site.gpu->load(*(*kernel)->program); !loaded)
+      log(LogLevel::Info, "not loaded ahead of its first launch: " + loaded.error().message);
+  return kernel;
 }
 
 Result<KernelImage> EngineImpl::compileImage(const compiler::KernelSpec &spec, Obtained &how) {
@@ -292,74 +318,6 @@ KernelPtr EngineImpl::loadFromDisk(const compiler::KernelSpec &spec, const Hash1
   return *kernel;
 }
 
-Result<KernelPtr> EngineImpl::buildRegistered(const Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
-                                              const Mod &mod) {
-  const OverridePipeline &pipeline = *candidate.pipeline;
-  const PipelineContext context{mod, [&]() -> Result<std::string> {
-                                  Result<compiler::CompilerInterface *> compiler = findCompiler();
-                                  if (!compiler)
-                                    return compiler.error();
-                                  compiler::KernelSpec attn = spec;
-                                  attn.backend = SDPBackend::Math; // the attn stage is the same for every backend; MATH takes all
-                                  std::string text;
-                                  compiler::CompileOptions options;
-                                  options.stopAfter = compiler::Stage::Attn;
-                                  options.onStage = [&](compiler::Stage, std::string_view stage) { text = stage; };
-                                  if (Result<KernelImage> compiled = (*compiler)->compile(attn, options); !compiled)
-                                    return compiled.error();
-                                  return text;
-                                }};
-
-  auto fail = [&](std::string_view why) {
-    return Error{ErrorCode::Internal, fmt::format("pipeline '{}': its builder {}", pipeline.name, why)};
-  };
-  std::optional<Result<BuiltPipeline>> built;
-  try {
-    built = pipeline.build(problem, context);
-  } catch (const std::exception &exception) {
-    return fail(fmt::format("threw an exception: {}", exception.what()));
-  } catch (...) {
-    return fail("threw an exception");
-  }
-  if (!*built)
-    return built->error();
-
-  auto kernel = std::make_shared<KernelImpl>();
-  if (const auto *image = std::get_if<Kernel>(&**built)) {
-    *kernel = image->impl();
-    if (Result<void> fits = checkFits(*kernel, problem); !fits)
-      return fail("answered with a kernel of another problem: " + fits.error().message);
-    if (!kernel->host && !sameCaptures(kernel->meta, mod.impl().formula))
-      return fail("answered with a kernel of a formula with other captures");
-  } else {
-    kernel->host = std::get<HostKernel>(**built);
-    if (!kernel->host)
-      return fail("answered with an empty host callable");
-    kernel->meta.qType = problem.qType;
-    kernel->meta.kvType = problem.kvType;
-    kernel->meta.outType = problem.outType;
-    kernel->meta.D = problem.D;
-    kernel->meta.Dv = problem.Dv;
-    kernel->meta.contiguous = problem.contiguous;
-    kernel->meta.paged = problem.paged;
-    kernel->meta.narrowIndices = problem.narrowIndices;
-    kernel->meta.sinks = problem.sinks;
-    kernel->meta.checkedIndices = problem.checkedIndices;
-    kernel->meta.problemText = compiler::print(spec);
-  }
-  kernel->backend = candidate.report.backend;
-  kernel->pipeline = pipeline.name;
-  kernel->mod = mod;
-  kernel->launcher = site.launcher;
-  if (kernel->program) { // of another engine, maybe, and loaded onto another GPU
-    const std::span<const std::byte> ptx = kernel->program->ptx();
-    kernel->program = programOf({kernel->meta, {ptx.begin(), ptx.end()}});
-    kernel->gpu = site.gpu;
-  }
-  kernel->threads = site.threads;
-  return KernelPtr(std::move(kernel));
-}
-
 void EngineImpl::warnOfUnfused(const Problem &problem, const BackendSet &allowed) const {
   for (const Candidate &candidate : judge(problem, allowed, registered())) {
     const BackendReport &report = candidate.report;
@@ -406,7 +364,8 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   if (checked->problem.B == 0 || checked->problem.Hq == 0 || checked->problem.M == 0)
     return ready;
 
-  Result<Obtained> obtained = obtain(resolved.call(), *checked);
+  const WhenMissing whenMissing = given.whenMissing.value_or(options.whenMissing);
+  Result<Obtained> obtained = obtain(resolved.call(), *checked, whenMissing);
   if (!obtained)
     return obtained.error();
   if (options.warnForUnfusedKernels && obtained->kernel->backend == SDPBackend::Math)
@@ -421,7 +380,7 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
     if (!checked)
       return checked.error();
     const Obtained first = *obtained;
-    obtained = obtain(resolved.call(), *checked);
+    obtained = obtain(resolved.call(), *checked, whenMissing);
     if (!obtained)
       return obtained.error();
     obtained->compileNs += first.compileNs;
@@ -435,6 +394,7 @@ Result<EngineImpl::ReadyCall> EngineImpl::makeReady(const ForwardCall &given) {
   ready.launch = std::move(*prepared);
   ready.launch->ownCall = std::move(resolved.masked);
   ready.launch->report.source = obtained->source;
+  ready.launch->report.awaited = std::move(obtained->awaited);
   ready.launch->report.lookupNs = lookupNs;
   ready.launch->report.compileNs = obtained->compileNs;
   ready.launch->report.loadNs = obtained->loadNs;

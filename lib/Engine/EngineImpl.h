@@ -2,6 +2,7 @@
 #pragma once
 
 #include "Engine/CallCheck.h"
+#include "Engine/CompileQueue.h"
 #include "Engine/CompilerLoader.h"
 #include "Engine/DiskCache.h"
 #include "Engine/FlashImpls.h"
@@ -38,6 +39,9 @@ struct EngineImpl {
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);
   Result<Kernel> compileFrom(std::string_view stage, std::string_view text, const StageOptions &stages);
   Result<void> registerPipeline(OverridePipeline pipeline);
+  std::size_t unload(const Mod &mod);
+  Result<void> saveManifest(const std::string &path) const; ///< Manifest.cpp
+  Result<WarmUpReport> warmUp(const std::string &path);     ///< Manifest.cpp
   EngineCounters counters() const;
   void log(LogLevel level, std::string_view message) const;
 
@@ -56,6 +60,7 @@ private:
     engine::KernelPtr kernel;
     KernelSource source = KernelSource::None;
     std::int64_t compileNs = 0, loadNs = 0;
+    std::string awaited = {}; ///< as ForwardReport's
   };
 
   /// A call that only has to be launched; without `launch` when it has no rows.
@@ -68,10 +73,21 @@ private:
   engine::LaunchSite makeSite() const;
   Result<ReadyCall> makeReady(const ForwardCall &call);
   Result<engine::CheckedCall> check(const ForwardCall &call, engine::CheckFor purpose) const;
-  Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked);
-  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const ForwardCall &call, const Problem &problem,
-                              const engine::Hash128 &fingerprint);
-  Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
+  Result<Obtained> obtain(const ForwardCall &call, const engine::CheckedCall &checked, WhenMissing whenMissing = WhenMissing::Wait);
+  /// Whether a call waits for the kernel that is made.
+  enum class Haste { Awaited, Ahead };
+  Result<Obtained> obtainFirst(std::vector<engine::Candidate> candidates, const Mod &mod, const Problem &problem,
+                               const engine::Hash128 &fingerprint, Haste haste);
+  Result<Obtained> obtainFrom(const engine::Candidate &candidate, const Mod &mod, const Problem &problem,
+                              const engine::Hash128 &fingerprint, Haste haste);
+  /// Fallback.cpp.
+  std::optional<Obtained> obtainMeanwhile(const std::vector<engine::Candidate> &candidates, const Mod &mod, const Problem &problem,
+                                          const engine::Hash128 &fingerprint);
+  std::optional<Obtained> otherKernel(const std::vector<engine::Candidate> &candidates, const Mod &mod, const Problem &problem);
+  /// Where the kernel of a manifest's spec came from; None: it is for another target.
+  Result<KernelSource> warmUpOne(const std::string &text);
+  Result<engine::KernelPtr> makeImageKernel(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how,
+                                            Haste haste);
   engine::KernelPtr loadFromDisk(const compiler::KernelSpec &spec, const engine::Hash128 &key, const Mod &mod, Obtained &how);
   Result<engine::KernelPtr> buildRegistered(const engine::Candidate &candidate, const compiler::KernelSpec &spec, const Problem &problem,
                                             const Mod &mod);
@@ -84,7 +100,10 @@ private:
   const engine::CompilerSource findCompiler;
   mutable std::shared_mutex pipelinesMutex;
   std::vector<std::shared_ptr<const OverridePipeline>> overrides;
-  std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0};
+  std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0}, fallbacks{0};
+
+public:
+  engine::CompileQueue later; ///< the last member: its threads use all others, so they end first
 };
 
 } // namespace attnjit::inline v0

@@ -11,6 +11,7 @@
 #include "Support/Files.h"
 #include "Support/TargetDesc.h"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
@@ -72,7 +73,10 @@ void setMod(KernelImpl &kernel, const Mod &mod) {
 
 std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod) {
   const std::string &own = kernel->mod.canonicalText(), &wanted = mod.canonicalText();
-  if (own == wanted || expr::withoutLiteralValues(own) != expr::withoutLiteralValues(wanted))
+  const auto sameName = [](const CaptureInfo &a, const CaptureInfo &b) { return a.name == b.name; };
+  const std::vector<CaptureInfo> &order = kernel->mod.captures();
+  const bool sameOrder = std::equal(order.begin(), order.end(), mod.captures().begin(), mod.captures().end(), sameName);
+  if ((own == wanted && sameOrder) || expr::withoutLiteralValues(own) != expr::withoutLiteralValues(wanted))
     return kernel;
   auto copy = std::make_shared<KernelImpl>(*kernel);
   setMod(*copy, mod);

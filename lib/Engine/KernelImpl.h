@@ -30,6 +30,8 @@ struct KernelImpl {
   std::span<const std::byte> code() const {
     return program ? program->ptx() : mapping ? mapping->code() : std::span<const std::byte>(unmapped);
   }
+  /// About what it takes in memory.
+  std::size_t bytes() const { return sizeof *this + (mapping ? mapping->bytes() : code().size()) + meta.problemText.size(); }
 };
 
 } // namespace attnjit::inline v0
@@ -47,8 +49,8 @@ struct LaunchSite {
 /// for metadata that make no sense, Unsupported when the system gives no executable memory.
 Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site);
 
-/// The same kernel with the numbers of `mod`, which has its formula. A cached kernel serves all mods that differ in numbers only; one that
-/// leaves the engine has to keep those it was asked for.
+/// The same kernel with the numbers of `mod`, which has its formula, and its order of captures. A cached kernel serves all mods that differ in these
+/// only; one that leaves the engine has to keep those it was asked for.
 std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod);
 
 /// What a GPU's launcher needs of a PTX image.

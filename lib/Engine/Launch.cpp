@@ -105,6 +105,8 @@ void addReport(ForwardReport &total, const ForwardReport &one) {
   if (!isNamed)
     total.pipeline += ", " + one.pipeline;
   total.source = std::min(total.source, one.source); // Compiled before Memory before Disk
+  if (total.awaited.empty())
+    total.awaited = one.awaited;
   total.lookupNs += one.lookupNs;
   total.compileNs += one.compileNs;
   total.loadNs += one.loadNs;

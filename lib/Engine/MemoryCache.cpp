@@ -19,10 +19,11 @@ KernelPtr MemoryCache::find(const Hash128 &fingerprint) {
   return touch(key->second);
 }
 
-MemoryCache::Obtained MemoryCache::obtain(const Hash128 &key, const Hash128 &fingerprint, const std::function<Result<KernelPtr>()> &make) {
+MemoryCache::Obtained MemoryCache::obtain(const Wanted &wanted, const std::function<Result<KernelPtr>()> &make) {
+  const Hash128 &key = wanted.key;
   std::unique_lock lock(mutex);
   if (KernelPtr kernel = touch(key)) {
-    remember(fingerprint, key);
+    remember(wanted);
     return {std::move(kernel), false};
   }
 
@@ -33,7 +34,7 @@ MemoryCache::Obtained MemoryCache::obtain(const Hash128 &key, const Hash128 &fin
     flight->done.wait(lock, [&] { return flight->landed; });
     if (flight->outcome) {
       ++hits;
-      remember(fingerprint, key);
+      remember(wanted);
     }
     return {flight->outcome, false};
   }
@@ -48,8 +49,8 @@ MemoryCache::Obtained MemoryCache::obtain(const Hash128 &key, const Hash128 &fin
 
   flights.erase(key);
   if (outcome) {
-    insert(key, *outcome);
-    remember(fingerprint, key);
+    insert(wanted, *outcome);
+    remember(wanted);
   }
   flight->outcome = outcome;
   flight->landed = true;
@@ -57,10 +58,10 @@ MemoryCache::Obtained MemoryCache::obtain(const Hash128 &key, const Hash128 &fin
   return {std::move(outcome), true};
 }
 
-void MemoryCache::replace(const Hash128 &key, const KernelPtr &kernel) {
+void MemoryCache::replace(const Wanted &wanted, const KernelPtr &kernel) {
   std::lock_guard lock(mutex);
-  remove(key);
-  insert(key, kernel);
+  remove(wanted.key);
+  insert(wanted, kernel);
 }
 
 void MemoryCache::clear() {
@@ -69,6 +70,39 @@ void MemoryCache::clear() {
   entries.clear();
   ages.clear();
   bytes = 0;
+}
+
+KernelPtr MemoryCache::findFirst(const Predicate &is) const {
+  std::lock_guard lock(mutex);
+  for (const Hash128 &key : ages)
+    if (const KernelPtr &kernel = entries.at(key).kernel; is(*kernel))
+      return kernel;
+  return nullptr;
+}
+
+bool MemoryCache::contains(const Hash128 &key) const {
+  std::lock_guard lock(mutex);
+  return entries.contains(key);
+}
+
+std::size_t MemoryCache::removeAll(const Predicate &is) {
+  std::lock_guard lock(mutex);
+  std::vector<Hash128> found;
+  for (const auto &[key, entry] : entries)
+    if (is(*entry.kernel))
+      found.push_back(key);
+  for (const Hash128 &key : found)
+    remove(key);
+  return found.size();
+}
+
+std::vector<std::string> MemoryCache::specs() const {
+  std::lock_guard lock(mutex);
+  std::vector<std::string> all;
+  for (const Hash128 &key : ages)
+    if (const std::string &spec = entries.at(key).spec; !spec.empty())
+      all.push_back(spec);
+  return all;
 }
 
 MemoryCache::Counters MemoryCache::counters() const {
@@ -85,24 +119,26 @@ KernelPtr MemoryCache::touch(const Hash128 &key) {
   return entry->second.kernel;
 }
 
-void MemoryCache::remember(const Hash128 &fingerprint, const Hash128 &key) {
-  if (maxKernels == 0)
+void MemoryCache::remember(const Wanted &wanted) {
+  if (maxKernels == 0 || !wanted.fingerprint)
     return;
   if (resolved.size() >= kMaxFingerprints)
     resolved.clear();
-  resolved[fingerprint] = key;
+  resolved[*wanted.fingerprint] = wanted.key;
 }
 
-void MemoryCache::insert(const Hash128 &key, const KernelPtr &kernel) {
-  if (maxKernels == 0 || bytesOf(kernel) > maxBytes)
+void MemoryCache::insert(const Wanted &wanted, const KernelPtr &kernel) {
+  Entry entry{kernel, wanted.spec, {}};
+  if (maxKernels == 0 || entry.bytes() > maxBytes)
     return;
-  while (!ages.empty() && (entries.size() >= maxKernels || bytes + bytesOf(kernel) > maxBytes)) {
+  while (!ages.empty() && (entries.size() >= maxKernels || bytes + entry.bytes() > maxBytes)) {
     remove(ages.back());
     ++evictions;
   }
-  ages.push_front(key);
-  entries[key] = {kernel, ages.begin()};
-  bytes += bytesOf(kernel);
+  ages.push_front(wanted.key);
+  entry.age = ages.begin();
+  bytes += entry.bytes();
+  entries[wanted.key] = std::move(entry);
 }
 
 /// Running launches and Kernel values share the kernel; its code is unmapped when the last of them lets go.
@@ -110,7 +146,7 @@ void MemoryCache::remove(const Hash128 &key) {
   const auto entry = entries.find(key);
   if (entry == entries.end())
     return;
-  bytes -= bytesOf(entry->second.kernel);
+  bytes -= entry->second.bytes();
   ages.erase(entry->second.age);
   entries.erase(entry);
 }

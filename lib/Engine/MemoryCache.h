@@ -15,8 +15,11 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 namespace attnjit::engine {
 
@@ -34,13 +37,30 @@ public:
     Result<KernelPtr> kernel;
     bool made = false; ///< by this call: false for a hit and for those who waited
   };
-  /// The kernel of `key`, made by `make` if need be, and remembered for `fingerprint`. `make` runs unlocked and may use the cache for other
-  /// keys; asking for the same key from inside is answered with an error.
-  Obtained obtain(const Hash128 &key, const Hash128 &fingerprint, const std::function<Result<KernelPtr>()> &make);
+  /// What is asked for: a key, the class of calls to remember it for (none when nobody calls yet), and the spec as text.
+  struct Wanted {
+    Hash128 key;
+    std::optional<Hash128> fingerprint;
+    std::string spec; ///< for the manifest; empty: it has no place there
+  };
+  /// The kernel of `wanted`, made by `make` if need be. `make` runs unlocked and may use the cache for other keys; asking for the same key
+  /// from inside is answered with an error.
+  Obtained obtain(const Wanted &wanted, const std::function<Result<KernelPtr>()> &make);
 
-  /// Another kernel in the place of that of `key`, for all that ask from now on.
-  void replace(const Hash128 &key, const KernelPtr &kernel);
+  /// Another kernel in the place of that of `wanted`, for all that ask from now on.
+  void replace(const Wanted &wanted, const KernelPtr &kernel);
   void clear();
+
+  using Predicate = std::function<bool(const KernelImpl &)>;
+  /// The most recently used kernel of which `is` is true, or null. Counts nothing.
+  KernelPtr findFirst(const Predicate &is) const;
+  bool contains(const Hash128 &key) const;
+  /// False for a capacity of 0.
+  bool keepsAny() const { return maxKernels > 0; }
+  /// Forgets the kernels of which `is` is true, and answers how many there were.
+  std::size_t removeAll(const Predicate &is);
+  /// Specs of what is here, most recently used first.
+  std::vector<std::string> specs() const;
 
   struct Counters {
     std::uint64_t hits = 0, misses = 0, evictions = 0, kernels = 0, bytes = 0;
@@ -57,14 +77,15 @@ private:
   };
   struct Entry {
     KernelPtr kernel;
+    std::string spec;
     std::list<Hash128>::iterator age;
+    std::size_t bytes() const { return kernel->bytes() + spec.size(); }
   };
 
   KernelPtr touch(const Hash128 &key);
-  void remember(const Hash128 &fingerprint, const Hash128 &key);
-  void insert(const Hash128 &key, const KernelPtr &kernel);
+  void remember(const Wanted &wanted);
+  void insert(const Wanted &wanted, const KernelPtr &kernel);
   void remove(const Hash128 &key);
-  static std::size_t bytesOf(const KernelPtr &kernel) { return kernel->code().size(); }
 
   const std::size_t maxKernels, maxBytes;
   mutable std::mutex mutex;

@@ -115,7 +115,7 @@ Object Sema::fail(TextRange range, std::string_view message, std::string_view he
   if (unit != &root)
     for (auto caller = calls.rbegin(); caller != calls.rend(); ++caller)
       if (caller->unit == &root) {
-        error->message += fmt::format("\n  in the call at {}", root.source.place(caller->range));
+        error->message += fmt::format("\n  in the call at {}", root.source.placeText(caller->range));
         break;
       }
   return {};
@@ -373,7 +373,7 @@ Object Sema::lookUp(const AstNode &node) {
                  : fail(node.token, fmt::format("'{}' is both a name of the text and a captured name", node.text), "rename one of them");
     if (bound->tag == Tag::Failed) {
       error = moduleErrors[bound->index];
-      error->message += fmt::format("\n  '{}' is needed at {}", node.text, unit->source.place(node.range));
+      error->message += fmt::format("\n  '{}' is needed at {}", node.text, unit->source.placeText(node.range));
       return {};
     }
     if (bound->tag == Tag::Unset)

@@ -127,21 +127,26 @@ std::size_t SourceText::line(TextRange range) const {
   return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
 }
 
-std::string SourceText::place(TextRange range) const {
+ErrorPlace SourceText::place(TextRange range) const {
   const std::size_t end = std::min<std::size_t>(range.begin, text.size());
   const std::size_t newline = end == 0 ? std::string_view::npos : text.rfind('\n', end - 1);
   std::size_t column = 1;
   for (std::size_t at = newline == std::string_view::npos ? 0 : newline + 1; at < end; ++column)
     decodeUtf8(text, at);
-  return fmt::format("{}:{}:{}", role, line(range), column);
+  return {std::string(role), line(range), column};
+}
+
+std::string SourceText::placeText(TextRange range) const {
+  const ErrorPlace where = place(range);
+  return fmt::format("{}:{}:{}", where.text, where.line, where.column);
 }
 
 Error SourceText::error(TextRange range, std::string_view message, std::string_view help) const {
   range.begin = std::min<std::uint32_t>(range.begin, static_cast<std::uint32_t>(text.size()));
-  std::string full = fmt::format("{}: {}\n{}", place(range), message, excerpt(text, range));
+  std::string full = fmt::format("{}: {}\n{}", placeText(range), message, excerpt(text, range));
   if (!help.empty())
     full += fmt::format("\n  {}", help);
-  return {ErrorCode::InvalidFormula, std::move(full)};
+  return {ErrorCode::InvalidFormula, std::move(full), place(range)};
 }
 
 } // namespace attnjit::expr

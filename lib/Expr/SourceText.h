@@ -26,8 +26,10 @@ struct SourceText {
   /// "role:line:col: message", the user's line, a caret under `range`, and `help` (what would be accepted; may be empty).
   Error error(TextRange range, std::string_view message, std::string_view help) const;
 
+  /// Where `range` begins.
+  ErrorPlace place(TextRange range) const;
   /// "role:line:col" of the beginning of `range`.
-  std::string place(TextRange range) const;
+  std::string placeText(TextRange range) const;
   /// From 1.
   std::size_t line(TextRange range) const;
 };

@@ -22,6 +22,7 @@ public:
   ImageMapping &operator=(const ImageMapping &) = delete;
 
   CpuKernelFn entry() const { return entryPoint; }
+  std::size_t bytes() const { return mappedBytes; } ///< whole pages
   std::span<const std::byte> code() const { return {static_cast<const std::byte *>(memory), codeBytes}; }
 
 private:

@@ -44,6 +44,9 @@ class CheckDocsTest(unittest.TestCase):
         self.assertIn("README.md:3: the block differs", self.text("```cpp\n// docs/examples/a.cpp: one\nint b;\n```\n"))
         self.assertIn("README.md:3: the block differs", self.text("```cpp\n// docs/examples/a.cpp: one\n```\n"))
         self.assertIn("'docs/examples/b.cpp' does not exist", self.text("```cpp\n// docs/examples/b.cpp\n```\n"))
+        self.write("docs/examples/c.c", "/* docs/examples/c.c: one */\nint c;\n")
+        self.assertIn("docs/examples/c.c: no document shows this example", self.text(""))
+        self.assertIn("README.md:3: the block differs", self.text("```c\n/* docs/examples/c.c: one */\nint b;\n```\n"))
 
     def test_console_passes(self):
         self.assertEqual("", self.console("$ echo one; echo two; echo 3.5 ms", "one", "... ms", "$ echo four \\", "  five", "four five"))

@@ -174,16 +174,22 @@ TEST_CASE("the least recently used kernel leaves first") {
 
 TEST_CASE("the byte limit evicts too") {
   FakeCompiler compiler;
-  EngineOptions options;
-  options.memoryCacheBytes = 30; // two images of 12 bytes
-  const Engine engine = makeEngine(compiler, options);
   Operands mine;
+  mine.call.mod = numberedMod(0);
+  const Engine unbounded = makeEngine(compiler);
+  REQUIRE(unbounded.forward(mine.call));
+  const std::size_t one = unbounded.counters().bytesInMemory;
+  CHECK(one > 4096); // a whole page of code, and what is known about it
+  CHECK(one < 16384);
+  EngineOptions options;
+  options.memoryCacheBytes = 2 * one + 100;
+  const Engine engine = makeEngine(compiler, options);
   for (int i = 0; i < 3; ++i) {
     mine.call.mod = numberedMod(i);
     REQUIRE(engine.forward(mine.call));
   }
   CHECK(engine.counters().kernelsInMemory == 2);
-  CHECK(engine.counters().bytesInMemory == 24);
+  CHECK(engine.counters().bytesInMemory == 2 * one);
   CHECK(engine.counters().evictions == 1);
 }
 

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fstream>
+#include <latch>
 
 using namespace attnjit;
 using namespace attnjit::test;
@@ -20,6 +21,7 @@ struct Process {
     EngineOptions options = driver.options("sm_80");
     options.device = device;
     options.cacheDirectory = temp.file("cache");
+    options.threads = 1; // the driver that is none has no locks
     return makeEngine(compiler, options);
   }
   Result<ForwardReport> run() const { return engine.forward(operands.call); }
@@ -43,6 +45,45 @@ TEST_CASE("a later process needs no compiler, on whichever GPU") {
     CHECK(later.driver->launches.size() == 1);
   }
   CHECK(compiler.calls == 1);
+}
+
+TEST_CASE("what is made in the background, or from a manifest, is on the GPU before its first launch") {
+  const TempDir temp;
+  FakeCompiler compiler;
+  std::latch mayCompile(1);
+  compiler.onCompile = [&](const compiler::KernelSpec &spec) {
+    if (spec.backend != SDPBackend::Math)
+      mayCompile.wait();
+  };
+  {
+    const Process process(compiler, temp);
+    ForwardCall call = process.operands.call;
+    call.whenMissing = WhenMissing::Fallback;
+    const Result<ForwardReport> meanwhile = process.engine.forward(call);
+    REQUIRE(meanwhile);
+    CHECK(meanwhile->pipeline == "MATH");
+    CHECK(process.driver->count("cuModuleLoadDataEx") == 1);
+    mayCompile.count_down();
+    process.engine.waitForCompilations();
+    CHECK(process.driver->count("cuModuleLoadDataEx") == 2);
+    const Result<ForwardReport> after = process.engine.forward(call);
+    REQUIRE(after);
+    CHECK(after->pipeline == meanwhile->awaited);
+    CHECK(process.driver->count("cuModuleLoadDataEx") == 2);
+    REQUIRE(process.engine.saveManifest(temp.file("manifest")));
+  }
+  const Process later(compiler, temp);
+  const Result<WarmUpReport> warm = later.engine.warmUp(temp.file("manifest"));
+  REQUIRE(warm);
+  CHECK(warm->fromDisk == 2);
+  CHECK(later.driver->count("cuModuleLoadDataEx") == 2);
+  REQUIRE(later.run());
+  CHECK(later.driver->count("cuModuleLoadDataEx") == 2);
+
+  // Without a GPU there is nothing to load, and the launch will say so.
+  const Process without(compiler, temp);
+  without.driver->failures["cuInit"] = 100;
+  CHECK(without.engine.warmUp(temp.file("manifest"))->fromDisk == 2);
 }
 
 TEST_CASE("what the driver did not take is tried again") {

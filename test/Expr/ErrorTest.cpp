@@ -19,6 +19,25 @@ std::string messageOf(const Result<Formula> &result) {
 
 } // namespace
 
+TEST_CASE("an error says its place for editors, too") {
+  const auto placeOf = [](const SourceTexts &texts) {
+    const Result<Formula> parsed = parseFormula(texts, {});
+    REQUIRE(!parsed);
+    REQUIRE(parsed.error().place);
+    return *parsed.error().place;
+  };
+  const ErrorPlace score = placeOf({.scoreMod = "score +\n  nothing", .maskMod = {}});
+  CHECK(score.text == "score_mod");
+  CHECK(score.line == 2);
+  CHECK(score.column == 3);
+  const ErrorPlace module = placeOf({.scoreMod = {}, .maskMod = "f", .module = "def f(b, h, q, kv):\n    return 'é' < q", .moduleName = "mine.py"});
+  CHECK(module.text == "mine.py");
+  CHECK(module.line == 2);
+  const Result<Formula> unreadable = parseFormula({.scoreMod = "\xff", .maskMod = {}}, {});
+  REQUIRE(!unreadable);
+  CHECK(!unreadable.error().place); // there is no column in what is no text
+}
+
 TEST_CASE("the table of errors") {
   std::ifstream file(ATTNJIT_EXPR_TEST_DIR "/errors.txt");
   REQUIRE(file);

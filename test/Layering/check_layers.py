@@ -26,9 +26,11 @@ ROOMS = {
     # The seam to the engine: seen from above, so without any compiler header.
     "lib/Compiler/CompilerInterface.h": {"lib/Expr", "lib/Support"},
     "lib/Compiler/KernelSpec.cpp": {"lib/Compiler", "lib/Expr", "lib/Support", "fmt"},
+    "lib/Compiler/SpecReader.cpp": {"lib/Compiler", "lib/Expr", "lib/Support", "fmt"},
     "lib/Compiler": {"lib/Expr", "lib/Support", "lib/Target", "mlir-rooms", "mlir-dialects", "mlir", "llvm", "fmt", "xxhash"},
     "lib/Engine": {"lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/BlockMask", "lib/Reference", "lib/Expr", "lib/Support", "fmt", "xxhash"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
+    "lib/CAPI": {"include/attnjit-c"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
     "tools/attnjit-mlir-plugin": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
 }
@@ -49,6 +51,8 @@ def thing_included(name, root):
     """What an include names: a room's path, a library, or None for the standard library."""
     if name.startswith("attnjit/"):
         return "include/attnjit"
+    if name.startswith("attnjit-c/"):
+        return "include/attnjit-c"
     if name.startswith("attnjit-mlir/Dialect/"):
         return "mlir-dialects"
     if name.startswith("attnjit-mlir/"):

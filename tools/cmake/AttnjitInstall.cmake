@@ -28,7 +28,7 @@ if(ATTNJIT_LINK STREQUAL "dylib")
   if(TARGET attnjit-compiler)
     install(TARGETS attnjit-compiler LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   endif()
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/attnjit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/attnjit ${PROJECT_SOURCE_DIR}/include/attnjit-c DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
   install(EXPORT attnjitTargets NAMESPACE attnjit:: DESTINATION ${ATTNJIT_PACKAGE_DIR})
   configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/attnjitConfig.cmake.in ${PROJECT_BINARY_DIR}/attnjitConfig.cmake
     INSTALL_DESTINATION ${ATTNJIT_PACKAGE_DIR} NO_SET_AND_CHECK_MACRO)

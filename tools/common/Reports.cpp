@@ -67,6 +67,7 @@ json toJson(const ForwardReport &report) {
   return {{"backend", name(report.backend)},
           {"pipeline", report.pipeline},
           {"source", name(report.source)},
+          {"awaited", report.awaited},
           {"workers", report.workers},
           {"tileRows", report.tileRows},
           {"tileCols", report.tileCols},
@@ -89,8 +90,9 @@ json toJson(const EngineCounters &counters) {
           {"memoryHits", counters.memoryHits},      {"memoryMisses", counters.memoryMisses},
           {"diskHits", counters.diskHits},          {"diskWrites", counters.diskWrites},
           {"diskRejects", counters.diskRejects},    {"evictions", counters.evictions},
-          {"launches", counters.launches},          {"kernelsInMemory", counters.kernelsInMemory},
-          {"bytesInMemory", counters.bytesInMemory}};
+          {"launches", counters.launches},          {"fallbacks", counters.fallbacks},
+          {"kernelsInMemory", counters.kernelsInMemory}, {"bytesInMemory", counters.bytesInMemory},
+          {"awaited", counters.awaited}};
 }
 
 json toJson(const AutotuneReport &report) {
@@ -101,20 +103,7 @@ json toJson(const AutotuneReport &report) {
   return {{"model", tiles(report.model)}, {"best", tiles(report.best)}, {"timings", timings}, {"onDisk", report.onDisk}};
 }
 
-json toJson(const ExplainReport &report) {
-  json backends = json::array();
-  for (const BackendReport &backend : report.backends) {
-    json reasons = json::array();
-    for (const BackendReason &reason : backend.reasons)
-      reasons.push_back({{"predicate", reason.predicate}, {"ok", reason.ok}, {"detail", reason.detail}});
-    backends.push_back({{"backend", name(backend.backend)},
-                        {"pipeline", backend.pipeline},
-                        {"allowed", backend.allowed},
-                        {"accepted", backend.accepted},
-                        {"reasons", std::move(reasons)}});
-  }
-  return {{"chosen", name(report.chosen)}, {"pipeline", report.pipeline}, {"backends", std::move(backends)}};
-}
+json toJson(const ExplainReport &report) { return json::parse(report.json()); }
 
 json toJson(const CheckResult &check) {
   json result{{"passed", check.passed()},
