@@ -18,6 +18,11 @@ config.environment["XDG_CACHE_HOME"] = os.path.join(config.test_exec_root, "cach
 config.substitutions.append(("%{python}", sys.executable))
 config.substitutions.append(("%{source}", config.attnjit_source_root))
 
+# Modules of somebody else's: stock tools of the same LLVM, with us as a plugin.
+config.substitutions.append(("%{plugin}", os.path.join(config.attnjit_library_dir, "attnjit-mlir-plugin.so")))
+for name in ("mlir_runner_utils", "mlir_c_runner_utils"):
+    config.substitutions.append(("%{" + name + "}", os.path.join(config.llvm_library_dir, "lib" + name + ".so")))
+
 # ptxas checks our PTX where a CUDA toolkit is at hand; `REQUIRES: ptxas`.
 if any(os.access(os.path.join(folder, "ptxas"), os.X_OK) for folder in config.environment["PATH"].split(os.path.pathsep)):
     config.available_features.add("ptxas")

@@ -102,16 +102,8 @@ tile::TileSizes Compilation::chooseTile() const {
   const KernelSpec &spec = header.spec;
   if (onGpu())
     return chooseGpuTile();
-  const pipelines::CpuOptions cpu = cpuOptions();
-  switch (cpu.schedule) {
-  case pipelines::CpuSchedule::Generic:
-    return tile::chooseGenericTile(spec.D, spec.Dv);
-  case pipelines::CpuSchedule::Flash:
-    return tile::chooseFlashTile(spec.D, spec.Dv, spec.qType == DType::F64 ? 64 : 32, spec.qType == DType::BF16 && spec.kvType == DType::BF16, cpu.target);
-  case pipelines::CpuSchedule::Efficient:
-    return tile::chooseEfficientTile(spec.D, spec.Dv, cpu.target);
-  }
-  llvm_unreachable("all schedules are listed");
+  const bool inBf16 = spec.qType == DType::BF16 && spec.kvType == DType::BF16;
+  return pipelines::chooseTile(cpuOptions(), spec.D, spec.Dv, spec.qType == DType::F64 ? 64 : 32, inBf16);
 }
 
 //===- Entering the ladder ----------------------------------------------------------------------------------------------------===//

@@ -6,10 +6,13 @@
 #include "attnjit-mlir/Conversion/AttnToTile/AttnToTile.h"
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
+#include "attnjit-mlir/Import/BuildAttention.h"
 #include "attnjit-mlir/Import/ExportFormula.h"
 #include "attnjit-mlir/Import/ImportFormula.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/raw_ostream.h"
@@ -22,7 +25,7 @@ struct Fixture {
   Fixture() {
     context.disableMultithreading();
     context.loadDialect<attn::AttnDialect, tile::TileDialect, mlir::arith::ArithDialect, mlir::math::MathDialect, mlir::func::FuncDialect,
-                        mlir::memref::MemRefDialect>();
+                        mlir::memref::MemRefDialect, mlir::tensor::TensorDialect>();
   }
 
   expr::Formula parse(std::string_view score, std::string_view mask, std::vector<expr::CaptureInfo> captures = {}) {
@@ -58,10 +61,9 @@ struct Fixture {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 };
 
-const std::vector<expr::CaptureInfo> kCaptures = {{"slope", DType::F32, 1},  {"doc", DType::I32, 2},  {"offset", DType::I64, 1},
-                                                  {"flag", DType::Bool, 1},  {"bias", DType::BF16, 4}, {"alpha", DType::F16, 0},
-                                                  {"code", DType::U8, 1},    {"window", DType::I64, -1}, {"cap", DType::F64, -1},
-                                                  {"on", DType::Bool, -1}};
+const std::vector<expr::CaptureInfo> kCaptures = {
+    {"slope", DType::F32, 1}, {"doc", DType::I32, 2}, {"offset", DType::I64, 1},  {"flag", DType::Bool, 1}, {"bias", DType::BF16, 4},
+    {"alpha", DType::F16, 0}, {"code", DType::U8, 1}, {"window", DType::I64, -1}, {"cap", DType::F64, -1},  {"on", DType::Bool, -1}};
 
 struct Mods {
   const char *score, *mask;
@@ -120,15 +122,15 @@ TEST_CASE_FIXTURE(Fixture, "every row of ExprOps.def survives the round trip") {
   for (const Row &row : rows) {
     CAPTURE(expr::spelling(row.op));
     for (Kind kind : {Kind::Bool, Kind::Int, Kind::Float}) { // of the operands
-      bool legal = row.types == "NNN" || row.types == "CMP" ? kind != Kind::Bool
-                   : row.types == "FFF" || row.types == "FB" ? kind == Kind::Float
+      bool legal = row.types == "NNN" || row.types == "CMP"   ? kind != Kind::Bool
+                   : row.types == "FFF" || row.types == "FB"  ? kind == Kind::Float
                    : row.types == "III" || row.types == "IIF" ? kind == Kind::Int
-                   : row.types == "BBB"                      ? kind == Kind::Bool
-                                                             : true;
+                   : row.types == "BBB"                       ? kind == Kind::Bool
+                                                              : true;
       Kind result = row.types == "CMP" || row.types == "FB" || row.types == "BBB" || row.op == Op::ToBool ? Kind::Bool
-                    : row.op == Op::ToInt                                                                  ? Kind::Int
-                    : row.op == Op::ToFloat || row.types == "IIF"                                          ? Kind::Float
-                                                                                                           : kind;
+                    : row.op == Op::ToInt                                                                 ? Kind::Int
+                    : row.op == Op::ToFloat || row.types == "IIF"                                         ? Kind::Float
+                                                                                                          : kind;
       if (!legal || (row.types == "CAST" && result == kind))
         continue;
       // mask(...) = op(a, b ...) != 0 over captured tensors of the kind, so that nothing folds.
@@ -318,4 +320,104 @@ TEST_CASE_FIXTURE(Fixture, "an operation that no formula has is named where it s
   });
   CHECK(mlir::failed(attn::exportFormula(forward)));
   CHECK(message.find("'arith.cmpi' has no counterpart among the operations of a formula") != std::string::npos);
+}
+
+//===- attn.attention from other formats --------------------------------------------------------------------------------------===//
+
+namespace {
+
+/// A function of the given types, to build in.
+struct BuildFixture : Fixture {
+  std::vector<mlir::Value> begin(llvm::ArrayRef<llvm::StringRef> types) {
+    std::vector<mlir::Type> arguments;
+    for (llvm::StringRef type : types)
+      arguments.push_back(mlir::parseType(type, &context));
+    module = mlir::ModuleOp::create(builder.getUnknownLoc());
+    builder.setInsertionPointToEnd(module->getBody());
+    auto function = mlir::func::FuncOp::create(builder, builder.getUnknownLoc(), "f", builder.getFunctionType(arguments, {}));
+    mlir::Block *entry = function.addEntryBlock();
+    builder.setInsertionPointToStart(entry);
+    builder.setInsertionPoint(mlir::func::ReturnOp::create(builder, builder.getUnknownLoc()));
+    return {entry->args_begin(), entry->args_end()};
+  }
+
+  void checkBuilt(mlir::FailureOr<attn::AttentionOp> op, const expr::Formula &expected) {
+    REQUIRE(mlir::succeeded(op));
+    REQUIRE(mlir::succeeded(mlir::verify(*module)));
+    mlir::FailureOr<expr::Formula> formula = attn::exportFormula(*op);
+    REQUIRE(mlir::succeeded(formula));
+    CHECK(expr::print(*formula) == expr::print(expected));
+  }
+
+  mlir::OpBuilder builder{&context};
+};
+
+constexpr llvm::StringLiteral kQ = "tensor<?x8x?x64xf32>", kK = "tensor<?x2x?x64xf32>", kV = "tensor<?x2x?x32xf32>";
+
+} // namespace
+
+TEST_CASE("attn.attention says the formula it was built from; its literals and sizes become operands") {
+  BuildFixture f;
+  const std::vector<mlir::Value> in = f.begin({kQ, kK, kV, "tensor<8xf32>", "i64"});
+  const std::vector<expr::CaptureInfo> captures{{"slope", DType::F32, 1}, {"window", DType::I64, -1}};
+  const expr::Formula formula = f.parse("score + slope[h % slope.shape[0]] * (kv_idx - q_idx)", "q_idx - kv_idx < window", captures);
+  attn::AttentionOperands operands{in[0], in[1], in[2]};
+  operands.captures = {in[3]};
+  operands.scalars = {in[4]};
+  operands.wantsLse = true;
+  mlir::FailureOr<attn::AttentionOp> op = attn::buildAttention(f.builder, f.builder.getUnknownLoc(), formula, operands);
+  f.checkBuilt(op, formula);
+  CHECK(op->getNumResults() == 2);
+
+  operands.scalars.clear();
+  mlir::ScopedDiagnosticHandler handler(&f.context, [](mlir::Diagnostic &diagnostic) {
+    CHECK(diagnostic.str() == "no value for the number 'window', which the formula captures");
+    return mlir::success();
+  });
+  CHECK(mlir::failed(attn::buildAttention(f.builder, f.builder.getUnknownLoc(), formula, operands)));
+}
+
+TEST_CASE("ONNX's Attention: capped, then masked; causal at the end of the past, or of the keys in use") {
+  SUBCASE("a mask that is added, broadcast over heads, behind a softcap") {
+    BuildFixture f;
+    const std::vector<mlir::Value> in = f.begin({kQ, kK, kV, "tensor<?x1x?x?xf16>"});
+    attn::OnnxAttention onnx{in[0], in[1], in[2]};
+    onnx.mask = in[3];
+    onnx.softcap = 30;
+    onnx.scale = 0.1;
+    f.checkBuilt(attn::buildOnnxAttention(f.builder, f.builder.getUnknownLoc(), onnx),
+                 f.parse("torch.tanh(score / 30.0) * 30.0 + mask[b, 0, q_idx, kv_idx]", "", {{"mask", DType::F16, 4}}));
+    CHECK(f.text().find("arith.constant 1.000000e-01 : f32") != std::string::npos);
+  }
+  SUBCASE("a mask of truth values, causal behind a past") {
+    BuildFixture f;
+    const std::vector<mlir::Value> in = f.begin({kQ, kK, kV, "tensor<?x?xi1>", "i64"});
+    attn::OnnxAttention onnx{in[0], in[1], in[2]};
+    onnx.mask = in[3];
+    onnx.pastKeys = in[4];
+    onnx.isCausal = true;
+    f.checkBuilt(attn::buildOnnxAttention(f.builder, f.builder.getUnknownLoc(), onnx),
+                 f.parse("", "mask[q_idx, kv_idx] & (kv_idx <= q_idx + past)", {{"mask", DType::Bool, 2}, {"past", DType::I64, -1}}));
+  }
+  SUBCASE("keys in use, causal") {
+    BuildFixture f;
+    const std::vector<mlir::Value> in = f.begin({kQ, kK, kV, "tensor<?xi64>"});
+    attn::OnnxAttention onnx{in[0], in[1], in[2]};
+    onnx.keysUsed = in[3];
+    onnx.isCausal = true;
+    f.checkBuilt(
+        attn::buildOnnxAttention(f.builder, f.builder.getUnknownLoc(), onnx),
+        f.parse("", "(kv_idx < used[b]) & (kv_idx <= q_idx + used[b] - rows)", {{"used", DType::I64, 1}, {"rows", DType::I64, -1}}));
+  }
+  SUBCASE("a mask of integers is refused") {
+    BuildFixture f;
+    const std::vector<mlir::Value> in = f.begin({kQ, kK, kV, "tensor<?x?xi32>"});
+    attn::OnnxAttention onnx{in[0], in[1], in[2]};
+    onnx.mask = in[3];
+    mlir::ScopedDiagnosticHandler handler(&f.context, [](mlir::Diagnostic &diagnostic) {
+      CHECK(diagnostic.str() == "attn_mask: expected rank 2 to 4 and elements of i1 or floats, got 'tensor<?x?xi32>'");
+      return mlir::success();
+    });
+    CHECK(mlir::failed(attn::buildOnnxAttention(f.builder, f.builder.getUnknownLoc(), onnx)));
+  }
 }

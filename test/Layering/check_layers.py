@@ -32,6 +32,7 @@ ROOMS = {
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "lib/CAPI": {"include/attnjit-c"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
+    "tools/attnjit-mlir-plugin": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 

@@ -1,21 +1,19 @@
 #include "Passes.h"
 
-#include "attnjit-mlir/Conversion/AttnToTile/AttnToTile.h"
-#include "attnjit-mlir/Conversion/TileToGPU/TileToGPU.h"
-#include "attnjit-mlir/Conversion/TileToVector/TileToVector.h"
-#include "attnjit-mlir/Transforms/TileVerify.h"
+#include "attnjit-mlir/InitAll.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Transforms/Passes.h"
 
 namespace attnjit {
 
 void registerPasses() {
-  attn::registerAttnToTilePass();
-  tile::registerTileVerifyPass();
-  tile::registerConvertTileToGPUPass();
-  tile::registerConvertTileToVectorPass();
+  registerAllPasses();
 
+  mlir::bufferization::registerOneShotBufferizePass();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
+  mlir::registerConvertLinalgToLoopsPass();
 }
 
 } // namespace attnjit

@@ -30,8 +30,8 @@ std::string where(const Yardstick &yardstick, std::int64_t heads, std::int64_t i
   return fmt::format("[b={}, h={}, row={}{}]", head / heads, head % heads, row, yardstick.cols > 1 ? fmt::format(", column={}", col) : "");
 }
 
-/// What two equally good results may differ by: elements of a row share the rounding of its probabilities, so a mean error is one over as many
-/// samples as there are rows, each of which is off by about a third (seen on GPUs, whose probabilities are bf16).
+/// What two equally good results may differ by: elements of a row share the rounding of its probabilities, so a mean error is one over as
+/// many samples as there are rows, each of which is off by about a third (seen on GPUs, whose probabilities are bf16).
 double byChance(std::int64_t rows) { return 1 + 0.5 / std::sqrt(static_cast<double>(std::max<std::int64_t>(rows, 1))); }
 
 Deviation deviationOf(const Tensor &tensor, const std::vector<double> &exact, const std::vector<double> &plain, const Yardstick &yardstick,
@@ -185,7 +185,9 @@ CheckResult compare(const LoadedProblem &problem, const Oracle &oracle) {
   const auto statistic = [&](const std::optional<Tensor> &tensor, const std::vector<double> &exact, const std::vector<double> &plain,
                              const char *what) {
     const auto [mean, largest] = magnitude(exact);
-    const double allowance = (isF64 ? 8 : 2) * unit * (1 + mean + (isF64 ? kappa : 0));
+    // Beside operands of 16 bits functions in formulas may be rougher (docs/semantics.md, "Precision").
+    const double roundings = isF64 ? 8 : problem.dtype == DType::F32 ? 2 : 16;
+    const double allowance = roundings * unit * (1 + mean + (isF64 ? kappa : 0));
     return tensor ? std::optional(deviationOf(*tensor, exact, plain,
                                               {2.0, allowance, 32, 64 * unit * (1 + largest), oracle.rowStep, problem.dims.M, 1}, what))
                   : std::nullopt;

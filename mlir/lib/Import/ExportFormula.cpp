@@ -137,10 +137,11 @@ int levelOf(ReduceOp reduce) {
 /// Exports one region.
 class Exporter {
 public:
-  Exporter(ForwardOp op, expr::Function &function) : op(op), function(function) {}
+  explicit Exporter(expr::Function &function) : function(function) {}
 
-  LogicalResult run(Region &region) {
-    unsigned shift = 5 - op.getFixedArguments(region), captures = op.getCaptures().size();
+  /// `fixed` arguments stand before those of `captures` captures and of the scalars.
+  LogicalResult run(Region &region, unsigned fixed, unsigned captures) {
+    unsigned shift = 5 - fixed;
     for (BlockArgument argument : region.getArguments()) {
       unsigned index = argument.getArgNumber() + shift;
       if (index < 5)
@@ -347,15 +348,13 @@ private:
     }
   }
 
-  ForwardOp op;
   expr::Function &function;
   llvm::DenseMap<Value, ValueId> values;
   llvm::DenseMap<Value, unsigned> captureIndex;
 };
 
-} // namespace
-
-FailureOr<expr::Formula> exportFormula(ForwardOp op) {
+/// Of attn.forward or attn.attention.
+template <typename OpT> FailureOr<expr::Formula> exportFrom(OpT op) {
   expr::Formula formula = expr::Formula::identity();
   auto name = [&](unsigned index, StringRef prefix, unsigned number) {
     if (op.getNames())
@@ -372,14 +371,16 @@ FailureOr<expr::Formula> exportFormula(ForwardOp op) {
   for (auto [index, scalar] : llvm::enumerate(op.getScalars())) {
     std::string called = name(captures + index, "s", index);
     Kind kind = kindOf(scalar.getType());
-    std::optional<expr::ScalarDecl> decl = expr::ScalarDecl::named(called, kind, formula.captures); // sizes and literals tell by their names
+    std::optional<expr::ScalarDecl> decl =
+        expr::ScalarDecl::named(called, kind, formula.captures); // sizes and literals tell by their names
     formula.scalars.push_back(decl ? std::move(*decl) : expr::ScalarDecl{.name = called, .kind = kind});
   }
-  for (auto [region, function] : {std::pair(&op.getScore(), &formula.score), {&op.getMask(), &formula.mask}, {&op.getProb(), &formula.prob}}) {
+  for (auto [region, function] :
+       {std::pair(&op.getScore(), &formula.score), {&op.getMask(), &formula.mask}, {&op.getProb(), &formula.prob}}) {
     if (region->empty())
       continue;
     *function = {};
-    if (failed(Exporter(op, *function).run(*region)))
+    if (failed(Exporter(*function).run(*region, op.getFixedArguments(*region), captures)))
       return failure();
   }
   if (Result<void> ok = expr::verify(formula); !ok)
@@ -387,5 +388,10 @@ FailureOr<expr::Formula> exportFormula(ForwardOp op) {
   expr::simplify(formula);
   return formula;
 }
+
+} // namespace
+
+FailureOr<expr::Formula> exportFormula(ForwardOp op) { return exportFrom(op); }
+FailureOr<expr::Formula> exportFormula(AttentionOp op) { return exportFrom(op); }
 
 } // namespace attnjit::attn

@@ -1,11 +1,11 @@
 #include "attnjit-mlir/Import/ImportFormula.h"
 
+#include "BuildRegions.h"
+
 #include "Expr/Analysis.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
-
-#include <array>
 
 using namespace mlir;
 
@@ -117,29 +117,7 @@ private:
     auto config = ConfigAttr::get(builder.getContext(), problem.tileRows, problem.tileCols, problem.checkedIndices, problem.narrowIndices);
     auto op = ForwardOp::create(builder, loc, arguments[0], arguments[1], arguments[2], pages, arguments[3], arguments[4], arguments[5],
                                 arguments[6], problem.sinks ? arguments[7] : Value(), captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
-    if (!formula.scoreIsIdentity())
-      buildRegion(op, op.getScore(), formula.score);
-    if (!formula.maskIsTrue())
-      buildRegion(op, op.getMask(), formula.mask);
-    if (!formula.probIsIdentity())
-      buildRegion(op, op.getProb(), formula.prob);
-  }
-
-  void buildRegion(ForwardOp op, Region &region, const expr::Function &function) {
-    OpBuilder::InsertionGuard guard(builder);
-    SmallVector<Type> types = op.getRegionArgumentTypes(region);
-    Block *block = builder.createBlock(&region, {}, types, SmallVector<Location>(types.size(), loc));
-    ValueRange arguments = block->getArguments();
-    unsigned fixed = op.getFixedArguments(region), shift = 5 - fixed; // a mask has no score
-    unsigned scalarsAt = fixed + formula.captures.size();
-    std::vector<std::uint8_t> fits = fits32(function);
-    auto leaf = [&](const expr::Node &node) -> Value {
-      return node.op == expr::Op::Param ? arguments[node.imm.i - shift] : arguments[scalarsAt + node.imm.i];
-    };
-    NodeLeaves leaves{computeType, leaf, arguments.slice(fixed, formula.captures.size()), fits};
-    std::array<expr::ValueId, 1> roots{function.result};
-    SmallVector<Value> results = emitNodes(builder, loc, function.nodes, roots, leaves);
-    YieldOp::create(builder, loc, results[0]);
+    buildRegions(builder, op, formula, [&](const expr::Function &function) { return fits32(function); });
   }
 
   /// Which Int nodes provably fit 32 bits, for all positions and scalars that this kernel may see.

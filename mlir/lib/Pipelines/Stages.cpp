@@ -17,6 +17,18 @@ llvm::LogicalResult attnToTile(ModuleOp module, bool splitKeys) {
   return verifyStage(module, MlirStage::Tile);
 }
 
+tile::TileSizes chooseTile(const CpuOptions &options, int64_t headDim, int64_t valueDim, int64_t computeBits, bool inBf16) {
+  switch (options.schedule) {
+  case CpuSchedule::Generic:
+    return tile::chooseGenericTile(headDim, valueDim);
+  case CpuSchedule::Flash:
+    return tile::chooseFlashTile(headDim, valueDim, computeBits, inBf16, options.target);
+  case CpuSchedule::Efficient:
+    return tile::chooseEfficientTile(headDim, valueDim, options.target);
+  }
+  llvm_unreachable("all schedules are listed");
+}
+
 std::optional<std::string> refusal(const tile::TileProgram &program, const CpuOptions &options) {
   switch (options.schedule) {
   case CpuSchedule::Generic:

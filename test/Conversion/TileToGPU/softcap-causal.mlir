@@ -34,8 +34,14 @@
 // S = Q K^T: 8 steps of 16 along D, 8 tiles of 8 keys.
 // CHECK-COUNT-64:    nvvm.mma.sync {{.*}}multiplicandAPtxType = #nvvm.mma_type<bf16>{{.*}}shape = #nvvm.shape<m = 16, n = 8, k = 16>
 
-// score_mod on each of the 32 elements of a thread; tanh is 1 - 2 / (e^2|x| + 1) on the special function unit.
-// CHECK-COUNT-32:    llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
+// score_mod on each of the 32 elements of a thread: tanh is 1 - 2 / (e^2x + 1) on the special function unit, but for small x.
+// CHECK:             %[[GROWN:.*]] = llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"(%[[POWER:.*]]) : (f32) -> f32
+// CHECK-NEXT:        %[[SUM:.*]] = arith.addf %[[GROWN]]
+// CHECK-NEXT:        %[[HALF:.*]] = llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"(%[[SUM]])
+// CHECK:             %[[FAR:.*]] = llvm.intr.fma(%[[HALF]]
+// CHECK:             %[[NEAR:.*]] = arith.cmpf olt
+// CHECK-NEXT:        arith.select %[[NEAR]], %{{.*}}, %[[FAR]]
+// CHECK-COUNT-31:    llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
 
 // mask_mod only where the plan cannot tell, as a select to -inf.
 // CHECK:             scf.if %{{.*}} -> (f32,

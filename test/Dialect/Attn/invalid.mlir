@@ -91,7 +91,7 @@ func.func @size_of_lse(%q: memref<2x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: m
 // -----
 
 func.func @type_of_capture(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: memref<?x?x?x64xf32>, %out: memref<?x?x?x64xf32>, %scale: f32, %c: memref<?xi7>) {
-  // expected-error @below {{capture 0: expected a memref of rank 0 to 6 of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64, got 'memref<?xi7>'}}
+  // expected-error @below {{capture 0: expected rank 0 to 6 and elements of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64, got 'memref<?xi7>'}}
   attn.forward ins(%q, %k, %v : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%out : memref<?x?x?x64xf32>) scale(%scale : f32) captures(%c : memref<?xi7>)
       config<tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
   return
@@ -100,7 +100,7 @@ func.func @type_of_capture(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %
 // -----
 
 func.func @rank_of_capture(%q: memref<?x?x?x64xf32>, %k: memref<?x?x?x64xf32>, %v: memref<?x?x?x64xf32>, %out: memref<?x?x?x64xf32>, %scale: f32, %c: memref<?x?x?x?x?x?x?xf32>) {
-  // expected-error @below {{capture 0: expected a memref of rank 0 to 6}}
+  // expected-error @below {{capture 0: expected rank 0 to 6 and elements of}}
   attn.forward ins(%q, %k, %v : memref<?x?x?x64xf32>, memref<?x?x?x64xf32>, memref<?x?x?x64xf32>) outs(%out : memref<?x?x?x64xf32>) scale(%scale : f32) captures(%c : memref<?x?x?x?x?x?x?xf32>)
       config<tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
   return
@@ -262,7 +262,7 @@ func.func @load_bool(%c: memref<?xi1>, %i: i32) {
 // -----
 
 func.func @load_what(%c: i32, %i: i32) {
-  // expected-error @below {{operand #0 must be memref of rank 0 to 6, or !tile.capture}}
+  // expected-error @below {{operand #0 must be memref or tensor of rank 0 to 6, or !tile.capture}}
   %0 = attn.load %c[%i] : i32, i32 -> f32
   return
 }

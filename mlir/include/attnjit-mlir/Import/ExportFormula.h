@@ -1,4 +1,4 @@
-// attn -> expr: the formula of an attn.forward that anybody built, so that it gets the analyses, the closed form of its mask and a hash.
+// attn -> expr: the formula of an attn.attention or attn.forward that anybody built, so that it gets the analyses, the closed form of its mask and a hash.
 #pragma once
 
 #include "Expr/Ir.h"
@@ -10,5 +10,7 @@ namespace attnjit::attn {
 /// operation without a counterpart in lib/Expr/ExprOps.def fails with a diagnostic on it. The result is simplified: exporting what importFormula
 /// built from a simplified formula gives the same hash.
 mlir::FailureOr<expr::Formula> exportFormula(ForwardOp op);
+/// The same; positions are those within the op, its offsets not added.
+mlir::FailureOr<expr::Formula> exportFormula(AttentionOp op);
 
 } // namespace attnjit::attn

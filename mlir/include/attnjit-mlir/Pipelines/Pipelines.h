@@ -47,6 +47,9 @@ struct CpuOptions {
   tile::CpuTarget target;
 };
 
+/// Tile sizes which the schedule of `options` wants (Conversion/TileToVector/Schedules.h); the attn stage holds them.
+tile::TileSizes chooseTile(const CpuOptions &options, int64_t headDim, int64_t valueDim, int64_t computeBits, bool inBf16);
+
 /// [attn] -> [tile]. `splitKeys`: as the efficient schedule wants it, with tile.split.
 llvm::LogicalResult attnToTile(mlir::ModuleOp module, bool splitKeys = false);
 

@@ -67,7 +67,7 @@ private:
       if (llvm::is_contained(roles, argument))
         continue;
       Type type = argument.getType();
-      if (isCaptured(type))
+      if (isCaptured(type) && !isa<TensorType>(type))
         captures.push_back(argument);
       else if (type.isInteger(1) || type.isInteger(32) || type.isInteger(64) || type.isF32() || type.isF64())
         scalars.push_back(argument);

@@ -26,9 +26,7 @@ std::optional<std::string> functionMissingOnGpu(Region *formula) {
 // Recipes
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// The CPU's fraction with a reciprocal of 1 ulp: one special function instruction, of which a multiprocessor finishes an eighth as many as
-/// of others, where 1 - 2 / (e^2x + 1) takes two. tanh.approx would be the only one, but its error of 2^-11 would move a score capped at 50
-/// by 0.02.
+/// The CPU's fraction with a reciprocal of 1 ulp.
 static Value emitTanhOnGpu(const Emitter &emit, Value x) {
   auto limit = [&](double value) { return emit.constFloat(x.getType(), value); };
   Value clamped = emit.make<arith::MaximumFOp>(emit.make<arith::MinimumFOp>(x, limit(kTanhLimit)), limit(-kTanhLimit)); // NaN stays
@@ -36,7 +34,19 @@ static Value emitTanhOnGpu(const Emitter &emit, Value x) {
   return emit.mulF(numerator, emitFastReciprocal(emit, denominator));
 }
 
-static void specializeMath(Region *formula) {
+/// 1 - 2 / (e^2x + 1), which is off by 2e-7 at most, and x - x^3 / 3 where that would be much, below 1/32: so by 4e-6 of it. Ten
+/// operations, two of them of the special function units, where the fraction has twelve and one, of which a multiprocessor is bound by the
+/// twelve. tanh.approx would be one, but its error of 2^-11 would move a score capped at 50 by 0.02.
+static Value emitFastTanh(const Emitter &emit, Value x) {
+  constexpr double kPower = 2 * M_LOG2E, kThird = 1 / (3 * kPower * kPower * kPower);
+  auto number = [&](double value) { return emit.constFloat(x.getType(), value); };
+  Value power = emit.mulF(x, number(kPower)), square = emit.mulF(power, power);
+  Value far = emit.fma(emitFastReciprocal(emit, emit.addF(emitFastExp2(emit, power), number(1))), number(-2), number(1));
+  Value near = emit.mulF(power, emit.fma(square, number(-kThird), number(1 / kPower)));
+  return emit.select(emit.cmp(Emitter::CmpF::OLT, square, number(kPower * kPower / 1024)), near, far); // NaN stays
+}
+
+static void specializeMath(Region *formula, bool isFast) {
   if (!formula)
     return;
   SmallVector<Operation *> functions; // within reductions too
@@ -49,19 +59,61 @@ static void specializeMath(Region *formula) {
     OpBuilder builder(&op);
     Emitter emit(builder, op.getLoc());
     Value x = op.getOperand(0);
-    // Not the flushing form: a formula may ask for small numbers.
-    Value result =
-        isa<math::TanhOp>(op) ? emitTanhOnGpu(emit, x) : Value(emit.make<LLVM::Exp2Op>(x.getType(), x, LLVM::FastmathFlagsAttr()));
-    op.getResult(0).replaceAllUsesWith(result);
+    auto result = [&]() -> Value {
+      if (isa<math::Exp2Op>(op)) // not the flushing form: a formula may ask for small numbers
+        return emit.make<LLVM::Exp2Op>(x.getType(), x, LLVM::FastmathFlagsAttr());
+      return isFast ? emitFastTanh(emit, x) : emitTanhOnGpu(emit, x);
+    };
+    op.getResult(0).replaceAllUsesWith(result());
     op.erase();
   }
 }
 
+/// Sums of products may become multiply-adds.
+static void contractSums(Region *formula) {
+  if (!formula)
+    return;
+  formula->walk([](Operation *op) {
+    if (auto arithmetic = dyn_cast<arith::ArithFastMathInterface>(op); arithmetic && isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(op))
+      op->setAttr(arithmetic.getFastMathAttrName(), arith::FastMathFlagsAttr::get(op->getContext(), arith::FastMathFlags::contract));
+  });
+}
+
 void specializeFormulas(const TileProgram &program) {
-  for (Region *formula : {program.score, program.mask, program.prob, program.closedForm})
-    specializeMath(formula);
-  for (Region *formula : {program.score, program.prob})
+  for (Region *formula : {program.mask, program.closedForm})
+    specializeMath(formula, /*isFast=*/false);
+  for (Region *formula : {program.score, program.prob}) {
+    specializeMath(formula, /*isFast=*/true);
     divideOnce(formula, [](arith::DivFOp) { return true; });
+    contractSums(formula);
+  }
+}
+
+/// The product that `value` is, by what is the same for all pairs of a head; null where it is none.
+static arith::MulFOp uniformProduct(Value value) {
+  auto product = value.getDefiningOp<arith::MulFOp>();
+  return product && (isUniform(product.getLhs()) || isUniform(product.getRhs())) ? product : arith::MulFOp();
+}
+
+static Value uniformSide(arith::MulFOp product) { return isUniform(product.getLhs()) ? product.getLhs() : product.getRhs(); }
+static Value movingSide(arith::MulFOp product) { return isUniform(product.getLhs()) ? product.getRhs() : product.getLhs(); }
+
+ScoreFactors scoreFactorsOf(Region &score) {
+  ScoreFactors factors;
+  for (Value moving = score.getArgument(0); moving.hasOneUse(); moving = factors.firstProduct) {
+    Operation *user = *moving.getUsers().begin();
+    arith::MulFOp product = user->getNumResults() == 1 ? uniformProduct(user->getResult(0)) : arith::MulFOp();
+    if (!product || movingSide(product) != moving)
+      break;
+    factors.firstProduct = product;
+    factors.first.push_back(uniformSide(product));
+  }
+  factors.root = score.front().getTerminator()->getOperand(0);
+  for (arith::MulFOp last = uniformProduct(factors.root); last && last != factors.firstProduct; last = uniformProduct(factors.root)) {
+    factors.last.push_back(uniformSide(last));
+    factors.root = movingSide(last);
+  }
+  return factors;
 }
 
 } // namespace attnjit::tile

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 #include <optional>
 #include <string>
@@ -12,12 +13,25 @@ namespace attnjit::tile {
 /// from text. All functions are inline in f32 and in f64: the pointers of KernelArgs::functions mean nothing here.
 std::optional<std::string> functionMissingOnGpu(mlir::Region *formula);
 
-/// Gives the formulas of a program the forms that a GPU likes.
+/// Gives the formulas of a program the forms that tensor cores of 16-bit operands like.
 ///
-/// Ops that the special function units serve: exp2 as ex2.approx, tanh on top of it. Other ops stay for the shared emitters.
+/// Functions that the special function units serve: exp2 as ex2.approx, tanh on top of it and rcp.approx, which in a score_mod or prob_mod
+/// is off by 2e-7 at most, however small it is. Other ops stay for the shared emitters.
+///
+/// Sums of products in a score_mod or prob_mod may become multiply-adds, which round once less. A mask_mod stays as it is, since the plan
+/// and the kernel have to see the same.
 ///
 /// In a score_mod or prob_mod the quotient of what is made of the score, or p, by what is the same for all elements of a head becomes a
 /// product, with one division per tile; at most 1.5 ulp. Quotients of indices stay exact: they may be rounded to integers.
 void specializeFormulas(const TileProgram &program);
+
+/// score_mod taken apart as last * root(first * score): what is the same for all pairs of a head may join the scale before it, and the
+/// exponential behind it. All are values of the region; there may be no such factor.
+struct ScoreFactors {
+  llvm::SmallVector<mlir::Value> first, last;
+  mlir::arith::MulFOp firstProduct; ///< first * score, which `root` is made of; null without `first`
+  mlir::Value root;
+};
+ScoreFactors scoreFactorsOf(mlir::Region &score);
 
 } // namespace attnjit::tile

@@ -15,8 +15,8 @@ using CmpF = Emitter::CmpF;
 using Values = Emitter::Values;
 
 FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
-                           Value firstRow, int64_t cols)
-    : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols),
+                           Value firstRow, int64_t cols, bool joinsFactors)
+    : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols), joinsFactors(joinsFactors),
       readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)) {}
 
 Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
@@ -32,6 +32,9 @@ void FragmentRows::bindTile(const TileCoords &coords, Value packedBy) {
     std::tie(heads[index], queries[index]) = placeOf(row);
     rowExists[index] = emit.cmp(CmpI::slt, row, tile.rows);
   }
+  // An index that may leave its tensor has to be seen by the map of each element.
+  if (program.score && joinsFactors && !program.checkedIndices)
+    ends = scoreFactorsOf(*program.score);
   bindFactors();
   bindFormulas();
 }
@@ -44,17 +47,21 @@ std::pair<Value, Value> FragmentRows::placeOf(Value row) const {
   return {emit.add(tile.h, emit.sub(number, emit.mul(query, group))), query};
 }
 
+/// What multiplies products before score_mod, and what multiplies its result, which may wait for the exponential: a positive factor changes
+/// no maximum.
 void FragmentRows::bindFactors() {
   pair = program.indexType.isInteger(32) ? position.pair : widen(position.pair);
-  Value factor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score;
+  assert(!(joinsFactors && group) && "packed rows differ in their heads");
+  Value factor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score, last = factor;
   if (program.score) {
-    scoreFactor = factor;
-  } else {
-    // A positive factor changes no maximum, so that it may wait for the exponential.
+    scoreFactor = productOf(factor, ends.first);
+    last = productOf(Value(), ends.last);
+  }
+  if (last) {
     Value one = emit.constFloat(emit.f32(), 1.0);
-    isUnusual = emit.cmp(CmpF::ULE, factor, emit.constFloat(emit.f32(), 0.0)); // or NaN
-    unit = emit.select(isUnusual, one, factor);
-    early = emit.select(isUnusual, factor, one);
+    isUnusual = emit.cmp(CmpF::ULE, last, emit.constFloat(emit.f32(), 0.0)); // or NaN
+    unit = emit.select(isUnusual, one, last);
+    early = emit.select(isUnusual, last, one);
   }
   Value log2e = emit.constFloat(emit.f32(), M_LOG2E);
   toPower = unit ? emit.mulF(unit, log2e) : log2e;
@@ -63,20 +70,36 @@ void FragmentRows::bindFactors() {
   coarseToPower = emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
 }
 
+/// `product`, or nothing, times values of score_mod that are the same for all pairs of a head.
+Value FragmentRows::productOf(Value product, ArrayRef<Value> factors) {
+  for (Value factor : factors) {
+    MapExpander expander(emit.builder, emit.loc, program, *program.score, abi, /*lanes=*/1, factor);
+    expander.bindHeads(tile.b, tile.h);
+    Value value = expander.expand(Value()).value;
+    product = product ? emit.mulF(product, value) : value;
+  }
+  return product;
+}
+
 /// Rows of a packed tile keep their queries too: what depends on them alone is computed here, once.
 void FragmentRows::bindFormulas() {
-  auto bind = [&](Formula &formula, Region *region) {
+  auto bind = [&](Formula &formula, Region *region, const ScoreFactors &ends = {}) {
     if (!region)
       return;
     for (int64_t row = 0; row < (group ? kRowsPerThread : 1); ++row) {
-      formula[row].emplace(emit.builder, emit.loc, program, *region, abi, /*lanes=*/1).bindHeads(tile.b, heads[row]);
+      formula[row].emplace(emit.builder, emit.loc, program, *region, abi, /*lanes=*/1, ends.root);
+      if (ends.firstProduct)
+        formula[row]->takeGiven(ends.firstProduct);
+      formula[row]->bindHeads(tile.b, heads[row]);
       if (group)
         bindQuery(*formula[row], row);
     }
   };
-  bind(score, program.score);
+  bind(score, program.score, ends);
   bind(mask, program.mask);
   bind(prob, program.prob);
+  Value dense = program.score ? score[0]->hasUnitStrides() : Value();
+  isStrided = dense ? emit.logicalNot(dense) : Value();
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -97,16 +120,19 @@ void FragmentRows::bindQuery(MapExpander &expander, int64_t row) {
   expander.bindQuery(insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()));
 }
 
-/// Visits (tile, part) of every element in this thread, with the expander bound to it.
-void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
+/// Visits (tile, part) of every element in this thread, with the expander bound to it. `isPlain`: the block is not special.
+void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool isPlain,
+                                  llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
   Value base = keyBase(block);
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     MapExpander &expander = *formula[group ? row : 0];
+    expander.assumeUnitStrides(isPlain);
     if (!group)
       bindQuery(expander, row);
     for (int64_t tile = 0; tile < cols / 8; ++tile)
       for (int64_t column = 0; column < 2; ++column) {
-        expander.bindKey(insideOf(readsByKey, emit.add(base, 8 * tile + column), block.end));
+        Value key = emit.make<arith::AddIOp>(base, emit.constInt(base.getType(), 8 * tile + column), arith::IntegerOverflowFlags::nsw);
+        expander.bindKey(insideOf(readsByKey && !isPlain, key, block.end));
         body(expander, tile, row * 2 + column);
       }
   }
@@ -114,16 +140,18 @@ void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, llvm::
 
 Value FragmentRows::isSpecial(const KvBlock &block) {
   Value special = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
-  if (program.mask)
-    special = emit.bitOr(special, block.partial);
-  return isUnusual ? emit.bitOr(special, isUnusual) : special;
+  for (Value needs : {program.mask ? block.partial : Value(), isUnusual, isStrided})
+    special = needs ? emit.bitOr(special, needs) : special;
+  return special;
 }
 
-FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block) {
+FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
+  auto contract = arith::FastMathFlagsAttr::get(emit.builder.getContext(), arith::FastMathFlags::contract); // with a sum in score_mod
   if (program.score)
-    forEachElement(score, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
-      MapResult result = expander.expand(emit.mulF(scores[tile][part], scoreFactor));
+    forEachElement(score, block, isPlain, [&](MapExpander &expander, int64_t tile, int64_t part) {
+      Value scaled = emit.make<arith::MulFOp>(emit.f32(), scores[tile][part], scoreFactor, contract);
+      MapResult result = ends.firstProduct ? expander.expand(Value(), scaled) : expander.expand(scaled);
       scores[tile][part] = result.value;
       outOfRange[tile * 4 + part] = result.outOfRange;
     });
@@ -131,7 +159,7 @@ FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &b
 }
 
 void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBlock &block) {
-  Flags outOfRange = applyScore(scores, block);
+  Flags outOfRange = applyScore(scores, block, /*isPlain=*/!special);
   if (special)
     dropHidden(scores, block, outOfRange);
   else
@@ -140,7 +168,7 @@ void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBloc
 
 /// Most blocks are not special, so what those need is one branch, which all threads of a warp take alike.
 void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
-  Flags outOfRange = applyScore(scores, block);
+  Flags outOfRange = applyScore(scores, block, /*isPlain=*/false);
   auto flatten = [](const Fragments &fragments) {
     Values values;
     for (const Fragment4 &fragment : fragments)
@@ -165,7 +193,7 @@ void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<
   Flags visible(scores.size() * 4);
   if (program.mask) {
     Value isKnown = emit.logicalNot(block.partial);
-    forEachElement(mask, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
+    forEachElement(mask, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
       MapResult result = expander.expand(Value());
       report(result.outOfRange, block.partial, block, tile, part);
       visible[tile * 4 + part] = emit.bitOr(result.value, isKnown);
@@ -199,7 +227,7 @@ void FragmentRows::report(Value outOfRange, Value counts, const KvBlock &block, 
 /// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).
 void FragmentRows::applyProb(Fragments &probs, ArrayRef<Value> visible, const KvBlock &block) {
   Value zero = emit.constFloat(emit.f32(), 0.0);
-  forEachElement(prob, block, [&](MapExpander &expander, int64_t tile, int64_t part) {
+  forEachElement(prob, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
     Value counts = visible[tile * 4 + part], &element = probs[tile][part];
     MapResult mapped = expander.expand(element);
     report(mapped.outOfRange, counts, block, tile, part);

@@ -5,6 +5,7 @@
 // thread plus a constant.
 #pragma once
 
+#include "FormulaMath.h"
 #include "Fragments.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 
@@ -29,17 +30,18 @@ using RowValues = std::array<mlir::Value, kRowsPerThread>;
 
 class FragmentRows {
 public:
-  /// `firstRow`: of this warp in its tile, i32. `cols`: keys per block.
+  /// `firstRow`: of this warp in its tile, i32. `cols`: keys per block. `joinsFactors`: those of score_mod join scale and exponent, which
+  /// takes registers.
   FragmentRows(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
-               mlir::Value firstRow, int64_t cols);
+               mlir::Value firstRow, int64_t cols, bool joinsFactors = false);
 
   /// What stays the same for the whole tile. Products enter as they are where no score_mod wants them scaled: see `unit`.
   /// Rows that are packed by `group` heads (KernelAbi.h): row r of the tile is query (q0 + r) / group of head h + (q0 + r) % group.
   void bindTile(const TileCoords &coords, mlir::Value group = {});
 
   RowState initialState() const;
-  /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, or where the products need more than
-  /// `unit`; i1.
+  /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, where the products need more than `unit`,
+  /// or where captured tensors do not lie as most do; i1.
   mlir::Value isSpecial(const KvBlock &block);
   /// From products q.k to scores: scale, score_mod, mask_mod; -inf where there is no key.
   void applyFormulas(Fragments &scores, const KvBlock &block);
@@ -81,16 +83,17 @@ private:
   /// A formula, bound to each row where rows are packed, so that heads differ; else one for both rows.
   using Formula = std::array<std::optional<MapExpander>, kRowsPerThread>;
   void bindFactors();
+  mlir::Value productOf(mlir::Value product, llvm::ArrayRef<mlir::Value> factors);
   void bindFormulas();
   void bindQuery(MapExpander &expander, int64_t row);
   mlir::Value keyBase(const KvBlock &block);
   mlir::Value keyAt(const KvBlock &block, int64_t column);
   mlir::Value insideOf(bool needed, mlir::Value index, mlir::Value end);
-  void forEachElement(Formula &formula, const KvBlock &block,
+  void forEachElement(Formula &formula, const KvBlock &block, bool isPlain,
                       llvm::function_ref<void(MapExpander &expander, int64_t tile, int64_t part)> body);
   /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
   using Flags = llvm::SmallVector<mlir::Value>;
-  Flags applyScore(Fragments &scores, const KvBlock &block);
+  Flags applyScore(Fragments &scores, const KvBlock &block, bool isPlain);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
@@ -105,6 +108,7 @@ private:
   const ThreadPosition &position;
   mlir::Value firstRow;
   int64_t cols;
+  bool joinsFactors;
   bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
 
   TileCoords tile;
@@ -113,9 +117,12 @@ private:
   mlir::Value queries[kRowsPerThread];   ///< q_idx, i64; may lie past M
   mlir::Value rowExists[kRowsPerThread]; ///< i1
   mlir::Value pair;                      ///< of the index type
-  /// What makes scores of products at once; null: they stay products, of which `unit` > 0 makes scores, unless `isUnusual`, where `early`
-  /// does.
-  mlir::Value scoreFactor, unit, early, isUnusual;
+  ScoreFactors ends;                     ///< of score_mod
+  /// What multiplies products before score_mod; null: there is none.
+  mlir::Value scoreFactor;
+  /// Of the numbers that enter the softmax `unit` > 0 makes scores, unless `isUnusual`, where `early` has done so; null: they are scores.
+  mlir::Value unit, early, isUnusual;
+  mlir::Value isStrided; ///< a captured tensor that score_mod reads by key has another last stride than 1; null: there is none
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;
   Formula score, mask, prob;

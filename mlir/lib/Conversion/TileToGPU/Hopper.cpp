@@ -44,12 +44,6 @@ void emitBarrierWait(const Emitter &emit, Value barrier, Value parity) {
 void emitBarrierArrive(const Emitter &emit, Value barrier) {
   emitPtx(emit, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", {barrier});
 }
-/// Predicated, without a branch.
-void emitBarrierArriveIf(const Emitter &emit, Value barrier, Value condition) {
-  Value flag = emit.make<arith::ExtUIOp>(emit.i32(), condition);
-  emitPtx(emit, "{\n.reg .pred p;\nsetp.ne.b32 p, $1, 0;\n@p mbarrier.arrive.shared::cta.b64 _, [$0];\n}", "r,r,~{memory}",
-          {barrier, flag});
-}
 void emitBarrierExpect(const Emitter &emit, Value barrier, int64_t bytes) {
   emitPtx(emit, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}", {barrier, emit.constInt(emit.i32(), bytes)});
 }

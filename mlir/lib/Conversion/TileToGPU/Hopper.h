@@ -31,7 +31,6 @@ void emitBarrierInitFence(const Emitter &emit);
 /// Waits until the phase of this parity (i32, 0 or 1) is over.
 void emitBarrierWait(const Emitter &emit, mlir::Value barrier, mlir::Value parity);
 void emitBarrierArrive(const Emitter &emit, mlir::Value barrier);
-void emitBarrierArriveIf(const Emitter &emit, mlir::Value barrier, mlir::Value condition);
 /// Arrives, and makes the phase wait for so many bytes of copies too.
 void emitBarrierExpect(const Emitter &emit, mlir::Value barrier, int64_t bytes);
 

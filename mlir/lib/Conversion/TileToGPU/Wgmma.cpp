@@ -46,13 +46,14 @@ Emitter::Values emitReadSlot(const Emitter &emit, Value slot) {
   return fields;
 }
 
-/// One thread sets the barriers up: the producer fills with one arrival and its copies, consumers empty with one arrival per warp.
+/// One thread sets the barriers up: the producer fills with one arrival and its copies, consumers empty with one arrival per thread.
 static void initBarriers(const Emitter &emit, const WgmmaKernel &kernel) {
   emit.ifThen(emit.cmp(Emitter::CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0)), [&] {
     for (const BufferRing *ring : {&kernel.shape.qRing, &kernel.shape.kRing, &kernel.shape.vRing})
       for (int64_t i = 0; i < ring->count; ++i) {
         emitBarrierInit(emit, emit.add(kernel.shared, ring->full + i * BufferRing::kBarrierBytes), 1);
-        emitBarrierInit(emit, emit.add(kernel.shared, ring->empty + i * BufferRing::kBarrierBytes), kernel.shape.consumerWarps());
+        emitBarrierInit(emit, emit.add(kernel.shared, ring->empty + i * BufferRing::kBarrierBytes),
+                        kernel.shape.consumerThreads());
       }
     emitBarrierInitFence(emit);
   });

@@ -25,8 +25,8 @@ public:
   WgmmaConsumer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
       : emit(builder, loc), kernel(kernel), program(kernel.program), shape(kernel.shape),
         abi(builder, loc, kernel.args, AbiAccess::Functions::Inline), warp(emit.sub(kernel.position.warp, 4)),
-        group(uniform(emit.shrU(warp, 2))), isLeader(emit.cmp(CmpI::eq, kernel.position.lane, emit.constInt(emit.i32(), 0))),
-        rows(builder, loc, program, abi, kernel.position, emit.shl(warp, 4), shape.cols) {}
+        group(uniform(emit.shrU(warp, 2))),
+        rows(builder, loc, program, abi, kernel.position, emit.shl(warp, 4), shape.cols, /*joinsFactors=*/true) {}
 
   void run() {
     Value zero = emit.constInt(emit.i32(), 0);
@@ -80,23 +80,30 @@ private:
     emitBarrierWait(emit, use.full, use.parity);
     return use;
   }
-  /// Each warp says for itself that it needs a buffer no more.
-  void release(const RingUse &use) { emitBarrierArriveIf(emit, use.empty, isLeader); }
+  /// Each thread says for itself that it needs a buffer no more: it has read the slot too.
+  void release(const RingUse &use) { emitBarrierArrive(emit, use.empty); }
 
   Values receiveTile(Value n) { return emitReadSlot(emit, whenFull(shape.qRing, n).slot); }
 
-  struct Block {
-    KvBlock keys;
+  /// What the slot of a block says of the time after it.
+  struct Word {
     Value isLast;
+    SentBlock next; ///< means nothing where there is none
   };
-  Block readBlock(const RingUse &k) {
+  std::pair<SentBlock, Word> readFirstBlock(const RingUse &k) {
     Values fields = emitReadSlot(emit, k.slot);
-    auto has = [&](int64_t flag) {
-      Value bits = emit.bitAnd(fields[BlockSlot::Flags], emit.constInt(emit.i32(), flag));
-      return emit.cmp(CmpI::ne, bits, emit.constInt(emit.i32(), 0));
-    };
-    Value begin = widen(fields[BlockSlot::Begin]);
-    return {{begin, emit.add(begin, widen(fields[BlockSlot::Keys])), has(BlockSlot::kPartial)}, has(BlockSlot::kLast)};
+    return {{fields[BlockSlot::Begin], fields[BlockSlot::Keys]}, wordOf(fields)};
+  }
+  Word readWord(const RingUse &k) { return wordOf(emitReadSlot(emit, k.slot)); }
+  Word wordOf(ValueRange fields) {
+    return {hasFlag(fields[BlockSlot::Keys], BlockSlot::kLast), {fields[BlockSlot::NextBegin], fields[BlockSlot::NextKeys]}};
+  }
+  KvBlock blockOf(const SentBlock &sent) {
+    Value begin = widen(sent.begin), count = widen(emit.shrU(sent.keys, llvm::Log2_64(BlockSlot::kKey)));
+    return {begin, emit.add(begin, count), hasFlag(sent.keys, BlockSlot::kPartial)};
+  }
+  Value hasFlag(Value keys, int64_t flag) {
+    return emit.cmp(CmpI::ne, emit.bitAnd(keys, emit.constInt(emit.i32(), flag)), emit.constInt(emit.i32(), 0));
   }
 
   //===----------------------------------------------------------------------------------------------------------------===//
@@ -126,24 +133,26 @@ private:
 
   /// One product after the other.
   std::pair<Value, State> walkPlainly(Value firstBlock) {
+    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock)).first;
     State initial{rows.initialState(), noOutput(), {}};
     Values last = emit.loopWhile(
-        flatten(firstBlock, emit.truth(false), initial), [&](ValueRange values) { return emit.logicalNot(values[1]); },
+        flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
           Value n = values[0];
-          State state = unflatten(values);
+          KvBlock keys = comingBlock(values);
+          State state = stateOf(values);
           RingUse k = whenFull(shape.kRing, n);
-          Block block = readBlock(k);
+          Word word = readWord(k);
           Fragments scores = issueScores(k);
           emitWarpgroupWait(emit, 0, {&scores});
           release(k);
-          rows.applyFormulas(scores, block.keys);
-          RowValues alpha = rows.takeIntoState(state.row, scores, block.keys);
+          rows.applyFormulas(scores, keys);
+          RowValues alpha = rows.takeIntoState(state.row, scores, keys);
           rows.scaleRows(state.out, alpha);
           addProbs(n, state.out, leftFactors(scores));
-          return flatten(emit.add(n, 1), block.isLast, state);
+          return flatten(emit.add(n, 1), word, state);
         });
-    return {last[0], unflatten(last)};
+    return {last[0], stateOf(last)};
   }
 
   /// The first block goes through as special, which is always legal. No product is on its way where a step begins or ends: ptxas would wait
@@ -151,30 +160,31 @@ private:
   std::pair<Value, State> walkOverlapping(Value firstBlock) {
     State initial{rows.initialState(), noOutput(), {}};
     RingUse k = whenFull(shape.kRing, firstBlock);
-    Block block = readBlock(k);
+    auto [firstKeys, firstWord] = readFirstBlock(k);
     Fragments scores = issueScores(k);
     emitWarpgroupWait(emit, 0, {&scores});
     release(k);
-    rows.applyFormulasTo(/*special=*/true, scores, block.keys);
-    rows.takeIntoState(initial.row, scores, block.keys);
+    rows.applyFormulasTo(/*special=*/true, scores, blockOf(firstKeys));
+    rows.takeIntoState(initial.row, scores, blockOf(firstKeys));
     initial.probs = leftFactors(scores);
 
     Values last = emit.loopWhile(
-        flatten(firstBlock, block.isLast, initial), [&](ValueRange values) { return emit.logicalNot(values[1]); },
+        flatten(emit.add(firstBlock, 1), firstWord, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
-          Value before = values[0], n = emit.add(before, 1);
+          Value n = values[0];
+          KvBlock keys = comingBlock(values);
           RingUse k = whenFull(shape.kRing, n);
-          Block block = readBlock(k);
+          Word word = readWord(k);
           auto step = [&](bool special) {
-            State state = unflatten(values);
-            stepOverlapping(special, before, k, block.keys, state);
-            return flatten(n, block.isLast, state);
+            State state = stateOf(values);
+            stepOverlapping(special, emit.sub(n, 1), k, keys, state);
+            return flatten(emit.add(n, 1), word, state);
           };
-          return emit.ifElse(TypeRange(values), rows.isSpecial(block.keys), [&] { return step(true); }, [&] { return step(false); });
+          return emit.ifElse(TypeRange(values), rows.isSpecial(keys), [&] { return step(true); }, [&] { return step(false); });
         });
-    State state = unflatten(last);
-    addProbs(last[0], state.out, state.probs);
-    return {emit.add(last[0], 1), state};
+    State state = stateOf(last);
+    addProbs(emit.sub(last[0], 1), state.out, state.probs);
+    return {last[0], state};
   }
 
   /// The scores of a block, whose keys have come, and the output of the block before.
@@ -220,16 +230,20 @@ private:
   // Carried values
   //===----------------------------------------------------------------------------------------------------------------===//
 
-  Values flatten(Value n, Value isLast, const State &state) {
-    Values values = {n, isLast, state.row.max[0], state.row.max[1], state.row.sum[0], state.row.sum[1]};
+  /// n: of the block that comes.
+  Values flatten(Value n, const Word &word, const State &state) {
+    Values values = {
+        n, word.isLast, word.next.begin, word.next.keys, state.row.max[0], state.row.max[1], state.row.sum[0], state.row.sum[1]};
     for (const Fragments *fragments : {&state.out, &state.probs})
       for (const Fragment4 &fragment : *fragments)
         values.append(fragment.begin(), fragment.end());
     return values;
   }
-  State unflatten(ValueRange values) {
-    State state{{{values[2], values[3]}, {values[4], values[5]}}, {}, {}};
-    for (size_t i = 6; i < values.size(); i += 4) {
+  static Value isOver(ValueRange values) { return values[1]; }
+  KvBlock comingBlock(ValueRange values) { return blockOf({values[2], values[3]}); }
+  State stateOf(ValueRange values) {
+    State state{{{values[4], values[5]}, {values[6], values[7]}}, {}, {}};
+    for (size_t i = 8; i < values.size(); i += 4) {
       Fragments &fragments = int64_t(state.out.size()) < shape.valueDim / 8 ? state.out : state.probs;
       fragments.push_back({values[i], values[i + 1], values[i + 2], values[i + 3]});
     }
@@ -249,7 +263,6 @@ private:
   const WgmmaShape &shape;
   AbiAccess abi;
   Value warp, group; ///< among all consumers' warps; which warpgroup
-  Value isLeader;    ///< first lane of a warp
   FragmentRows rows;
   Value ownTurn, nextTurn;
   Value qAddress; ///< of this warpgroup's rows

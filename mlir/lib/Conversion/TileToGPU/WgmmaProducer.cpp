@@ -121,33 +121,37 @@ private:
     emitBarrierArrive(emit, use.full);
   }
 
-  /// Walks the plan one block behind, since each block is sent with the word whether it is the last. A tile that visits no block gets one
-  /// without keys, behind the end of K and V, which reads as zeros. Returns the number of the next block.
+  /// Walks the plan one block behind, since each block is sent with the one after it, or with the word that it is the last. A tile that
+  /// visits no block gets one without keys, behind the end of K and V, which reads as zeros. Returns the number of the next block.
   Value sendBlocks(Value n, const TileCoords &tile) {
-    Value nowhere = emit.maxS(abi.keys(), emit.index(1)), no = emit.truth(false);
+    Value nowhere = narrow(emit.maxS(abi.keys(), emit.index(1))), none = emit.constInt(emit.i32(), 0);
     Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
-                                 {n, no, nowhere, nowhere, no}, [&](const KvBlock &block, ValueRange state) {
+                                 {n, emit.truth(false), nowhere, none}, [&](const KvBlock &block, ValueRange state) {
+                                   SentBlock now{narrow(block.begin), keysOf(block)}, before{state[2], state[3]};
                                    Values next = emit.ifElse(
                                        {emit.i32()}, state[1],
                                        [&] {
-                                         sendBlock(state[0], tile, {state[2], state[3], state[4]}, /*isLast=*/false);
+                                         sendBlock(state[0], tile, before, now);
                                          return Values{emit.add(state[0], 1)};
                                        },
                                        [&] { return Values{state[0]}; });
-                                   return Values{next[0], emit.truth(true), block.begin, block.end, block.partial};
+                                   return Values{next[0], emit.truth(true), now.begin, now.keys};
                                  });
-    sendBlock(last[0], tile, {last[2], last[3], last[4]}, /*isLast=*/true);
+    sendBlock(last[0], tile, {last[2], emit.bitOr(last[3], emit.constInt(emit.i32(), BlockSlot::kLast))}, {none, none});
     return emit.add(last[0], 1);
   }
 
-  void sendBlock(Value n, const TileCoords &tile, const KvBlock &block, bool isLast) {
-    Value begin = narrow(block.begin), kvHead = narrow(tile.kvHead), b = narrow(tile.b);
-    Value flags =
-        emit.bitOr(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), emit.constInt(emit.i32(), isLast ? BlockSlot::kLast : 0));
+  Value keysOf(const KvBlock &block) {
+    Value count = emit.mul(narrow(emit.sub(block.end, block.begin)), BlockSlot::kKey);
+    return emit.bitOr(count, emit.mul(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), BlockSlot::kPartial));
+  }
+
+  void sendBlock(Value n, const TileCoords &tile, const SentBlock &block, const SentBlock &next) {
+    Value kvHead = narrow(tile.kvHead), b = narrow(tile.b);
     RingUse k = whenEmpty(shape.kRing, n);
-    emitWriteSlot(emit, k.slot, {begin, emit.sub(narrow(block.end), begin), flags, flags});
-    copy(k, shape.k, kernel.kMap, begin, kvHead, b);
-    copy(whenEmpty(shape.vRing, n), shape.v, kernel.vMap, begin, kvHead, b);
+    emitWriteSlot(emit, k.slot, {block.begin, block.keys, next.begin, next.keys});
+    copy(k, shape.k, kernel.kMap, block.begin, kvHead, b);
+    copy(whenEmpty(shape.vRing, n), shape.v, kernel.vMap, block.begin, kvHead, b);
   }
 
   Value divide(Value a, Value b) { return emit.make<arith::DivUIOp>(a, b); }

@@ -50,7 +50,7 @@ struct WgmmaShape {
   }
 
   int64_t consumers() const { return rows / kWarpgroupRows; }
-  int64_t consumerWarps() const { return consumers() * 4; }
+  int64_t consumerThreads() const { return consumers() * kWarpgroupThreads; }
   /// The first warpgroup is the producer.
   int64_t threads() const { return (consumers() + 1) * kWarpgroupThreads; }
   int64_t sharedBytes() const { return endOfShared + kAlignment; }
@@ -75,13 +75,20 @@ struct RingUse {
   RingUse(const Emitter &emit, const WgmmaKernel &kernel, const BufferRing &ring, mlir::Value n);
 };
 
-/// What the producer tells the consumers about a tile (slot of Q) and about a block of keys (slot of K), all i32.
+/// What the producer tells the consumers about a tile (slot of Q) and about a block of keys (slot of K), all i32. A block comes with the
+/// one after it, so that no consumer waits for the word of what it is about to multiply.
 struct TileSlot {
   enum Field : unsigned { B, H, KvHead, Q0, Count }; ///< B = -1: there is no more tile
 };
 struct BlockSlot {
-  enum Field : unsigned { Begin, Keys, Flags, Unused, Count };
-  static constexpr int64_t kPartial = 1, kLast = 2; ///< the mask must be evaluated; no block of this tile follows
+  enum Field : unsigned { Begin, Keys, NextBegin, NextKeys, Count }; ///< Keys: how many, times kKey, and flags
+  static constexpr int64_t kPartial = 1;                             ///< the mask must be evaluated
+  static constexpr int64_t kLast = 2;                                ///< no block of this tile follows; not known of the next one
+  static constexpr int64_t kKey = 4;
+};
+/// Begin and Keys, or NextBegin and NextKeys.
+struct SentBlock {
+  mlir::Value begin, keys;
 };
 void emitWriteSlot(const Emitter &emit, mlir::Value slot, llvm::ArrayRef<mlir::Value> fields);
 Emitter::Values emitReadSlot(const Emitter &emit, mlir::Value slot);

@@ -28,19 +28,25 @@ static Value reciprocal(const Emitter &emit, Value x) {
   return emit.select(isSmall, largest, whole);
 }
 
+enum Argument : unsigned { Element, B, H, Q, Kv };
+
+static bool moves(Region *formula, BlockArgument argument) {
+  unsigned number = argument.getArgNumber();
+  return argument.getOwner()->getParent() != formula || number == Element || number == Q || number == Kv;
+}
+
+bool isUniform(Value value) {
+  Region *formula = value.getParentRegion();
+  return !isMadeOf(value, [&](BlockArgument argument) { return moves(formula, argument); });
+}
+
 void divideOnce(Region *formula, llvm::function_ref<bool(arith::DivFOp)> mayRound) {
   if (!formula)
     return;
-  enum : unsigned { Element, B, H, Q, Kv };
   SmallVector<arith::DivFOp> divisions;
   formula->walk([&](arith::DivFOp op) {
     if (op.getType().isF32() && isMadeOf(op.getLhs(), [](BlockArgument argument) { return argument.getArgNumber() == Element; }) &&
-        !isMadeOf(op.getRhs(),
-                  [&](BlockArgument argument) {
-                    unsigned number = argument.getArgNumber();
-                    return argument.getOwner()->getParent() != formula || number == Element || number == Q || number == Kv;
-                  }) &&
-        mayRound(op))
+        !isMadeOf(op.getRhs(), [&](BlockArgument argument) { return moves(formula, argument); }) && mayRound(op))
       divisions.push_back(op);
   });
   for (arith::DivFOp op : divisions) {

@@ -115,11 +115,11 @@ FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const C
     : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType),
       shape(compute.getIntOrFloatBitWidth(), unitOf(program, target), target), steps(llvm::divideCeil(program.headDim, shape.stepElems())),
       panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)),
-      softmax(builder, emit.loc) {}
+      functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
 void FlashKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
-  AbiAccess access(builder, emit.loc, kernel.args);
+  AbiAccess access(builder, emit.loc, kernel.args, functions);
   abi = &access;
   workspace = kernel.workspace;
   for (ExtraDot &dot : findExtraDots(program)) {
@@ -275,26 +275,6 @@ Emitter::Values FlashKernel::loadRow(Value address) const {
 void FlashKernel::storeRow(ValueRange row, Value address) const {
   for (auto [vector, value] : llvm::enumerate(row))
     emit.store(value, emit.atBytes(address, vector * shape.lanes * elementBytes()));
-}
-
-/// lanes x lanes, rows and columns exchanged: in step s, elements of rows i and i + s whose columns differ from their row in bit s.
-Emitter::Values FlashKernel::transpose(ValueRange rows) const {
-  Values current(rows);
-  int64_t lanes = shape.lanes;
-  for (int64_t s = 1; s < lanes; s *= 2) {
-    SmallVector<int64_t> ofFirst, ofSecond;
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      ofFirst.push_back(lane & s ? lanes + lane - s : lane);
-      ofSecond.push_back(lane & s ? lanes + lane : lane + s);
-    }
-    for (int64_t i = 0; i < lanes; ++i)
-      if (!(i & s)) {
-        Value first = current[i], second = current[i + s];
-        current[i] = emit.make<vector::ShuffleOp>(first, second, ofFirst);
-        current[i + s] = emit.make<vector::ShuffleOp>(first, second, ofSecond);
-      }
-  }
-  return current;
 }
 
 } // namespace attnjit::tile

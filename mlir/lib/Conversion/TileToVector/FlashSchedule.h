@@ -260,8 +260,6 @@ private:
   /// Loads or stores the `panelVectors` vectors of one row of a panel.
   Values loadRow(Value address) const;
   void storeRow(mlir::ValueRange row, Value address) const;
-  /// Lanes and rows exchanged, of as many vectors as each has lanes.
-  Values transpose(mlir::ValueRange rows) const;
   int64_t rowBytes() const { return shape.panelWidth() * elementBytes(); }
 
   mlir::OpBuilder &builder;
@@ -275,6 +273,7 @@ private:
   int64_t visibleRows = 0;  ///< bits of the mask
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false; ///< it maps scores
+  const AbiAccess::Functions functions;
   OnlineSoftmax softmax;
 
   // Known once the function exists, resp. inside the loop over tiles.

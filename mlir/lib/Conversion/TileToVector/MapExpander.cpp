@@ -373,6 +373,18 @@ const MapExpander::Capture &MapExpander::captureOf(attn::LoadOp load) const {
   return captures.find(cast<BlockArgument>(load.getCapture()).getArgNumber())->second;
 }
 
+Value MapExpander::hasUnitStrides() {
+  Emitter emit(builder, loc);
+  Value all;
+  body.walk([&](attn::LoadOp load) {
+    if (!needs(load) || !movesWithKey(load))
+      return;
+    Value isOne = emit.cmp(CmpI::eq, captureOf(load).strides.back(), emit.index(1));
+    all = all ? emit.bitAnd(all, isOne) : isOne;
+  });
+  return all;
+}
+
 /// When the lanes of an index count up by one and none is negative (i1); null for who knows. It was bound so, and moved by a number at
 /// most. Where two lengths have to agree, the index is one thing if they do and another if not: hence when, not whether.
 Value MapExpander::countsIf(Value bodyValue) {
@@ -411,7 +423,8 @@ Value MapExpander::emitOffset(Level level, attn::LoadOp load, ArrayRef<Value> in
       outOfRange = outOfRange ? emit.bitOr(outOfRange, outside) : outside;
       position = emit.select(outside, zero, position);
     }
-    Value term = emit.mul(position, shaped(capture.strides[dim]));
+    bool isUnit = unitStrides && movesWithKey(load) && dim + 1 == indices.size();
+    Value term = isUnit ? position : emit.mul(position, shaped(capture.strides[dim]));
     offset = offset ? emit.add(offset, term) : term;
   }
   if (!offset)
@@ -475,9 +488,7 @@ Value MapExpander::emitLanes(attn::LoadOp load, llvm::function_ref<Value()> gath
     first.push_back(value);
   }
   Type raw = rawType(emit, attn::captureElementType(load.getCapture().getType())), all = emit.vec(lanes, raw);
-  auto dense = [&]() -> Emitter::Values {
-    return {emit.load(all, emit.at(capture.pointer, raw, emitOffset(Element, load, first)))};
-  };
+  auto dense = [&]() -> Emitter::Values { return {emit.load(all, emit.at(capture.pointer, raw, emitOffset(Element, load, first)))}; };
   return emit.ifElse({all}, isDense, dense, [&]() -> Emitter::Values { return {gather()}; })[0];
 }
 

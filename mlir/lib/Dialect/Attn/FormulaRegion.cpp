@@ -5,14 +5,17 @@ using namespace mlir;
 
 namespace attnjit::attn {
 
+Type computeTypeOf(Type element) { return element.isF64() ? element : Float32Type::get(element.getContext()); }
+
 bool isMemoryFloat(Type type) { return isa<Float64Type, Float32Type, BFloat16Type, Float16Type, Float8E4M3FNType, Float8E5M2Type>(type); }
 
 bool isCaptured(Type type) {
   Type element;
   int64_t rank;
-  if (auto memref = dyn_cast<MemRefType>(type)) {
-    element = memref.getElementType();
-    rank = memref.getRank();
+  if (isa<MemRefType, RankedTensorType>(type)) {
+    auto shaped = cast<ShapedType>(type);
+    element = shaped.getElementType();
+    rank = shaped.getRank();
   } else if (auto capture = dyn_cast<CaptureTypeInterface>(type)) {
     element = capture.getCaptureElementType();
     rank = capture.getCaptureRank();
@@ -28,14 +31,14 @@ bool isCaptured(Type type) {
 }
 
 Type captureElementType(Type type) {
-  if (auto memref = dyn_cast<MemRefType>(type))
-    return memref.getElementType();
+  if (auto shaped = dyn_cast<ShapedType>(type))
+    return shaped.getElementType();
   return cast<CaptureTypeInterface>(type).getCaptureElementType();
 }
 
 int64_t captureRank(Type type) {
-  if (auto memref = dyn_cast<MemRefType>(type))
-    return memref.getRank();
+  if (auto shaped = dyn_cast<ShapedType>(type))
+    return shaped.getRank();
   return cast<CaptureTypeInterface>(type).getCaptureRank();
 }
 

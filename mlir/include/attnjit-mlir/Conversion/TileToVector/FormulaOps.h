@@ -14,6 +14,9 @@ llvm::SmallVector<mlir::Value> emitFormulaOp(mlir::OpBuilder &builder, mlir::Loc
 /// Whether an op of a formula can be expanded.
 bool isEmittable(mlir::Operation &op);
 
+/// Whether a value of a score_mod or prob_mod, outside of loops, is the same for all pairs of a head.
+bool isUniform(mlir::Value value);
+
 /// Rewrites f32 divisions of what moves with the element by what does not move with it, q or kv, into products with a reciprocal: up to
 /// 1.5 ulp instead of 0.5, and the division is done once. Of those, the ones that `mayRound`. `formula` null: nothing.
 void divideOnce(mlir::Region *formula, llvm::function_ref<bool(mlir::arith::DivFOp)> mayRound);

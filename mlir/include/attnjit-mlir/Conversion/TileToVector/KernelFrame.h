@@ -5,7 +5,7 @@
 // control flow is scf. All addresses are i64.
 #pragma once
 
-#include "attnjit-mlir/Dialect/Tile/TileProgram.h"
+#include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
@@ -31,6 +31,7 @@ class AbiAccess {
 public:
   /// Whether a kernel may call KernelArgs::functions: pointers of the host, which mean nothing to a GPU.
   enum class Functions { Called, Inline };
+  static Functions functionsOf(const CpuTarget &target) { return target.callsFunctions ? Functions::Called : Functions::Inline; }
   AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args, Functions functions = Functions::Called)
       : builder(builder), loc(loc), args(args), functions(functions) {}
 

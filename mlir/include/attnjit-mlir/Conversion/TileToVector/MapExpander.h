@@ -45,6 +45,11 @@ public:
   /// Scalar or vector<lanes> of program.indexType. Lanes past the end must be clamped to the last valid index by the caller.
   void bindQuery(mlir::Value q, Lanes inLanes = Lanes::Any);
   void bindKey(mlir::Value kv, Lanes inLanes = Lanes::Any);
+  /// Whether every captured tensor that is read at another place for another key has a last stride of 1 (i1, the same everywhere; null:
+  /// none is read so).
+  mlir::Value hasUnitStrides();
+  /// From here on that is taken for granted, or no more.
+  void assumeUnitStrides(bool yes) { unitStrides = yes; }
   /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a
   /// vector<lanes>.
   void takeGiven(mlir::Operation *op);
@@ -94,6 +99,7 @@ private:
   mlir::Value lookupSplat(Level level, mlir::Value bodyValue);
   void readCaptures();
   const Capture &captureOf(attn::LoadOp load) const;
+  bool movesWithKey(attn::LoadOp load) const { return levelOf(load.getResult()) >= Key && !load.getIndices().empty(); }
   mlir::Value emitLoad(Level level, attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices);
   mlir::Value emitOffset(Level level, attn::LoadOp load, llvm::ArrayRef<mlir::Value> indices);
   mlir::Value emitLanes(attn::LoadOp load, llvm::function_ref<mlir::Value()> gather);
@@ -108,6 +114,7 @@ private:
   mlir::Value root;
   AbiAccess &abi;
   int64_t lanes;
+  bool unitStrides = false;
   bool hasElement; ///< the body maps a value: it is no mask
   llvm::DenseMap<mlir::Value, Level> levels;
   llvm::SmallVector<mlir::Operation *> given;

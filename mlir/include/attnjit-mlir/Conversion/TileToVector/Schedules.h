@@ -22,6 +22,7 @@ struct CpuTarget {
   int64_t vectorBits = 256; ///< 256: AVX2 + FMA + F16C; 512: AVX-512 F/BW/DQ/VL
   int64_t registers = 16;   ///< vector registers
   Bf16Unit bf16 = Bf16Unit::None;
+  bool callsFunctions = true; ///< what f64 has no short recipe for is called through KernelArgs::functions; else all is inline
 };
 
 /// Tile sizes which a schedule wants for a problem; AttnToTile needs them.

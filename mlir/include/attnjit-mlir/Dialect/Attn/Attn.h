@@ -11,15 +11,18 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace attnjit::attn {
 
-/// True for a memref or CaptureTypeInterface type of rank 0 to 6 whose element type a formula may read.
+/// True for a memref, tensor or CaptureTypeInterface type of rank 0 to 6 whose element type a formula may read.
 bool isCaptured(mlir::Type type);
 /// A float type that an operand or a captured tensor may have in memory: f64, f32, bf16, f16, f8E4M3FN or f8E5M2.
 bool isMemoryFloat(mlir::Type type);
+/// The type of scores and of floats in regions for q of `element`: f64 if that is f64, else f32.
+mlir::Type computeTypeOf(mlir::Type element);
 /// Element type and rank of a captured tensor's type; isCaptured(type) must hold.
 mlir::Type captureElementType(mlir::Type type);
 int64_t captureRank(mlir::Type type);
@@ -33,8 +36,8 @@ mlir::Type scalarRegionType(mlir::Type type, mlir::Type computeType, mlir::Type 
 /// True for the ops that a formula region may hold: pure scalar ops of arith and math, attn.load and attn.pointwise.
 bool isFormulaOp(mlir::Operation *op);
 
-/// Checks a formula region in place: argument types, one block, formula ops only, and that it ends with the op `yield`, whose operands have exactly
-/// the types `results`. `what` names the region in diagnostics, which `owner` carries.
+/// Checks a formula region in place: argument types, one block, formula ops only, and that it ends with the op `yield`, whose operands have
+/// exactly the types `results`. `what` names the region in diagnostics, which `owner` carries.
 mlir::LogicalResult verifyFormulaRegion(mlir::Operation *owner, mlir::Region &region, llvm::StringRef what, mlir::TypeRange arguments,
                                         mlir::TypeRange results, llvm::StringRef yield);
 

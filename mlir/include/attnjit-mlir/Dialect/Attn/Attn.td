@@ -1,4 +1,4 @@
-//===- Attn.td - attention as one semantic op -------------------------------------------------------------------------===//
+//===- Attn.td - attention as a semantic op ----------------------------------------------------------------------------===//
 //
 // Every `mlir` code block of a description is a complete module; test/Dialect/examples.test runs them all through attnjit-opt.
 //
@@ -117,6 +117,100 @@ def Attn_ForwardOp : Attn_Op<"forward", [
     int64_t getValueDim() { return getV().getType().getDimSize(3); }
     /// The last stride of q, k and v is 1 at compile time.
     bool isContiguous();
+  }];
+}
+
+def Attn_AttentionOp : Attn_Op<"attention", [
+    AttrSizedOperandSegments, IsolatedFromAbove, DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
+  let summary = "attention with a score_mod, a mask_mod and a prob_mod, on tensors or memrefs";
+  let description = [{
+    Computes what `attn.forward` computes, with its numbers A1 to A15, but says nothing of how: no tiles, no widths. For every batch b, query head h
+    and query i, with kv head g = h / (Hq / Hkv), all counted within the operands, and with the offsets (b0, h0, i0), which are 0 unless given:
+
+        u[j]   = mask(b0 + b, h0 + h, i0 + i, j) ? score(scale * <q[b,h,i], k[b,g,j]>, b0 + b, h0 + h, i0 + i, j) : -inf
+        p[j]   = exp(u[j]) / (exp(sinks[h]) + sum_j exp(u[j]))
+        out[i] = sum_j (u[j] == -inf ? 0 : prob(p[j], b0 + b, h0 + h, i0 + i, j)) * v[b,g,j,:]
+        lse[i] = ln (exp(sinks[h]) + sum_j exp(u[j])),   max[i] = max_j u[j]
+
+    | operand     | shape            | rule |
+    |-------------|------------------|------|
+    | q           | [B, Hq, M, D]    | D static, 1 to 512 |
+    | k           | [B or 1, Hkv, N, D]  | Hkv divides Hq |
+    | v           | [B or 1, Hkv, N, Dv] | Dv static, 1 to 512; same element type as k |
+    | outs        | [B, Hq, M, Dv], then [B, Hq, M] twice | out; lse and max if they are wanted, of the type of scores |
+    | scale       | a number         | of the type of scores; 1 / sqrt(D) if absent |
+    | sinks       | [Hq]             | one logit per query head |
+    | offsets     | three indices    | what position (0, 0, 0) of q is called in the regions: how tiles keep their place |
+
+    All shaped operands are tensors, and then each of `outs` is tied to a result; or all are memrefs. Every other size may be dynamic. What is in `outs` before is not
+    read. Scores and floats in the regions are f64 if q is f64, else f32; index arguments and integer scalars are i64; a captured tensor is an
+    argument of its own type, read by `attn.load`. The regions are those of `attn.forward`: score(s, b, h, q, kv, captures..., scalars...),
+    mask(b, h, q, kv, captures..., scalars...), prob(p, b, h, q, kv, captures..., scalars...), each of which may be absent.
+
+    The op implements DestinationStyleOpInterface; BufferizableOpInterface and TilingInterface over batch, head and query are external
+    models (Dialect/Attn/InterfaceModels.h).
+
+    Example (causal with a captured slope per head, the queries at the end of the keys):
+
+    ```mlir
+    func.func @decode(%q: tensor<?x16x?x64xbf16>, %k: tensor<?x4x?x64xbf16>, %v: tensor<?x4x?x64xbf16>, %out: tensor<?x16x?x64xbf16>,
+                      %slope: tensor<16xf32>, %past: i64) -> tensor<?x16x?x64xbf16> {
+      %0 = attn.attention ins(%q, %k, %v : tensor<?x16x?x64xbf16>, tensor<?x4x?x64xbf16>, tensor<?x4x?x64xbf16>)
+          outs(%out : tensor<?x16x?x64xbf16>) captures(%slope : tensor<16xf32>) scalars(%past : i64)
+          score {
+          ^bb0(%s: f32, %b: i64, %h: i64, %i: i64, %j: i64, %c: tensor<16xf32>, %n: i64):
+            %m = attn.load %c[%h] : tensor<16xf32>, i64 -> f32
+            %p = arith.addi %i, %n : i64
+            %d = arith.subi %j, %p : i64
+            %f = arith.sitofp %d : i64 to f32
+            %x = arith.mulf %m, %f : f32
+            %t = arith.addf %s, %x : f32
+            attn.yield %t : f32
+          } mask {
+          ^bb0(%b: i64, %h: i64, %i: i64, %j: i64, %c: tensor<16xf32>, %n: i64):
+            %p = arith.addi %i, %n : i64
+            %m = arith.cmpi sle, %j, %p : i64
+            attn.yield %m : i1
+          } -> tensor<?x16x?x64xbf16>
+      return %0 : tensor<?x16x?x64xbf16>
+    }
+    ```
+  }];
+  let arguments = (ins
+    Attn_Operand:$q, Attn_Operand:$k, Attn_Operand:$v,
+    Variadic<Attn_AnyShaped>:$outs,
+    Optional<Attn_Float>:$scale,
+    Optional<Attn_Sinks>:$sinks,
+    Variadic<Attn_AnyShaped>:$captures,
+    Variadic<Attn_Scalar>:$scalars,
+    Variadic<Index>:$offsets,
+    OptionalAttr<StrArrayAttr>:$names);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let regions = (region MaxSizedRegion<1>:$score, MaxSizedRegion<1>:$mask, MaxSizedRegion<1>:$prob);
+  let assemblyFormat = [{
+    `ins` `(` $q `,` $k `,` $v `:` type($q) `,` type($k) `,` type($v) `)` `outs` `(` $outs `:` type($outs) `)`
+    (`scale` `(` $scale^ `:` type($scale) `)`)? (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
+    (`captures` `(` $captures^ `:` type($captures) `)`)? (`scalars` `(` $scalars^ `:` type($scalars) `)`)?
+    (`offsets` `(` $offsets^ `)`)? attr-dict-with-keyword (`score` $score^)? (`mask` $mask^)? (`prob` $prob^)? (`->` type($results)^)?
+  }];
+  let hasRegionVerifier = 1;
+  let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutsMutable(); }
+    /// The destination of the output, of lse and of max; null for one that is not wanted.
+    ::mlir::Value getOut() { return getOuts()[0]; }
+    ::mlir::Value getLse() { return getOuts().size() > 1 ? getOuts()[1] : ::mlir::Value(); }
+    ::mlir::Value getMax() { return getOuts().size() > 2 ? getOuts()[2] : ::mlir::Value(); }
+    /// Operands are tensors, not memrefs.
+    bool hasTensors() { return ::mlir::isa<::mlir::TensorType>(getQ().getType()); }
+    // As of attn.forward.
+    ::mlir::Type getComputeType();
+    ::mlir::Type getRegionIndexType() { return ::mlir::IntegerType::get(getContext(), 64); }
+    unsigned getFixedArguments(::mlir::Region &region) { return &region == &getMask() ? 4 : 5; }
+    ::llvm::SmallVector<::mlir::Type> getRegionArgumentTypes(::mlir::Region &region);
   }];
 }
 
@@ -239,10 +333,10 @@ def Attn_ReduceOp : Attn_Op<"reduce", [Pure, SingleBlock]> {
   let hasRegionVerifier = 1;
 }
 
-def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ParentOneOf<["ForwardOp", "ReduceOp"]>]> {
+def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ParentOneOf<["AttentionOp", "ForwardOp", "ReduceOp"]>]> {
   let summary = "the value of a score, mask or prob region, or of a step of a reduction";
   let description = [{
-    Ends a region of `attn.forward` with its one value: a float for `score` and `prob`, an i1 for `mask`; that of `attn.reduce` with a value of its
+    Ends a region of `attn.attention` or `attn.forward` with its one value: a float for `score` and `prob`, an i1 for `mask`; that of `attn.reduce` with a value of its
     result's type.
 
     ```mlir

@@ -8,6 +8,7 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
@@ -16,8 +17,9 @@ def AttnDialect : Dialect {
   let cppNamespace = "::attnjit::attn";
   let summary = "What attention computes: formula, operands and direction, without a word about how";
   let description = [{
-    One op, `attn.forward`, holds the formulas of flex attention, and prob_mod, as scalar regions. An ML compiler may build it itself and hand it
-    to the pipelines, or attnjit builds it from formula text (Import/ImportFormula.h).
+    `attn.attention` is the op that an ML compiler writes in a module of its own, on tensors or memrefs. `attn.forward` is one kernel: the same
+    formulas on the arguments of a function, with the choices of a schedule; attnjit builds it from `attn.attention` or from formula text
+    (Import/ImportFormula.h). Both hold the formulas of flex attention, and prob_mod, as scalar regions.
 
     The regions speak arith and math on scalars plus two ops of our own, which the `tile` dialect and every lowering share:
     `attn.load` reads one element of a captured tensor, `attn.pointwise` has the operations with Python's or PyTorch's meaning that no
@@ -45,10 +47,14 @@ def Attn_CaptureTypeInterface : TypeInterface<"CaptureTypeInterface"> {
 }
 
 def Attn_Captured : Type<CPred<"::attnjit::attn::isCaptured($_self)">,
-                         "memref of rank 0 to 6, or !tile.capture, of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64">;
+                         "memref or tensor of rank 0 to 6, or !tile.capture, of f64, f32, bf16, f16, f8E4M3FN, f8E5M2, i1, i8, ui8, i16, i32 or i64">;
 def Attn_Float : AnyTypeOf<[F32, F64], "f32 or f64">;
 def Attn_Int : AnyTypeOf<[I32, I64], "i32 or i64">;
 def Attn_Scalar : AnyTypeOf<[I1, I32, I64, F32, F64], "i1, i32, i64, f32 or f64">;
+class Attn_Shaped<list<Type> elements, int rank> : AnyTypeOf<[TensorRankOf<elements, [rank]>, MemRefRankOf<elements, [rank]>]>;
+def Attn_Operand : Attn_Shaped<[F64, F32, BF16, F16, F8E4M3FN, F8E5M2], 4>;
+def Attn_Sinks : Attn_Shaped<[F64, F32, BF16, F16], 1>;
+def Attn_AnyShaped : AnyTypeOf<[AnyRankedTensor, AnyMemRef]>;
 def Attn_OperandRef : MemRefRankOf<[F64, F32, BF16, F16, F8E4M3FN, F8E5M2], [4]>;
 def Attn_RowRef : MemRefRankOf<[F64, F32], [3]>;
 def Attn_PageTable : MemRefRankOf<[I64], [2]>;
