@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Holds README.md, CONTRIBUTING.md and docs/**/*.md to the truth. Each check exits with status 1 after listing what is wrong, by file and line.
 
-  check_docs.py text ROOT              relative links (with their #headings) and paths in backticks exist; each ```cpp block that begins with
-                                       '// docs/examples/NAME.cpp' is that file, and every example is shown somewhere
+  check_docs.py text ROOT              relative links (with their #headings) and paths in backticks exist; each ```cpp or ```c block that begins
+                                       with '// docs/examples/NAME.cpp' or '/* docs/examples/NAME.c' is that file, and every example is shown somewhere
   check_docs.py console ROOT BIN       each ```console block does what it shows
 
 A console block: lines that begin with '$ ' are commands for bash (a backslash at the end goes on in the next line). They run with BIN on PATH in a temporary
@@ -22,7 +22,7 @@ FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([^`]*)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE_SPAN = re.compile(r"`([^`]+)`")
 PATH = re.compile(r"^(?:lib|mlir|include|test|tools|docs)/[^\s:]*")
-EXAMPLE = re.compile(r"^// (docs/examples/[\w-]+\.cpp)\b")
+EXAMPLE = re.compile(r"^(?://|/\*) (docs/examples/[\w/-]+\.(?:cpp|c))\b")
 STATUS = re.compile(r"^\(exit status (\d+)\)$")
 COMMAND_SECONDS = 300
 
@@ -111,7 +111,7 @@ def check_paths(root, path, number, line):
 
 def check_example(root, path, block, shown):
     match = EXAMPLE.match(block.lines[0]) if block.lines else None
-    if block.language != "cpp" or not match:
+    if block.language not in ("cpp", "c") or not match:
         return
     file = root / match[1]
     shown.add(match[1])
@@ -137,7 +137,7 @@ def check_text(root):
             problems += check_paths(root, path, number, line)
         for block in blocks:
             problems += check_example(root, path, block, shown)
-    for file in sorted((root / "docs" / "examples").glob("*.cpp")):
+    for file in sorted((root / "docs" / "examples").rglob("*.c*")):
         name = file.relative_to(root).as_posix()
         if name not in shown:
             problems.append(f"{name}: no document shows this example")
