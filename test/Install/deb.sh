@@ -18,7 +18,8 @@ for deb in "${debs[@]}"; do
   dpkg-deb -x "$deb" "$work/root"
 done
 libdir=$(dirname "$(find "$work/root/usr/lib" -name libattnjit.so)")
-[ "$libdir" = "$work/root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" ]
+[ "$libdir" = "$work/root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)" ] ||
+  { echo "libraries are in ${libdir#"$work"/root}: this build folder was configured with another CMAKE_INSTALL_LIBDIR (cmake -U CMAKE_INSTALL_LIBDIR forgets it)" >&2; exit 1; }
 dpkg-deb -f "$work"/debs/libattnjit0_*.deb Depends | grep -q 'libc6' || { echo "libattnjit0 does not name what it needs" >&2; exit 1; }
 dpkg-deb -f "$work"/debs/attnjit-compiler_*.deb Depends | grep -q 'libmlir' || { echo "attnjit-compiler does not name what it needs" >&2; exit 1; }
 ! dpkg-deb -f "$work"/debs/libattnjit0_*.deb Depends | grep -E 'llvm|mlir'

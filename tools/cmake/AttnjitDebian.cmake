@@ -14,7 +14,7 @@ file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/debian/copyright @ONLY CONTENT
 Upstream-Name: attnjit
 
 Files: *
-Copyright: attnjit developers
+Copyright: 2026 attnjit developers
 License: Apache-2.0
  On Debian systems, the full text of the Apache License, version 2.0, is in
  /usr/share/common-licenses/Apache-2.0.
@@ -28,6 +28,7 @@ endif()
 if(ATTNJIT_TOOLS)
   list(APPEND CPACK_COMPONENTS_ALL tools)
 endif()
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "attention kernels compiled from formulas")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_MAINTAINER "${ATTNJIT_MAINTAINER}")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
@@ -44,30 +45,27 @@ set(SAME "(= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libattnjit${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_RECOMMENDS "attnjit-compiler ${SAME}")
-set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "attention from formulas, library
- A formula in Python's words becomes one fused attention kernel. This library
- runs kernels that are in a cache, saved, or made ahead of time; with
- attnjit-compiler it makes new ones.")
+set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "The library. A formula in Python's words becomes one fused attention kernel.
+This library runs kernels that are in a cache, saved, or made ahead of time;
+with attnjit-compiler it makes new ones.")
 set(CPACK_DEBIAN_ENGINE_PACKAGE_NAME attnjit-compiler)
 set(CPACK_DEBIAN_ENGINE_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_ENGINE_PACKAGE_DEPENDS "libattnjit${PROJECT_VERSION_MAJOR} ${SAME}")
-set(CPACK_COMPONENT_ENGINE_DESCRIPTION "attention from formulas, compiler
- What libattnjit opens when a kernel is in no cache: MLIR and LLVM make it, for
- this CPU, another one, or a GPU.")
+set(CPACK_COMPONENT_ENGINE_DESCRIPTION "The compiler: what libattnjit opens when a kernel is in no cache: MLIR and
+LLVM make it, for this CPU, another one, or a GPU.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libattnjit-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libattnjit${PROJECT_VERSION_MAJOR} ${SAME}")
-set(CPACK_COMPONENT_DEV_DESCRIPTION "attention from formulas, development files
- Headers, CMake package and pkg-config files of libattnjit, and its documents.")
+set(CPACK_COMPONENT_DEV_DESCRIPTION "Development files: headers, CMake package and pkg-config files of
+libattnjit, and its documents.")
 set(CPACK_DEBIAN_MLIR_PACKAGE_NAME libattnjit-mlir-dev)
 set(CPACK_DEBIAN_MLIR_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_MLIR_PACKAGE_DEPENDS "libattnjit-dev ${SAME}, libmlir-${LLVM_VERSION_MAJOR}-dev, llvm-${LLVM_VERSION_MAJOR}-dev")
-set(CPACK_COMPONENT_MLIR_DESCRIPTION "attention from formulas, MLIR dialects and passes
- Archives and headers for compilers that bring MLIR of their own: the dialects
- attn and tile, and the ways from them to vectors and to GPUs.")
+set(CPACK_COMPONENT_MLIR_DESCRIPTION "MLIR dialects and passes: archives and headers for compilers that bring MLIR
+of their own: the dialects attn and tile, and the ways from them to vectors
+and to GPUs.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME attnjit)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libattnjit${PROJECT_VERSION_MAJOR} ${SAME}, attnjit-compiler ${SAME}")
-set(CPACK_COMPONENT_TOOLS_DESCRIPTION "attention from formulas, tools
- attnjit-run computes a problem and checks it, attnjit-dump shows a kernel on
- every step from formula to machine code and makes kernels ahead of time,
- attnjit-bench measures.")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION "The tools. attnjit-run computes a problem and checks it, attnjit-dump shows
+a kernel on every step from formula to machine code and makes kernels ahead
+of time, attnjit-bench measures.")

@@ -4,8 +4,11 @@ find_program(GZIP gzip REQUIRED)
 
 # A path into a folder of libraries is for other prefixes than /usr. LLVM's is kept: Debian has libMLIR.so off the loader's own path.
 function(clean_search_path FILE)
+  if(IS_SYMLINK ${FILE})
+    return()
+  endif()
   file(READ ${FILE} MAGIC LIMIT 4 HEX)
-  if(IS_SYMLINK ${FILE} OR NOT MAGIC STREQUAL "7f454c46")
+  if(NOT MAGIC STREQUAL "7f454c46")
     return()
   endif()
   file(READ_ELF ${FILE} RUNPATH OLD)
