@@ -144,6 +144,8 @@ private:
       for (const auto &[what, offset] :
            {std::pair{"qStride", offsetof(CallArgs, q)}, {"kStride", offsetof(CallArgs, k)}, {"vStride", offsetof(CallArgs, v)}})
         demand("eq", load(what, offset + last), 1);
+    if (meta.sinks)
+      demand("ne", load("sinksData", offsetof(CallArgs, sinks)), 0);
     if (meta.narrowIndices)
       for (std::size_t i = 0; i < program.arguments.numbers.size(); ++i)
         if (program.arguments.numbers[i].info.dtype != DType::F64) {

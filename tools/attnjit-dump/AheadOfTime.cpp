@@ -85,7 +85,8 @@ std::vector<std::string> split(const std::string &list) {
 Result<void> writeAheadOfTime(const ForwardCall &call, const std::string &targets, const AheadOfTimeOptions &options,
                               const std::string &folder) {
   AotOptions aot;
-  aot.name = options.name;
+  if (!options.name.empty())
+    aot.name = options.name;
   aot.targets = split(targets);
   aot.kind = options.bare ? AotKind::Bare : AotKind::Runtime;
   if (isOnPath("ptxas"))

@@ -9,7 +9,7 @@ namespace attnjit::tools {
 
 /// What the flags say.
 struct AheadOfTimeOptions {
-  std::string name = "attention";
+  std::string name; ///< empty: "attention"
   bool bare = false;
 };
 

@@ -176,6 +176,10 @@ Result<void> checkEmits(const DumpOptions &options) {
     return invalid("--emit aot: it makes a folder of files of its own; ask for it alone");
   if (options.wantsAheadOfTime() && options.output.empty())
     return invalid("--emit aot writes several files: name a folder with -o DIR");
+  if (options.wantsAheadOfTime() && !options.from.empty())
+    return invalid("--emit aot compiles a problem, maybe for several targets; --from goes on with one kernel for one (--emit image)");
+  if (!options.wantsAheadOfTime() && (options.aheadOfTime.bare || !options.aheadOfTime.name.empty()))
+    return invalid("--name and --bare are for --emit aot");
   for (const std::string &emit : options.emits)
     if (emit != "all" && std::none_of(std::begin(kEmits), std::end(kEmits), [&](const EmitRow &row) { return row.name == emit; })) {
       std::string names;

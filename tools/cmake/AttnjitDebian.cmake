@@ -48,6 +48,14 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_RECOMMENDS "attnjit-compiler ${SAME}")
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "The library. A formula in Python's words becomes one fused attention kernel.
 This library runs kernels that are in a cache, saved, or made ahead of time;
 with attnjit-compiler it makes new ones.")
+# Debian wants libraries announced by a trigger. The cpack of CMake 3.25 knows scripts only, which go on beside it.
+file(STRINGS ${CMAKE_ROOT}/Modules/Internal/CPack/CPackDeb.cmake WRITES_TRIGGERS REGEX "LDCONFIG_TRIGGERS" LIMIT_COUNT 1)
+set(CPACK_ATTNJIT_OLD_SCRIPTS OFF)
+if(NOT WRITES_TRIGGERS)
+  set(CPACK_ATTNJIT_OLD_SCRIPTS ON)
+  file(WRITE ${PROJECT_BINARY_DIR}/debian/triggers "activate-noawait ldconfig\n")
+  set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/debian/triggers)
+endif()
 set(CPACK_DEBIAN_ENGINE_PACKAGE_NAME attnjit-compiler)
 set(CPACK_DEBIAN_ENGINE_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_ENGINE_PACKAGE_DEPENDS "libattnjit${PROJECT_VERSION_MAJOR} ${SAME}")
