@@ -96,7 +96,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
       .field("workspace_bytes", header.workspaceBytes, "a number of bytes")
       .field("state_row_bytes", header.stateRowBytes, "a number of bytes")
       .field("rounds", header.rounds, "1 or 2")
-      .field("function_calls", header.callsFunctions, "true or false")
+      .field("function_table", header.callsFunctions, "true or false")
       .field("threads_per_block", header.threadsPerBlock, "a number of threads")
       .field("shared_bytes", header.sharedBytes, "a number of bytes")
       .field("q_box_rows", header.qBoxRows, "a number of rows")
@@ -127,7 +127,7 @@ FieldReader readField(std::string_view key, std::string_view value, std::uint32_
 } // namespace
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nfunction_calls = {}\nthreads_per_block = {}\nshared_bytes = "
+  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nfunction_table = {}\nthreads_per_block = {}\nshared_bytes = "
                      "{}\nq_box_rows = {}\nkv_box_rows = {}\nhas_mask = {}\nclosed_form = {}\n{}",
                      kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.callsFunctions, header.threadsPerBlock, header.sharedBytes,
                      header.qBoxRows, header.kvBoxRows, header.hasMask, header.hasClosedForm, print(header.spec));
