@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <set>
+#include <tuple>
 
 namespace attnjit {
 
@@ -70,9 +71,9 @@ Result<std::vector<TargetDesc>> parseTargets(const AotOptions &options) {
     if (options.kind == AotKind::Runtime && target.isAArch64())
       return invalid("ahead of time: libattnjit runs on x86-64; for aarch64 make a bare function");
   }
-  // Stable: among GPUs the caller's order stays.
-  std::stable_sort(targets.begin(), targets.end(), [](const TargetDesc &a, const TargetDesc &b) {
-    return std::tuple(a.triple, -a.vectorBits, -a.hasBf16(), -a.hasAmx()) < std::tuple(b.triple, -b.vectorBits, -b.hasBf16(), -b.hasAmx());
+  std::sort(targets.begin(), targets.end(), [](const TargetDesc &a, const TargetDesc &b) {
+    return std::tuple(a.triple, -a.vectorBits, -a.hasBf16(), -a.hasAmx(), a.cpu) <
+           std::tuple(b.triple, -b.vectorBits, -b.hasBf16(), -b.hasAmx(), b.cpu);
   });
   return targets;
 }
