@@ -38,8 +38,9 @@ public:
                             build.CreateFMul(aLow, bLow));
     Value *ofProduct = build.CreateFSub(sum, c), *ofSum = build.CreateFSub(sum, ofProduct);
     Value *missing = build.CreateFAdd(build.CreateFSub(product, ofProduct), build.CreateFSub(c, ofSum));
-    Value *corrected = build.CreateFAdd(sum, build.CreateFAdd(missing, lost));
-    return build.CreateSelect(build.CreateFCmpORD(corrected, corrected), corrected, sum);
+    Value *correction = build.CreateFAdd(missing, lost), *corrected = build.CreateFAdd(sum, correction);
+    Value *counts = build.CreateFCmpONE(correction, ConstantFP::get(a->getType(), 0.0)); // adding 0 would turn -0 into 0
+    return build.CreateSelect(build.CreateAnd(counts, build.CreateFCmpORD(corrected, corrected)), corrected, sum);
   }
 
   /// The exponent of an f16 stands 112 too low when its bits are taken for those of an f32; a product puts it right, subnormal numbers
@@ -92,11 +93,13 @@ bool isFma(const Value *value) {
   return call && call->getIntrinsicID() == Intrinsic::fma;
 }
 
-/// c, in a * b + c, is what a loop carries, plus products.
-bool isCarriedSum(const Value *sum) {
+/// c, in a * b + c, is what a loop carries, plus products, and the loop makes no other use of it: a remainder, whose quotient is made of
+/// it, has to be exact.
+bool isCarriedSum(const Value *sum, const BasicBlock *body) {
   while (isFma(sum))
     sum = cast<IntrinsicInst>(sum)->getArgOperand(2);
-  return isa<PHINode>(sum);
+  return isa<PHINode>(sum) &&
+         llvm::count_if(sum->users(), [&](const User *user) { return cast<Instruction>(user)->getParent() == body; }) <= 1;
 }
 
 Value *spelled(Instruction &instruction) {
@@ -104,7 +107,7 @@ Value *spelled(Instruction &instruction) {
   const Type *type = instruction.getType()->getScalarType();
   if (isFma(&instruction)) {
     Value *a = instruction.getOperand(0), *b = instruction.getOperand(1), *c = instruction.getOperand(2);
-    if (isCarriedSum(c))
+    if (isCarriedSum(c, instruction.getParent()))
       return spelling.roundedTwice(a, b, c);
     return type->isFloatTy() ? spelling.fusedSingle(a, b, c) : spelling.fusedDouble(a, b, c);
   }
