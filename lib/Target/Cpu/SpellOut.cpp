@@ -28,9 +28,11 @@ public:
   }
 
   /// f64: T. J. Dekker, "A floating-point technique for extending the available precision" (1971): the product and the sum with what their
-  /// rounding lost. Where a factor is too large to be split, or nothing is finite, the plain sum stands.
+  /// rounding lost. Where something is not finite, the plain sum stands.
   Value *fusedDouble(Value *a, Value *b, Value *c) {
     Value *product = build.CreateFMul(a, b), *sum = build.CreateFAdd(product, c);
+    balance(a, b);
+    balance(b, a);
     auto [aHigh, aLow] = split(a);
     auto [bHigh, bLow] = split(b);
     Value *lost = build.CreateFSub(build.CreateFMul(aHigh, bHigh), product);
@@ -40,7 +42,9 @@ public:
     Value *missing = build.CreateFAdd(build.CreateFSub(product, ofProduct), build.CreateFSub(c, ofSum));
     Value *correction = build.CreateFAdd(missing, lost), *corrected = build.CreateFAdd(sum, correction);
     Value *counts = build.CreateFCmpONE(correction, ConstantFP::get(a->getType(), 0.0)); // adding 0 would turn -0 into 0
-    return build.CreateSelect(build.CreateAnd(counts, build.CreateFCmpORD(corrected, corrected)), corrected, sum);
+    Value *size = build.CreateUnaryIntrinsic(Intrinsic::fabs, correction);
+    Value *isFinite = build.CreateFCmpOLT(size, ConstantFP::getInfinity(a->getType()));
+    return build.CreateSelect(build.CreateAnd(counts, isFinite), corrected, sum);
   }
 
   /// The exponent of an f16 stands 112 too low when its bits are taken for those of an f32; a product puts it right, subnormal numbers
@@ -79,6 +83,14 @@ public:
 private:
   static Type *like(Value *shape, Type *element) { return shape->getType()->getWithNewType(element); }
   static Constant *number(Value *shape, std::int64_t value) { return ConstantInt::getSigned(shape->getType(), value); }
+  /// Takes a power of 2 off `large` and puts it on `small` where splitting `large` would overflow.
+  void balance(Value *&large, Value *&small) {
+    const auto constant = [&](double value) { return ConstantFP::get(large->getType(), value); };
+    Value *isLarge = build.CreateFCmpOGT(build.CreateUnaryIntrinsic(Intrinsic::fabs, large), constant(0x1p900));
+    Value *less = build.CreateFMul(large, constant(0x1p-100)), *more = build.CreateFMul(small, constant(0x1p100));
+    large = build.CreateSelect(isLarge, less, large);
+    small = build.CreateSelect(isLarge, more, small);
+  }
   std::pair<Value *, Value *> split(Value *x) {
     Value *scaled = build.CreateFMul(x, ConstantFP::get(x->getType(), 0x1p27 + 1));
     Value *high = build.CreateFSub(scaled, build.CreateFSub(scaled, x));
