@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build of attnjit needs on Debian 12 and does nothing where it is all there.
 # Usage: tools/setup.sh [--full]     --full: also clang, clang-tidy and the sanitizer runtimes of `tools/test.sh --full` and CI, and PyTorch in
-#                                    build/torch for the tests that compare with it
+#                                    build/torch for the tests that compare with it, and qemu-user, a compiler for AArch64 and lintian
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,8 @@ packages=(g++ cmake ninja-build ccache xz-utils
   llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22
   python3 libfmt-dev libtbb-dev libxxhash-dev libcli11-dev nlohmann-json3-dev doctest-dev zlib1g-dev)
 if [ "${1:-}" = --full ]; then
-  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev git python3-venv)
+  packages+=(clang-22 clang-tidy-22 clang-format-22 libclang-rt-22-dev libzstd-dev git python3-venv
+    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross pkg-config dpkg-dev lintian man-db)
 fi
 
 missing=()

@@ -33,7 +33,7 @@ clang() {
 # lib/ is instrumented; mlir/ and LLVM come uninstrumented from the release build's compiler library, built once for both. Kernels for another machine are
 # all the same to lib/, what PyTorch says is too, and the thread sanitizer is for tests that have threads.
 sanitized() {
-  local leftOut="[-](avx2|sm_90a)$|parity" # CMake 4's ctest reads a leading dash as an option
+  local leftOut="[-](avx2|sse|sm_90a)$|parity" # CMake 4's ctest reads a leading dash as an option
   if [ "$1" = tsan ]; then leftOut="conformance|corpus|parity|ExprTest|bad-input|stages-go-round|docs|help-examples"; fi
   step "$1: lib/ instrumented, compiler from the release build"
   cmake --preset "$1" -DATTNJIT_COMPILER=OFF

@@ -43,7 +43,7 @@ struct EngineOptions {
   int compileThreads = 1;
   /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
   int threads = 0;
-  /// "native", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
+  /// "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
   /// system is asked for it, which holds for the whole process. "native-gpu" is the best for the GPU `device`. Kernels for a GPU are compiled and saved
   /// on any machine, and launched where there is one (docs/embedding.md, "On a GPU").
   std::string target = "native";

@@ -97,6 +97,7 @@ public:
 
   /// Reads what save() wrote. The image is machine code: load only files that you trust as you would a shared library. Errors: Io for what
   /// is no image or not intact, Unsupported for another CPU or ABI. A GPU kernel is launched on GPU `device`, which is opened at the first launch.
+  /// Of several images, one after the other (NAME.attnjit of Aot.h), the best that this machine runs.
   static Result<Kernel> load(const std::string &path, Hooks hooks = {}, int device = 0);
   static Result<Kernel> fromBytes(std::span<const std::byte> bytes, Hooks hooks = {}, int device = 0);
 

@@ -1,6 +1,7 @@
 // Everything of attnjit's C++ interface.
 #pragma once
 
+#include "attnjit/Aot.h"
 #include "attnjit/Backend.h"
 #include "attnjit/Bias.h"
 #include "attnjit/BlockMask.h"

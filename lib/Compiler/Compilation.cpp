@@ -29,6 +29,7 @@ constexpr llvm::StringRef kProblemAttr = "attnjit.problem";
 constexpr llvm::StringRef kWorkspaceAttr = "attnjit.workspace_bytes";
 constexpr llvm::StringRef kStateRowAttr = "attnjit.state_row_bytes";
 constexpr llvm::StringRef kRoundsAttr = "attnjit.rounds";
+constexpr llvm::StringRef kCallsAttr = "attnjit.calls_functions";
 
 pipelines::MlirStage mlirStage(Stage stage) {
   switch (stage) {
@@ -251,6 +252,7 @@ Result<KernelImage> Compilation::goOnFromVector() {
   auto stateRow = function->getAttrOfType<IntegerAttr>(kStateRowAttr), rounds = function->getAttrOfType<IntegerAttr>(kRoundsAttr);
   header.stateRowBytes = stateRow ? static_cast<std::uint64_t>(stateRow.getInt()) : 0;
   header.rounds = rounds ? static_cast<std::uint32_t>(rounds.getInt()) : 1;
+  header.callsFunctions = function->hasAttr(kCallsAttr);
   showModule(Stage::Vector);
   if (stopsAt(Stage::Vector))
     return withoutCode();

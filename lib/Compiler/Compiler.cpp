@@ -2,8 +2,12 @@
 
 #include "Compiler/Compilation.h"
 #include "Compiler/Reproducer.h"
+#include "Target/Cpu/CpuBackend.h"
 
 #include "attnjit/Problem.h"
+
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
 
 namespace attnjit::compiler {
 
@@ -67,6 +71,24 @@ Result<KernelImage> KernelCompiler::compileFrom(Stage stage, std::string_view te
   if (image && stage != Stage::Attn && !isUnedited(*slot, buildId(), stage, text))
     image->meta.problemText.insert(0, editedMark(stage));
   return image;
+}
+
+Result<std::string> KernelCompiler::compileModule(std::string_view ll, const TargetDesc &target) {
+  const auto failure = [](llvm::Error error) { return Error{ErrorCode::Internal, "compiling what goes around kernels: " + llvm::toString(std::move(error))}; };
+  const std::unique_ptr<llvm::LLVMContext> context = target::createCpuContext();
+  llvm::Expected<target::CpuBackend> backend = target::CpuBackend::create(target);
+  if (!backend)
+    return failure(backend.takeError());
+  llvm::Expected<std::unique_ptr<llvm::Module>> module = target::parseLl(ll, *context);
+  if (!module)
+    return failure(module.takeError());
+  backend->prepare(**module);
+  if (llvm::Error error = backend->optimize(**module))
+    return failure(std::move(error));
+  llvm::Expected<std::string> object = backend->emitObject(**module);
+  if (!object)
+    return failure(object.takeError());
+  return std::move(*object);
 }
 
 } // namespace attnjit::compiler

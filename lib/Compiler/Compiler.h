@@ -15,6 +15,7 @@ public:
   ~KernelCompiler() override;
   Result<KernelImage> compile(const KernelSpec &spec, const CompileOptions &options) override;
   Result<KernelImage> compileFrom(Stage stage, std::string_view text, const CompileOptions &options) override;
+  Result<std::string> compileModule(std::string_view ll, const TargetDesc &target) override;
   std::string_view buildId() const override { return compiler::buildId(); }
 
 private:

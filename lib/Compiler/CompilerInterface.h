@@ -73,6 +73,8 @@ public:
   virtual Result<KernelImage> compile(const KernelSpec &spec, const CompileOptions &options) = 0;
   /// Goes on from the text of a stage (`attnjit-dump --from`); user errors are possible.
   virtual Result<KernelImage> compileFrom(Stage stage, std::string_view text, const CompileOptions &options) = 0;
+  /// The ELF object of a module of LLVM IR for a CPU: what goes around kernels in programs made ahead of time. Internal if it is not valid.
+  virtual Result<std::string> compileModule(std::string_view ll, const TargetDesc &target) = 0;
   /// compiler::buildId() of the library that this object came from; the engine refuses one of another build.
   virtual std::string_view buildId() const = 0;
 };

@@ -8,9 +8,9 @@
 namespace attnjit::compiler {
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nthreads_per_block = {}\nshared_bytes = "
+  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nfunction_table = {}\nthreads_per_block = {}\nshared_bytes = "
                      "{}\nq_box_rows = {}\nkv_box_rows = {}\nhas_mask = {}\nclosed_form = {}\n{}",
-                     kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.threadsPerBlock, header.sharedBytes,
+                     kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.callsFunctions, header.threadsPerBlock, header.sharedBytes,
                      header.qBoxRows, header.kvBoxRows, header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
@@ -22,6 +22,7 @@ Result<KernelHeader> parseHeader(std::string_view text) {
         .field("workspace_bytes", header.workspaceBytes, "a number of bytes")
         .field("state_row_bytes", header.stateRowBytes, "a number of bytes")
         .field("rounds", header.rounds, "1 or 2")
+        .field("function_table", header.callsFunctions, "true or false")
         .field("threads_per_block", header.threadsPerBlock, "a number of threads")
         .field("shared_bytes", header.sharedBytes, "a number of bytes")
         .field("q_box_rows", header.qBoxRows, "a number of rows")
@@ -46,13 +47,12 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   ImageMetadata meta;
   meta.abiVersion = kAbiVersion;
   meta.buildId = buildId;
-  meta.kind = spec.target.kind == TargetDesc::Kind::Cpu ? ImageKind::CpuX86_64 : ImageKind::Ptx;
+  meta.kind = spec.target.kind == TargetDesc::Kind::Nvptx ? ImageKind::Ptx : spec.target.isAArch64() ? ImageKind::CpuAArch64 : ImageKind::CpuX86_64;
   meta.pipeline = name(spec.backend);
   meta.triple = spec.target.triple;
   meta.cpu = spec.target.cpu;
   if (spec.target.kind == TargetDesc::Kind::Cpu)
-    meta.features = fmt::format("avx2,fma,bmi2,f16c{}{}{}", spec.target.vectorBits >= 512 ? ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl" : "",
-                                spec.target.hasBf16() ? ",avx512bf16" : "", spec.target.hasAmx() ? ",amx-tile,amx-bf16" : "");
+    meta.features = requiredFeatures(spec.target);
   meta.entry = kEntryName;
   meta.qType = spec.qType;
   meta.kvType = spec.kvType;
@@ -71,6 +71,7 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   meta.workspaceBytes = header.workspaceBytes;
   meta.stateRowBytes = header.stateRowBytes;
   meta.rounds = header.rounds;
+  meta.callsFunctions = header.callsFunctions;
   meta.threadsPerBlock = header.threadsPerBlock;
   meta.sharedBytes = header.sharedBytes;
   meta.qBoxRows = header.qBoxRows;

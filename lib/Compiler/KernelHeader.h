@@ -13,6 +13,7 @@ struct KernelHeader {
   std::uint64_t workspaceBytes = 0; ///< CPU
   std::uint64_t stateRowBytes = 0;  ///< as in ImageMetadata
   std::uint32_t rounds = 1;         ///< CPU; as in ImageMetadata
+  bool callsFunctions = false;      ///< CPU; as in ImageMetadata
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   std::uint32_t qBoxRows = 0, kvBoxRows = 0;          ///< GPU only; as in ImageMetadata
 };

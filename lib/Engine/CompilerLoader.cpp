@@ -33,7 +33,7 @@ std::vector<std::string> candidates(const std::string &option) {
   if (const char *named = std::getenv("ATTNJIT_COMPILER_LIBRARY"); named && *named)
     return {named};
   const std::string own = ownDirectory();
-  return {fmt::format("{}/{}", own, kLibrary), fmt::format("{}/../lib/{}", own, kLibrary)};
+  return {fmt::format("{}/{}", own, kLibrary), fmt::format("{}/attnjit/{}", own, kLibrary), fmt::format("{}/../lib/{}", own, kLibrary)};
 }
 
 Result<compiler::CompilerInterface *> openCompiler(const std::string &path) {

@@ -445,13 +445,14 @@ Result<ForwardReport> EngineImpl::forwardGrouped(std::span<const ForwardCall> ca
   return report;
 }
 
-Result<Kernel> EngineImpl::prepare(const ForwardCall &given) {
+Result<Kernel> EngineImpl::prepare(const ForwardCall &given, bool anySizes) {
   const Result<ForwardCall> call = resolve(given);
   if (!call)
     return call.error();
   Result<CheckedCall> checked = check(*call, CheckFor::Shapes);
   if (!checked)
     return checked.error();
+  checked->problem.checkedIndices |= anySizes && call->mod.impl().hasLoads;
   Result<Obtained> obtained = obtain(*call, *checked);
   if (!obtained)
     return obtained.error();

@@ -33,7 +33,8 @@ struct EngineImpl {
     std::size_t first = 0;
   };
   Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls, const CallNames &names);
-  Result<Kernel> prepare(const ForwardCall &call);
+  /// `anySizes`: the kernel checks every captured index, whatever the sizes of this call prove.
+  Result<Kernel> prepare(const ForwardCall &call, bool anySizes = false);
   Result<ExplainReport> explain(const ForwardCall &call);
   Result<AutotuneReport> autotune(const ForwardCall &call, double seconds); ///< Autotune.cpp
   Result<Kernel> compileStages(const ForwardCall &call, const StageOptions &stages);

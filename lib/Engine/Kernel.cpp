@@ -45,7 +45,7 @@ Result<void> checkCpu(const ImageMetadata &meta) {
   Result<TargetDesc> wanted = parseTarget(meta.cpu);
   if (!wanted)
     return Error{ErrorCode::Unsupported, fmt::format("the kernel was compiled for '{}', which this library does not know", meta.cpu)};
-  if (wanted->vectorBits > host->vectorBits || wanted->hasBf16() > host->hasBf16() || wanted->hasAmx() > host->hasAmx())
+  if (!host->runs(*wanted))
     return Error{ErrorCode::Unsupported,
                  fmt::format("the kernel was compiled for {} ({}); this CPU is {}", meta.cpu, meta.features, host->cpu)};
   return {};
@@ -116,7 +116,7 @@ Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod
   if (!sameCaptures(image.meta, mod.impl().formula))
     return Error{ErrorCode::Io, "not a usable kernel image: its argument list does not fit its formula"};
   auto kernel = std::make_shared<KernelImpl>();
-  if (image.meta.kind == ImageKind::CpuX86_64 && !image.code.empty() && checkCpu(image.meta)) {
+  if (isCpu(image.meta.kind) && !image.code.empty() && checkCpu(image.meta)) {
     Result<std::shared_ptr<const runtime::ImageMapping>> mapping = runtime::ImageMapping::map(image.code, image.meta.entryOffset);
     if (!mapping)
       return mapping.error();
@@ -220,17 +220,17 @@ Result<Kernel> Kernel::fromBytes(std::span<const std::byte> bytes, Hooks hooks, 
   return engine::guarded([&]() -> Result<Kernel> {
     if (Result<void> checked = engine::checkHooks(hooks); !checked)
       return checked.error();
-    Result<KernelImage> image = deserialize(bytes);
+    const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors(),
+                                  std::make_shared<runtime::GpuLauncher>("", device, hooks.deviceMemory)};
+    Result<KernelImage> image = engine::chooseImage(bytes, *site.gpu);
     if (!image)
       return image.error();
-    if (image->meta.kind == ImageKind::CpuX86_64)
+    if (isCpu(image->meta.kind))
       if (Result<void> cpu = engine::checkCpu(image->meta); !cpu)
         return cpu.error();
     Result<Mod> mod = engine::modOf(image->meta);
     if (!mod)
       return mod.error();
-    const engine::LaunchSite site{std::make_shared<runtime::CpuLauncher>(hooks), runtime::usableProcessors(),
-                                  std::make_shared<runtime::GpuLauncher>("", device, hooks.deviceMemory)};
     Result<std::shared_ptr<const KernelImpl>> kernel = engine::loadImage(std::move(*image), *mod, site);
     if (!kernel)
       return kernel.error();

@@ -59,6 +59,9 @@ std::shared_ptr<const runtime::GpuProgram> programOf(const KernelImage &image);
 /// Error: Unsupported, naming both CPUs.
 Result<void> checkCpu(const ImageMetadata &meta);
 
+/// The only image of `bytes`, or the best of several that this CPU or, for PTX, the GPU runs. Errors: those of deserialize(), Unsupported naming what there is.
+Result<KernelImage> chooseImage(std::span<const std::byte> bytes, const runtime::GpuLauncher &gpu);
+
 /// The formula that the image says it computes.
 Result<Mod> modOf(const ImageMetadata &meta);
 

@@ -13,15 +13,8 @@ namespace {
 
 CudaStream cudaStream(void *stream) { return static_cast<CudaStream>(stream); }
 
-/// "sm_90a" is of capability 90, and of no other GPU; "sm_90" runs on all later ones too.
 Result<void> checkArchitecture(const CudaDevice &device, const GpuProgram &program) {
-  int built = 0;
-  bool isExact = false;
-  for (const char c : program.builtFor)
-    if (c >= '0' && c <= '9')
-      built = built * 10 + (c - '0');
-  isExact = program.builtFor.ends_with('a');
-  if (isExact ? device.computeCapability() == built : device.computeCapability() >= built)
+  if (runsOnGpu(program.builtFor, device.computeCapability()))
     return {};
   return Error{ErrorCode::Unsupported,
                fmt::format("{} does not run on GPU {}, {}, which is an sm_{}. Compile with target native-gpu, or for an older architecture",
@@ -55,6 +48,19 @@ Error inKernel(const GpuProgram &program, const Error &error) {
 }
 
 } // namespace
+
+int capabilityOf(std::string_view builtFor) {
+  int built = 0;
+  for (const char c : builtFor)
+    if (c >= '0' && c <= '9')
+      built = built * 10 + (c - '0');
+  return built;
+}
+
+bool runsOnGpu(std::string_view builtFor, int computeCapability) {
+  const int built = capabilityOf(builtFor);
+  return builtFor.ends_with('a') ? computeCapability == built : computeCapability >= built;
+}
 
 Result<GpuLauncher::Open *> GpuLauncher::open() const {
   std::lock_guard lock(mutex);

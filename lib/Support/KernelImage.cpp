@@ -19,7 +19,7 @@ namespace attnjit {
 namespace {
 
 constexpr char kMagic[8] = {'a', 't', 't', 'n', 'j', 'i', 't', '\n'};
-constexpr std::uint32_t kFormatVersion = 5;
+constexpr std::uint32_t kFormatVersion = 6;
 constexpr std::size_t kHeaderBytes = sizeof(kMagic) + sizeof(kFormatVersion) + 2 * sizeof(std::uint64_t);
 
 /// Reader and Writer share one field list (visitMetadata), so that they cannot drift apart.
@@ -78,7 +78,7 @@ struct Reader {
   void operator()(ImageKind &value) {
     std::uint8_t byte = 0;
     take(&byte, 1);
-    ok = ok && byte <= static_cast<std::uint8_t>(ImageKind::Ptx);
+    ok = ok && byte <= static_cast<std::uint8_t>(ImageKind::CpuAArch64);
     value = ok ? static_cast<ImageKind>(byte) : ImageKind::CpuX86_64;
   }
   template <typename T> void operator()(std::optional<T> &value) {
@@ -144,6 +144,7 @@ template <typename Visitor> void visitMetadata(Visitor &visit, ImageMetadata &me
   visit(meta.workspaceBytes);
   visit(meta.stateRowBytes);
   visit(meta.rounds);
+  visit(meta.callsFunctions);
   visit(meta.threadsPerBlock);
   visit(meta.sharedBytes);
   visit(meta.qBoxRows);
@@ -176,6 +177,21 @@ std::vector<std::byte> serialize(const KernelImage &image) {
   return std::move(file.bytes);
 }
 
+std::vector<std::span<const std::byte>> splitImages(std::span<const std::byte> bytes) {
+  std::vector<std::span<const std::byte>> images;
+  for (std::span<const std::byte> rest = bytes; !rest.empty();) {
+    std::uint64_t bodyBytes = 0;
+    if (rest.size() < kHeaderBytes || std::memcmp(rest.data(), kMagic, sizeof kMagic) != 0)
+      return {bytes};
+    std::memcpy(&bodyBytes, rest.data() + sizeof kMagic + sizeof kFormatVersion, sizeof bodyBytes);
+    if (bodyBytes > rest.size() - kHeaderBytes)
+      return {bytes};
+    images.push_back(rest.first(kHeaderBytes + bodyBytes));
+    rest = rest.subspan(kHeaderBytes + bodyBytes);
+  }
+  return images;
+}
+
 Result<KernelImage> deserialize(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderBytes || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0)
     return corrupt("it does not begin with attnjit's mark");
@@ -200,7 +216,7 @@ Result<KernelImage> deserialize(std::span<const std::byte> bytes) {
     return corrupt("its fields do not add up");
   if (image.meta.abiVersion != kAbiVersion)
     return corrupt(fmt::format("it was built for ABI version {}, this library has {}", image.meta.abiVersion, kAbiVersion));
-  if (image.meta.kind == ImageKind::CpuX86_64 && !image.code.empty() && image.meta.entryOffset >= image.code.size())
+  if (isCpu(image.meta.kind) && !image.code.empty() && image.meta.entryOffset >= image.code.size())
     return corrupt("its entry point lies outside its code");
   return image;
 }

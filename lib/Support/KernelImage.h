@@ -18,7 +18,8 @@
 namespace attnjit {
 
 /// Ptx runs on every GPU that has what its `cpu` names, once the driver has assembled it.
-enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1 };
+enum class ImageKind : std::uint8_t { CpuX86_64 = 0, Ptx = 1, CpuAArch64 = 2 };
+inline bool isCpu(ImageKind kind) { return kind != ImageKind::Ptx; }
 
 /// Begins the problem text of an image that was compiled from an edited text of a later stage than attn: there the formula is no longer certain to be what
 /// the code computes, and nobody may plan by it.
@@ -64,6 +65,7 @@ struct ImageMetadata {
   std::uint64_t workspaceBytes = 0; ///< per concurrent call
   std::uint64_t stateRowBytes = 0;  ///< 0: units are tiles; else they are parts (KernelAbi.h), with states of so many bytes per row
   std::uint32_t rounds = 1;         ///< 2: several parts are gone through twice (KernelAbi.h)
+  bool callsFunctions = false;      ///< it calls through KernelArgs::functions (CPU)
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   /// GPU only. 0: one thread block per tile, whose one parameter is KernelArgs. Else the kernel wants aligned operands (KernelSpec::aligned), three tensor
   /// maps with boxes of so many rows, and two counters, and its blocks take tiles until there are none (Conversion/TileToGPU/Schedules.h).
@@ -83,6 +85,9 @@ struct KernelImage {
 
 /// Bytes with magic, version and checksum, so that deserialize can tell a whole image from anything else.
 std::vector<std::byte> serialize(const KernelImage &image);
+
+/// The images of a fat artefact, which are written one after the other; all of `bytes` where that is no row of images.
+std::vector<std::span<const std::byte>> splitImages(std::span<const std::byte> bytes);
 
 /// Rejects truncated, foreign, corrupt or other-version bytes with ErrorCode::Io; never trusts a length it has not checked.
 Result<KernelImage> deserialize(std::span<const std::byte> bytes);

@@ -1,8 +1,10 @@
 #include "Support/TargetDesc.h"
 
+#include <algorithm>
 #include <array>
 #include <cpuid.h>
 #include <fmt/format.h>
+#include <iterator>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,13 +12,32 @@ namespace attnjit {
 
 namespace {
 
-constexpr std::string_view kCpuTriple = "x86_64-unknown-linux-gnu";
+constexpr std::string_view kX86Triple = "x86_64-unknown-linux-gnu", kArmTriple = "aarch64-unknown-linux-gnu";
 constexpr std::string_view kGpuTriple = "nvptx64-nvidia-cuda";
 constexpr std::array<std::string_view, 10> kGpus = {"sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_100a", "sm_120", "sm_120a"};
 
-TargetDesc x86V3() { return {TargetDesc::Kind::Cpu, std::string(kCpuTriple), "x86-64-v3", 256, 16}; }
-TargetDesc x86V4(std::string_view more = "") {
-  return {TargetDesc::Kind::Cpu, std::string(kCpuTriple), fmt::format("x86-64-v4{}", more), 512, 32};
+struct CpuRow {
+  std::string_view name, triple;
+  int vectorBits, registers;
+  std::string_view features;
+};
+constexpr CpuRow kCpus[] = {
+    {"x86-64-v2", kX86Triple, 128, 16, "sse4.2,ssse3,popcnt"},
+    {"x86-64-v3", kX86Triple, 256, 16, "avx2,fma,bmi2,f16c"},
+    {"x86-64-v4", kX86Triple, 512, 32, "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"},
+    {"x86-64-v4+bf16", kX86Triple, 512, 32, "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16"},
+    {"x86-64-v4+amx", kX86Triple, 512, 32,
+     "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"},
+    {"aarch64", kArmTriple, 128, 32, "neon"},
+};
+
+const CpuRow *findCpu(std::string_view name) {
+  const auto *found = std::find_if(std::begin(kCpus), std::end(kCpus), [&](const CpuRow &row) { return row.name == name; });
+  return found == std::end(kCpus) ? nullptr : found;
+}
+
+TargetDesc describe(const CpuRow &row) {
+  return {TargetDesc::Kind::Cpu, std::string(row.triple), std::string(row.name), row.vectorBits, row.registers};
 }
 
 /// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID, leaf 7.
@@ -43,37 +64,49 @@ bool mayUseTiles() {
 
 } // namespace
 
+bool TargetDesc::runs(const TargetDesc &other) const {
+  return triple == other.triple && vectorBits >= other.vectorBits && hasBf16() >= other.hasBf16() && hasAmx() >= other.hasAmx();
+}
+
+std::string_view requiredFeatures(const TargetDesc &target) {
+  const CpuRow *row = findCpu(target.cpu);
+  return row ? row->features : std::string_view();
+}
+
 Result<TargetDesc> hostTarget() {
   // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
   __builtin_cpu_init();
-  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("popcnt");
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const Leaf7 leaf7;
   if (v4 && leaf7.hasAvx512Bf16() && leaf7.hasAmxBf16() && mayUseTiles())
-    return x86V4("+amx");
+    return parseTarget("x86-64-v4+amx");
   if (v4 && leaf7.hasAvx512Bf16() && Leaf7::isAvx512Bf16Fast())
-    return x86V4("+bf16");
+    return parseTarget("x86-64-v4+bf16");
   if (v4)
-    return x86V4();
+    return parseTarget("x86-64-v4");
   if (v3)
-    return x86V3();
-  return Error{ErrorCode::Unsupported, "this CPU has no AVX2, FMA, BMI2 and F16C (x86-64-v3), which attnjit's CPU kernels need"};
+    return parseTarget("x86-64-v3");
+  if (v2)
+    return parseTarget("x86-64-v2");
+  return Error{ErrorCode::Unsupported, "this CPU has no SSE4.2 (x86-64-v2), which attnjit's CPU kernels need"};
 }
 
 Result<TargetDesc> parseTarget(std::string_view text) {
   if (text == "native")
     return hostTarget();
-  if (text == "x86-64-v3")
-    return x86V3();
-  for (std::string_view more : {"", "+bf16", "+amx"})
-    if (text.starts_with("x86-64-v4") && text.substr(9) == more)
-      return x86V4(more);
+  if (const CpuRow *row = findCpu(text))
+    return describe(*row);
   for (std::string_view gpu : kGpus)
     if (text == gpu)
       return TargetDesc{TargetDesc::Kind::Nvptx, std::string(kGpuTriple), std::string(gpu), 0, 0};
+  std::string cpus;
+  for (const CpuRow &row : kCpus)
+    cpus += fmt::format("{}, ", row.name);
   return Error{ErrorCode::InvalidArgument,
-               fmt::format("unknown target '{}'; known are: native, native-gpu, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, {}", text, fmt::join(kGpus, ", "))};
+               fmt::format("unknown target '{}'; known are: native, native-gpu, {}{}", text, cpus, fmt::join(kGpus, ", "))};
 }
 
 } // namespace attnjit

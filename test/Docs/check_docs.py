@@ -22,7 +22,7 @@ FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([^`]*)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE_SPAN = re.compile(r"`([^`]+)`")
 PATH = re.compile(r"^(?:lib|mlir|include|test|tools|docs)/[^\s:]*")
-EXAMPLE = re.compile(r"^(?://|/\*) (docs/examples/[\w-]+\.(?:cpp|c))\b")
+EXAMPLE = re.compile(r"^(?://|/\*) (docs/examples/[\w/-]+\.(?:cpp|c))\b")
 STATUS = re.compile(r"^\(exit status (\d+)\)$")
 COMMAND_SECONDS = 300
 
@@ -137,7 +137,7 @@ def check_text(root):
             problems += check_paths(root, path, number, line)
         for block in blocks:
             problems += check_example(root, path, block, shown)
-    for file in sorted((root / "docs" / "examples").glob("*.c*")):
+    for file in sorted((root / "docs" / "examples").rglob("*.c*")):
         name = file.relative_to(root).as_posix()
         if name not in shown:
             problems.append(f"{name}: no document shows this example")

@@ -93,6 +93,7 @@ inline std::vector<std::byte> jumpTo(CpuKernelFn kernel) {
 
 class FakeCompiler final : public compiler::CompilerInterface {
 public:
+  Result<std::string> compileModule(std::string_view, const TargetDesc &) override { return Error{ErrorCode::Unsupported, "the test's compiler knows no modules"}; }
   Result<KernelImage> compile(const compiler::KernelSpec &spec, const compiler::CompileOptions &options) override {
     ++calls;
     if (onCompile)

@@ -29,6 +29,7 @@ ROOMS = {
     "lib/Compiler/SpecReader.cpp": {"lib/Compiler", "lib/Expr", "lib/Support", "fmt"},
     "lib/Compiler": {"lib/Expr", "lib/Support", "lib/Target", "mlir-rooms", "mlir-dialects", "mlir", "llvm", "fmt", "xxhash"},
     "lib/Engine": {"lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/BlockMask", "lib/Reference", "lib/Expr", "lib/Support", "fmt", "xxhash"},
+    "lib/Aot": {"lib/Engine", "lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "lib/CAPI": {"include/attnjit-c"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},

@@ -113,7 +113,7 @@ TEST_CASE("results carry a value or an error") {
 }
 
 TEST_CASE("targets are parsed, unknown ones listed") {
-  for (const char *text : {"x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "sm_80", "sm_90a"}) {
+  for (const char *text : {"x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80", "sm_90a"}) {
     Result<TargetDesc> target = parseTarget(text);
     REQUIRE(target);
     CHECK(target->cpu == text);
@@ -125,6 +125,13 @@ TEST_CASE("targets are parsed, unknown ones listed") {
   CHECK(parseTarget("x86-64-v4+amx")->hasBf16());
   CHECK(parseTarget("x86-64-v4+amx")->hasAmx());
   CHECK_FALSE(parseTarget("x86-64-v4+sse"));
+  CHECK_FALSE(parseTarget("x86-64-v2")->hasFma());
+  CHECK(parseTarget("aarch64")->hasFma());
+  CHECK(parseTarget("x86-64-v4")->runs(*parseTarget("x86-64-v2")));
+  CHECK_FALSE(parseTarget("x86-64-v3")->runs(*parseTarget("x86-64-v4")));
+  CHECK_FALSE(parseTarget("x86-64-v4")->runs(*parseTarget("x86-64-v4+bf16")));
+  CHECK_FALSE(parseTarget("x86-64-v4")->runs(*parseTarget("aarch64")));
+  CHECK(requiredFeatures(*parseTarget("x86-64-v3")) == "avx2,fma,bmi2,f16c");
   CHECK(*parseTarget("native") == *hostTarget());
   Result<TargetDesc> unknown = parseTarget("z80");
   REQUIRE(!unknown);

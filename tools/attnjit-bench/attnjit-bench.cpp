@@ -332,7 +332,7 @@ int main(int argc, char **argv) {
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
   app.add_option("--target", options.target,
-                 "compile throughput and scaling kernels for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
+                 "compile throughput and scaling kernels for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
                  "native); or native-gpu, sm_90 ...: throughput and grids on a GPU")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");

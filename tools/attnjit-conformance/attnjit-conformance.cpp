@@ -260,7 +260,7 @@ int main(int argc, char **argv) {
   app.add_option("--filter", choice.filter, "only cases whose command line contains this");
   app.add_option(
       "--target", target,
-      "compile for native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a GPU's cases run "
+      "compile for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a GPU's cases run "
       "there, and those that it has no pipeline for are counted");
   app.add_option("--dtype", choice.dtype, "for the cases that name none");
   app.add_option_function<std::string>(

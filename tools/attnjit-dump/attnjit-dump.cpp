@@ -1,4 +1,5 @@
 // attnjit-dump: shows a kernel on every step of its way from text to machine code, and goes on from an edited step.
+#include "AheadOfTime.h"
 #include "Child.h"
 
 #include "common/MaskPicture.h"
@@ -36,6 +37,8 @@ constexpr const char *kExamples = R"(Examples:
     attnjit-dump --shape S=1024,D=64 --score-mod '30 * tanh(score / 30)' --emit all -o stages --time
   Edit a stage and go on from it:
     attnjit-dump --from ll stages/ll.ll --emit asm
+  An object with a C header for a program that has neither compiler nor library, for several CPUs:
+    attnjit-dump --shape S=1024,D=64 --mask-mod 'q_idx >= kv_idx' --emit aot --bare --name causal --target x86-64-v2,x86-64-v3,x86-64-v4 -o aot
   PTX for a GPU, on a machine without one:
     attnjit-dump --shape S=1024,D=128 --dtype bf16 --mask-mod 'q_idx >= kv_idx' --target sm_80 --emit ptx
 Exit status: 0 done, 1 something about the call is wrong, 2 a bug of attnjit.)";
@@ -59,7 +62,8 @@ constexpr EmitRow kEmits[] = {{"ast", "ast.txt", false},
                               {"asm", "asm.s", true},
                               {"obj", "obj.o", true},
                               {"ptx", "ptx.ptx", true},
-                              {"image", "kernel.attnjit", false}};
+                              {"image", "kernel.attnjit", false},
+                              {"aot", "", false}};
 
 struct DumpOptions {
   ProblemOptions problem;
@@ -68,10 +72,12 @@ struct DumpOptions {
   std::string target = "native", output;
   bool time = false;
   std::int64_t batch = 0, head = 0;
+  AheadOfTimeOptions aheadOfTime;
 
   bool wants(std::string_view emit) const {
     return std::find(emits.begin(), emits.end(), emit) != emits.end() || std::find(emits.begin(), emits.end(), "all") != emits.end();
   }
+  bool wantsAheadOfTime() const { return std::find(emits.begin(), emits.end(), "aot") != emits.end(); }
   bool wantsAll() const { return emits.size() == 1 && emits[0] == "all"; }
 };
 
@@ -90,10 +96,13 @@ void declare(CLI::App &app, DumpOptions &options) {
          "standard output)")
       ->group(dump);
   app.add_option("--target", options.target,
-                 "native, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, sm_80, sm_90 ... (default: native)")
+                 "native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, aarch64, sm_80, sm_90 ... (default: native); for aot one or "
+                 "several, comma separated")
       ->group(dump);
   app.add_option("--from", options.from, "STAGE FILE: go on from the text of a stage instead of from a problem")->expected(2)->group(dump);
   app.add_flag("--time", options.time, "print how long each step took, to standard error")->group(dump);
+  app.add_option("--name", options.aheadOfTime.name, "of the C function of aot, and what its files begin with (default: attention)")->group(dump);
+  app.add_flag("--bare", options.aheadOfTime.bare, "aot: code alone, which needs no library; the caller brings threads and memory")->group(dump);
   app.add_option("--batch", options.batch, "batch of which to draw the mask")->group(dump);
   app.add_option("--head", options.head, "query head of which to draw the mask")->group(dump);
   addProblemOptions(app, options.problem);
@@ -163,6 +172,14 @@ const EmitRow &rowOf(std::string_view name) {
 }
 
 Result<void> checkEmits(const DumpOptions &options) {
+  if (options.wantsAheadOfTime() && options.emits.size() > 1)
+    return invalid("--emit aot: it makes a folder of files of its own; ask for it alone");
+  if (options.wantsAheadOfTime() && options.output.empty())
+    return invalid("--emit aot writes several files: name a folder with -o DIR");
+  if (options.wantsAheadOfTime() && !options.from.empty())
+    return invalid("--emit aot compiles a problem, maybe for several targets; --from goes on with one kernel for one (--emit image)");
+  if (!options.wantsAheadOfTime() && (options.aheadOfTime.bare || !options.aheadOfTime.name.empty()))
+    return invalid("--name and --bare are for --emit aot");
   for (const std::string &emit : options.emits)
     if (emit != "all" && std::none_of(std::begin(kEmits), std::end(kEmits), [&](const EmitRow &row) { return row.name == emit; })) {
       std::string names;
@@ -269,6 +286,8 @@ Result<void> dumpProblem(const DumpOptions &options) {
   const Result<LoadedProblem> problem = loadProblem(options.problem, false);
   if (!problem)
     return problem.error();
+  if (options.wantsAheadOfTime())
+    return writeAheadOfTime(problem->call, options.target, options.aheadOfTime, options.output);
   if (options.wants("expr"))
     if (Result<void> put = sink.put(rowOf("expr"), problem->mod.canonicalText()); !put)
       return put;

@@ -1,5 +1,7 @@
 #include "Target/Cpu/CpuBackend.h"
 
+#include "Target/Cpu/SpellOut.h"
+
 #include "llvm/Analysis/AssumptionCache.h"
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/Analysis/TargetTransformInfo.h"
@@ -25,9 +27,14 @@ namespace attnjit::target {
 namespace {
 
 /// LLVM keeps its targets in a process-wide table; filling it in twice is harmless, racing on it is not.
-void initializeX86() {
+void initializeTargets() {
   static std::once_flag once;
   std::call_once(once, [] {
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
@@ -44,7 +51,7 @@ LlvmCpu llvmCpu(const TargetDesc &desc) {
   std::string features = desc.hasBf16() ? "+avx512bf16" : "";
   if (desc.hasAmx())
     features += ",+amx-tile,+amx-bf16";
-  return {desc.cpu.substr(0, desc.cpu.find('+')), features};
+  return {desc.isAArch64() ? "generic" : desc.cpu.substr(0, desc.cpu.find('+')), features};
 }
 
 CpuBackend::CpuBackend(std::unique_ptr<TargetMachine> machine, const TargetDesc &desc) : machine(std::move(machine)), desc(desc) {}
@@ -52,7 +59,7 @@ CpuBackend::CpuBackend(CpuBackend &&) = default;
 CpuBackend::~CpuBackend() = default;
 
 Expected<CpuBackend> CpuBackend::create(const TargetDesc &desc) {
-  initializeX86();
+  initializeTargets();
   std::string message;
   Triple triple(desc.triple);
   const Target *target = TargetRegistry::lookupTarget(triple, message);
@@ -86,6 +93,8 @@ void CpuBackend::prepare(Module &module) const {
     function.addFnAttr("frame-pointer", "none");
     function.addFnAttr("no-builtins"); // no memset or memcpy out of loops: images have no external symbols
     function.setDoesNotThrow();        // no unwind tables
+    if (!desc.hasFma())
+      spellOut(function);
   }
 }
 

@@ -1,6 +1,7 @@
 // From an llvm::Module to position-independent machine code for a CPU, in four steps that can each be taken alone:
 //
-//   prepare    triple, data layout and function attributes of the target   (the "ll" stage is the text after this step)
+//   prepare    triple, data layout and function attributes of the target, what it lacks spelled out   (the "ll" stage is the text after
+//              this step)
 //   optimize   verifier, then the few passes that pay for themselves
 //   emit       "asm" text or an "obj" (ELF); assemble() leads from the first to the second
 //   linkImage  the object becomes one block of bytes that runs wherever it is mapped        (ImageLinker.h)

@@ -2,6 +2,7 @@
 
 #include "llvm/ExecutionEngine/JITLink/JITLink.h"
 #include "llvm/ExecutionEngine/JITLink/JITLinkMemoryManager.h"
+#include "llvm/ExecutionEngine/JITLink/aarch64.h"
 #include "llvm/ExecutionEngine/JITLink/x86_64.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -64,8 +65,29 @@ struct Link {
   Error error = Error::success();
 };
 
-/// Relocations whose fixed-up bits do not depend on where the image is mapped.
-bool isRelative(Edge::Kind kind) {
+/// Relocations whose fixed-up bits do not depend on where the image is mapped. On AArch64 a place is named by the distance of two pages and an
+/// offset in one: images begin on a page.
+bool isRelativeOnAArch64(Edge::Kind kind) {
+  switch (kind) {
+  case Edge::KeepAlive:
+  case aarch64::Delta64:
+  case aarch64::Delta32:
+  case aarch64::NegDelta64:
+  case aarch64::NegDelta32:
+  case aarch64::Branch26PCRel:
+  case aarch64::TestAndBranch14PCRel:
+  case aarch64::CondBranch19PCRel:
+  case aarch64::LDRLiteral19:
+  case aarch64::ADRLiteral21:
+  case aarch64::Page21:
+  case aarch64::PageOffset12:
+    return true;
+  default:
+    return false;
+  }
+}
+
+bool isRelativeOnX86(Edge::Kind kind) {
   switch (kind) {
   case Edge::KeepAlive:
   case x86_64::Delta64:
@@ -86,6 +108,7 @@ std::string nameOf(const Symbol &symbol) { return symbol.hasName() ? ("'" + *sym
 
 /// Runs on what the entry reaches, before JITLink would build GOT entries and stubs, which hold absolute addresses.
 Error checkSelfContained(LinkGraph &graph) {
+  const auto isRelative = graph.getTargetTriple().isAArch64() ? isRelativeOnAArch64 : isRelativeOnX86;
   for (Section &section : graph.sections()) {
     if (section.blocks_size() == 0 || section.getMemLifetime() == orc::MemLifetime::NoAlloc)
       continue;
@@ -158,8 +181,9 @@ Expected<LinkedCode> linkImage(StringRef object, StringRef entry) {
   auto graph = createLinkGraphFromObject(MemoryBufferRef(object, "kernel"), std::make_shared<orc::SymbolStringPool>());
   if (!graph)
     return graph.takeError();
-  if (!(*graph)->getTargetTriple().isX86_64())
-    return failure("the object is not for x86-64 but for " + (*graph)->getTargetTriple().str());
+  const Triple &triple = (*graph)->getTargetTriple();
+  if (!triple.isX86_64() && !triple.isAArch64())
+    return failure("the object is neither for x86-64 nor for AArch64 but for " + triple.str());
   Link link{entry, {}, {}};
   jitlink::link(std::move(*graph), std::make_unique<ImageContext>(link));
   if (link.error)

@@ -16,7 +16,7 @@ struct LinkedCode {
   std::uint64_t entryOffset = 0; ///< of the entry symbol in `bytes`
 };
 
-/// Links `object` (ELF, x86-64). Keeps what `entry` reaches. Refuses, naming symbol and section, whatever would need a loader: symbols defined
+/// Links `object` (ELF, x86-64 or AArch64). Keeps what `entry` reaches. Refuses, naming symbol and section, whatever would need a loader: symbols defined
 /// elsewhere, relocations that hold an absolute address, writable or thread-local data.
 llvm::Expected<LinkedCode> linkImage(llvm::StringRef object, llvm::StringRef entry);
 

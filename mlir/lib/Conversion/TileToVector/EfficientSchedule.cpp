@@ -30,8 +30,6 @@ TileSizes chooseEfficientTile(int64_t headDim, int64_t valueDim, const CpuTarget
 std::optional<std::string> efficientRefusal(const TileProgram &program, const CpuTarget &target) {
   if (!program.isSplit)
     return "it computes parts of the keys, the program does not cut them (tile.split)";
-  if (target.vectorBits != 256 && target.vectorBits != 512)
-    return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
   return std::nullopt;
 }
 

@@ -278,7 +278,9 @@ private:
   int64_t pointerSlots() const { return 2 * program.tileCols; }
   bool isNarrow() const { return program.kvType != compute; }
   int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
-  int64_t stateRowElems() const { return dv.padded() + shape.lanes; }
+  /// Elements behind the output of a state's row. Normalisers stand in the first part of a tile only.
+  enum StateElement : int64_t { kStateMax, kStateSum, kStateWeight, kStateNormaliser, kStateElements };
+  int64_t stateRowElems() const { return dv.padded() + std::max<int64_t>(shape.lanes, kStateElements); }
   mlir::Type vectorType() const { return emit.vec(shape.lanes, compute); }
   Value scalarF(double value) const { return emit.constFloat(compute, value); }
   Value splatF(double value) const { return emit.constFloat(vectorType(), value); }

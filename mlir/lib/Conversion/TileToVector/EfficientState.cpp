@@ -13,9 +13,6 @@ namespace attnjit::tile {
 // States
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// Elements of the vector behind the output of a state's row. Normalisers stand in the first part of a tile only.
-enum StateElement : int64_t { kStateMax, kStateSum, kStateWeight, kStateNormaliser };
-
 /// The row of a unit's state; units lie behind one another, min(R, tileRows) rows each.
 Value EfficientKernel::stateRow(Value unit, Value row) {
   return emit.at(abi->splitStates(), compute, emit.mul(emit.add(emit.mul(unit, rowsPerState()), row), stateRowElems()));

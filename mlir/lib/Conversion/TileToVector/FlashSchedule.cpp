@@ -17,12 +17,12 @@ namespace attnjit::tile {
 
 // In vectors a register tile is the same whatever is computed: in f64, whose vectors hold half as many, 8 x 16 and 4 x 12.
 FlashShape::FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &target) : unit(unit), lanes(target.vectorBits / computeBits) {
-  if (target.registers >= 32) { // 8 x 32 on AVX-512: 16 accumulators, 2 of the panel, 1 broadcast, 2 maxima
+  if (target.registers >= 32) { // 8 x 32 on AVX-512, 8 x 8 on NEON: 16 accumulators, 2 of the panel, 1 broadcast, 2 maxima
     panelVectors = 2;
     keyTile = valueTile = 8;
     headUnroll = 2;
     softmaxRows = 2;
-  } else { // 4 x 24 on AVX2: 12 accumulators, 3 of the panel, 1 broadcast
+  } else { // 4 x 24 on AVX2, 4 x 12 on SSE: 12 accumulators, 3 of the panel, 1 broadcast
     panelVectors = 3;
     keyTile = valueTile = 4;
     headUnroll = 4;
@@ -68,8 +68,6 @@ TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, int64_t computeBits
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target) {
   if (program.isSplit)
     return "it walks all keys of a tile at once, the program cuts them into parts (tile.split)";
-  if (target.vectorBits != 256 && target.vectorBits != 512)
-    return "it is written for vectors of 256 or 512 bits, the target has " + std::to_string(target.vectorBits);
   return std::nullopt;
 }
 

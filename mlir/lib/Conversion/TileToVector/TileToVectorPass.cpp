@@ -28,8 +28,8 @@ struct ConvertTileToVectorPass : impl::ConvertTileToVectorPassBase<ConvertTileTo
       getOperation().emitError() << "pipeline: expected 'math', 'flash' or 'efficient', got '" << pipeline << "'";
       return signalPassFailure();
     }
-    if (vectorBits != 256 && vectorBits != 512) {
-      getOperation().emitError() << "vector-bits: expected 256 or 512, got " << vectorBits.getValue();
+    if (vectorBits != 128 && vectorBits != 256 && vectorBits != 512) {
+      getOperation().emitError() << "vector-bits: expected 128, 256 or 512, got " << vectorBits.getValue();
       return signalPassFailure();
     }
     std::optional<Bf16Unit> unit = llvm::StringSwitch<std::optional<Bf16Unit>>(bf16)

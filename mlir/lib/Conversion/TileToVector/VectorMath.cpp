@@ -22,12 +22,15 @@ Value emitLog(OpBuilder &builder, Location loc, AbiAccess &abi, Value x) {
 // Calls
 //===------------------------------------------------------------------------------------------------------------------===//
 
+static func::FuncOp functionAround(OpBuilder &builder) {
+  Operation *parent = builder.getInsertionBlock()->getParentOp();
+  return isa<func::FuncOp>(parent) ? cast<func::FuncOp>(parent) : parent->getParentOfType<func::FuncOp>();
+}
+
 /// A buffer of `bytes` in the frame of the kernel, allocated at its entry so that no loop grows the stack. The n-th buffers of equal size
 /// are shared by all calls.
 static Value frameBuffer(const Emitter &emit, int64_t bytes, unsigned n) {
-  Operation *parent = emit.builder.getInsertionBlock()->getParentOp();
-  auto function = isa<func::FuncOp>(parent) ? cast<func::FuncOp>(parent) : parent->getParentOfType<func::FuncOp>();
-  Block &entry = function.getBody().front();
+  Block &entry = functionAround(emit.builder).getBody().front();
   Type type = LLVM::LLVMArrayType::get(emit.i8(), bytes);
   for (auto alloca : entry.getOps<LLVM::AllocaOp>())
     if (alloca.getElemType() == type && n-- == 0)
@@ -40,6 +43,7 @@ static Value frameBuffer(const Emitter &emit, int64_t bytes, unsigned n) {
 
 Value emitFunctionCall(OpBuilder &builder, Location loc, AbiAccess &abi, uint64_t offsetInTable, ArrayRef<Value> operands) {
   Emitter emit(builder, loc);
+  functionAround(builder)->setAttr("attnjit.calls_functions", builder.getUnitAttr());
   Type type = operands[0].getType();
   auto vector = dyn_cast<VectorType>(type);
   int64_t lanes = vector ? vector.getNumElements() : 1;

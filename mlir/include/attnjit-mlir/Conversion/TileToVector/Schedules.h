@@ -1,6 +1,7 @@
 // The CPU lowerings of a tile program. Each replaces the tile.kernel op by a func.func with the ABI of CpuKernelFn (KernelFrame.h) and
 // sets on it the integer attribute "attnjit.workspace_bytes"; one whose work is cut into (tile, part) units also "attnjit.state_row_bytes"
-// and, where they are gone through twice, "attnjit.rounds" (KernelAbi.h).
+// and, where they are gone through twice, "attnjit.rounds" (KernelAbi.h); where it calls through KernelArgs::functions,
+// "attnjit.calls_functions".
 #pragma once
 
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
@@ -19,7 +20,7 @@ enum class Bf16Unit {
 
 /// What a CPU schedule must know about the machine.
 struct CpuTarget {
-  int64_t vectorBits = 256; ///< 256: AVX2 + FMA + F16C; 512: AVX-512 F/BW/DQ/VL
+  int64_t vectorBits = 256; ///< 128: SSE4.2 or NEON; 256: AVX2 + FMA + F16C; 512: AVX-512 F/BW/DQ/VL
   int64_t registers = 16;   ///< vector registers
   Bf16Unit bf16 = Bf16Unit::None;
   bool callsFunctions = true; ///< what f64 has no short recipe for is called through KernelArgs::functions; else all is inline

@@ -19,7 +19,7 @@ def ConvertTileToVectorPass : Pass<"convert-tile-to-vector", "::mlir::ModuleOp">
   }];
   let options = [
     Option<"pipeline", "pipeline", "std::string", "\"math\"", "math, flash or efficient">,
-    Option<"vectorBits", "vector-bits", "int64_t", "256", "width of a native vector: 256 (AVX2) or 512 (AVX-512)">,
+    Option<"vectorBits", "vector-bits", "int64_t", "256", "width of a native vector: 128 (SSE, NEON), 256 (AVX2) or 512 (AVX-512)">,
     Option<"bf16", "bf16", "std::string", "\"none\"", "what multiplies bf16: none, vector (AVX-512 BF16) or tile (AMX)">,
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",
