@@ -39,7 +39,7 @@ def main(root, library, nm):
         problems += [f"{name}: in {what}, not in attnjit-c.map" for name in names if name not in listed]
         problems += [f"{name}: in attnjit-c.map, not in {what}" for name in listed if name not in names]
     problems += [f"{name}: exported under another version than {NODE}" for name in versioned if not name.endswith("@@" + NODE)]
-    problems += [f"{name}: exported without a version" for name in bare]
+    problems += [f"{name}: exported without a version" for name in bare if not name.startswith("attnjit_aot_")]  # those are what artefacts call (attnjit/Aot.h)
     problems += [f"{name}: no test calls it" for name in listed if not re.search(rf"\b{name}\(", calls)]
     if len(listed) < 50:
         problems.append(f"only {len(listed)} functions in attnjit-c.map: wrong file?")
