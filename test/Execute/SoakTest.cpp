@@ -28,8 +28,9 @@ constexpr std::size_t kKernels = 24; ///< that an engine keeps: fewer than there
 /// Memory of the whole process after each phase: at most so much above the one before, and above the first. Contexts of the compiler keep
 /// what they have seen for some hundred compilations, which no test of seconds sees the end of.
 constexpr double kMostGrowth = 1.15;
-#ifdef __SANITIZE_THREAD__
-constexpr bool kMemoryIsOurs = false; // most of it is what the sanitizer remembers of every access
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kMemoryIsOurs =
+    false; // most of it is what the sanitizer remembers of every access, and freed memory that it keeps to catch late ones
 #else
 constexpr bool kMemoryIsOurs = true;
 #endif
