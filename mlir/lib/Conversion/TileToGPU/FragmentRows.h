@@ -5,7 +5,7 @@
 // thread plus a constant.
 #pragma once
 
-#include "FormulaMath.h"
+#include "BlockScore.h"
 #include "Fragments.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 
@@ -94,6 +94,11 @@ private:
   /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
   using Flags = llvm::SmallVector<mlir::Value>;
   Flags applyScore(Fragments &scores, const KvBlock &block, bool isPlain);
+  void applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange);
+  mlir::Value isIrregular(const KvBlock &block);
+  mlir::Value scaled(mlir::Value product);
+  void applyBlockScore(Fragments &scores, const KvBlock &block);
+  mlir::Value queryOf(int64_t row);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
@@ -126,6 +131,7 @@ private:
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;
   Formula score, mask, prob;
+  std::optional<BlockScore> blockScore; ///< for blocks that are not irregular, where it helps
 };
 
 } // namespace attnjit::tile
