@@ -33,22 +33,24 @@ bool EvenLoad::fits(attn::LoadOp load, const DiagonalValues &values) {
   return !load.getIndices().empty();
 }
 
+/// A column of pairs lies at even distances in every row.
+static int64_t alignmentFor(int64_t elementBytes, const DiagonalValues::Slope &last) {
+  constexpr int64_t kLargestPiece = 8;
+  return 2 * elementBytes <= kLargestPiece && last.q % 2 == 0 ? 2 * elementBytes : elementBytes;
+}
+
 EvenLoad::EvenLoad(const FormulaFrame &frame, attn::LoadOp load, const DiagonalValues &values)
     : frame(frame), emit(frame.builder, frame.loc), op(load), memory(attn::captureElementType(load.getCapture().getType())),
-      raw(rawType(emit, memory)), elementBytes(raw.getIntOrFloatBitWidth() / 8) {
+      raw(rawType(emit, memory)) {
   for (Value index : load.getIndices()) {
     auto expander =
         std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, *load->getParentRegion(), frame.abi, /*lanes=*/1, index);
     bool mayWrap = !expander->isNonNegative(index);
     indices.push_back({*values.slopeOf(index), std::move(expander), mayWrap});
   }
+  elementBytes = raw.getIntOrFloatBitWidth() / 8;
+  alignment = alignmentFor(elementBytes, indices.back().slope);
   sharesRows = llvm::all_of(indices, [](const Index &index) { return index.slope.q == 0; });
-}
-
-/// A column of pairs lies at even distances in every row.
-bool EvenLoad::readsPairs() const {
-  constexpr int64_t kLargestPiece = 8;
-  return 2 * elementBytes <= kLargestPiece && indices.back().slope.q % 2 == 0;
 }
 
 Value EvenLoad::indexAt(Index &index, Value query, Value key) {
@@ -74,17 +76,21 @@ void EvenLoad::bindTile(const TileCoords &coords) {
   tile = coords;
   for (Index &index : indices)
     index.expander->bindHeads(tile.b, tile.h);
-  isMisaligned = nullptr;
   if (!readsPairs())
     return;
-  // Where key 0 lies, and how far it is from row to row.
-  Value bits = emit.make<LLVM::PtrToIntOp>(emit.i64(), addressAt(tile.q0, emit.index(0)));
-  if (keyStep() < 0)
-    bits = emit.sub(bits, elementBytes);
+  tileAddress = addressAt(tile.q0, emit.index(0));
+  rowBytes = emit.index(0);
   for (auto [dim, index] : llvm::enumerate(indices))
-    if (index.slope.q != 0 && dim + 1 != indices.size())
-      bits = emit.bitOr(bits, emit.mul(index.expander->strideOf(op, dim), index.slope.q * elementBytes));
-  isMisaligned = emit.cmp(CmpI::ne, emit.bitAnd(bits, emit.index(2 * elementBytes - 1)), emit.index(0));
+    if (index.slope.q != 0) {
+      bool isLast = dim + 1 == indices.size();
+      Value stride = isLast ? emit.index(1) : index.expander->strideOf(op, dim);
+      rowBytes = emit.add(rowBytes, emit.mul(stride, index.slope.q * elementBytes));
+    }
+  Value start = emit.make<LLVM::PtrToIntOp>(emit.i64(), tileAddress);
+  if (keyStep() < 0) // the second key of a pair lies before the first one
+    start = emit.sub(start, elementBytes);
+  Value rest = emit.bitAnd(emit.bitOr(start, rowBytes), emit.index(alignment - 1));
+  tileIsMisaligned = emit.cmp(CmpI::ne, rest, emit.index(0));
 }
 
 /// The smallest value of an index among the pairs of a block, all of which exist.
@@ -98,10 +104,12 @@ Value EvenLoad::isUnfit(const KvBlock &block) {
   for (Index &index : indices)
     if (index.mayWrap)
       unfit = either(emit, unfit, emit.cmp(CmpI::slt, lowestOf(index, block), emit.index(0)));
-  if (!readsPairs())
-    return unfit;
-  Value isOdd = emit.cmp(CmpI::ne, emit.bitAnd(block.begin, emit.index(1)), emit.index(0));
-  return either(emit, unfit, emit.bitOr(isMisaligned, isOdd));
+  return readsPairs() ? either(emit, unfit, isMisaligned(block)) : unfit;
+}
+
+Value EvenLoad::isMisaligned(const KvBlock &block) {
+  Value rest = emit.bitAnd(block.begin, emit.index(alignment / elementBytes - 1));
+  return emit.bitOr(tileIsMisaligned, emit.cmp(CmpI::ne, rest, emit.index(0)));
 }
 
 void EvenLoad::bindBlock(const FragmentOrigin &origin) {
@@ -118,16 +126,19 @@ Value EvenLoad::read(Type type, int64_t row, int64_t distance, int64_t alignment
 
 Value EvenLoad::widen(Value element) { return widenElements(emit, element, memory, op.getResult().getType()); }
 
-/// Both columns of a place.
 std::array<Value, 2> EvenLoad::readPair(Place place) {
-  int64_t before = keyStep() < 0; // the second column lies before the first one
-  Type bits = emit.builder.getIntegerType(8 * elementBytes), twice = emit.builder.getIntegerType(16 * elementBytes);
-  Value both = read(twice, place.row, keyStep() * 8 * place.tile - before, 2 * elementBytes);
+  Type twice = emit.builder.getIntegerType(16 * elementBytes);
+  return halvesOf(read(twice, place.row, keyStep() * 8 * place.tile - (keyStep() < 0), 2 * elementBytes));
+}
+
+std::array<Value, 2> EvenLoad::halvesOf(Value both) {
+  Type bits = emit.builder.getIntegerType(8 * elementBytes);
   auto half = [&](int64_t i) {
     Value part = emit.make<arith::TruncIOp>(bits, i ? emit.shrU(both, 8 * elementBytes) : both);
     return widen(raw == bits ? part : emit.bitcast(raw, part));
   };
-  return {half(before), half(1 - before)};
+  int64_t firstColumn = keyStep() < 0;
+  return {half(firstColumn), half(1 - firstColumn)};
 }
 
 Value EvenLoad::at(Place place) {
@@ -142,6 +153,71 @@ Value EvenLoad::at(Place place) {
   for (int64_t column = 0; column < 2; ++column)
     known[{place.row, place.tile, column}] = pair[column];
   return pair[place.column];
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Loads by way of shared memory
+//===------------------------------------------------------------------------------------------------------------------===//
+
+bool StagedLoad::fits(attn::LoadOp load, const DiagonalValues &values, int64_t cols) {
+  constexpr int64_t kBits = 16, kLeast = 64, kMost = 256; // a row's chunks are 8, 16 or 32
+  if (!EvenLoad::fits(load, values) || attn::captureElementType(load.getCapture().getType()).getIntOrFloatBitWidth() != kBits)
+    return false;
+  DiagonalValues::Slope last = *values.slopeOf(load.getIndices().back());
+  bool movesWithQuery = llvm::any_of(load.getIndices(), [&](Value index) { return values.slopeOf(index)->q != 0; });
+  return last.kv == 1 && last.q == 0 && movesWithQuery && llvm::isPowerOf2_64(cols) && cols >= kLeast && cols <= kMost;
+}
+
+StagedLoad::StagedLoad(const FormulaFrame &frame, attn::LoadOp load, const DiagonalValues &values, const StageRoom &room)
+    : EvenLoad(frame, load, values), room(room) {
+  alignment = kChunkBytes;
+}
+
+Value StagedLoad::sharedPointer(Value address) const {
+  return emit.make<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(frame.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Shared)),
+                                     address);
+}
+
+/// Lanes take a row's chunks side by side, and as many rows at a time as they reach. Rows that do not exist are the last one once more.
+void StagedLoad::stage(const KvBlock &block) {
+  int64_t chunks = room.cols * elementBytes / kChunkBytes, rowsAtOnce = 32 / chunks;
+  Value row = emit.shrU(room.lane, llvm::Log2_64(chunks)), chunk = emit.bitAnd(room.lane, emit.constInt(emit.i32(), chunks - 1));
+  Value to = emit.add(room.address, emit.add(emit.mul(row, rowPitch(room.cols)), emit.shl(emit.bitXor(chunk, row), 4)));
+  Value begin = emit.add(emit.mul(block.begin, elementBytes), emit.make<arith::ExtUIOp>(emit.i64(), emit.shl(chunk, 4)));
+  Value from = emitByteOffset(emit, tileAddress, begin);
+  Value firstRow = emit.add(room.firstRow, row), lastRow = emit.toInt(emit.i32(), emit.sub(tile.rows, 1));
+  for (int64_t distance = 0; distance < kRows; distance += rowsAtOnce) {
+    Value source = emit.make<arith::ExtUIOp>(emit.i64(), emit.minS(emit.add(firstRow, distance), lastRow));
+    Value target = emit.add(emit.bitXor(to, emit.constInt(emit.i32(), distance % 8 * kChunkBytes)), distance * rowPitch(room.cols));
+    emit.make<NVVM::CpAsyncOp>(sharedPointer(target), emitByteOffset(emit, from, emit.mul(source, rowBytes)), kChunkBytes,
+                               NVVM::LoadCacheModifierKind::CG, Value());
+  }
+  emit.make<NVVM::CpAsyncCommitGroupOp>();
+}
+
+void StagedLoad::bindBlock(const FragmentOrigin &origin) {
+  known.clear();
+  emit.make<NVVM::CpAsyncWaitGroupOp>(frame.builder.getI32IntegerAttr(0));
+  emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1)); // what other lanes have brought
+}
+
+/// Matrices of 8 rows and 8 keys: both rows of a tile, and both of the next one. Lanes 8i .. 8i + 7 name the rows of the i-th.
+Value StagedLoad::at(Place place) {
+  Value &value = known[place];
+  if (value)
+    return value;
+  int64_t left = place.tile & ~int64_t(1);
+  auto bits = [&](int64_t from, int64_t count) {
+    return emit.bitAnd(emit.shrU(room.lane, from), emit.constInt(emit.i32(), (1 << count) - 1));
+  };
+  Value row = emit.add(bits(0, 3), emit.shl(bits(3, 1), 3)), chunk = emit.bitXor(bits(0, 3), bits(4, 1));
+  Value first = emit.add(room.address, emit.add(emit.mul(row, rowPitch(room.cols)), emit.shl(chunk, 4)));
+  Fragment4 matrices = emitLoadMatrices(emit, sharedPointer(emit.bitXor(first, emit.constInt(emit.i32(), left * kChunkBytes))),
+                                        /*transposed=*/false);
+  for (int64_t i = 0; i < 4; ++i)
+    for (auto [column, half] : llvm::enumerate(halvesOf(matrices[i])))
+      known[{i % 2, left + i / 2, int64_t(column)}] = half;
+  return known[place];
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -204,7 +280,17 @@ Value DiagonalValue::at(Place place) {
 // The formula
 //===------------------------------------------------------------------------------------------------------------------===//
 
-BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends) : frame(frame), hasFirstProduct(ends.firstProduct) {
+bool BlockScore::hasLoadToStage(const TileProgram &program) {
+  if (!program.score || program.checkedIndices)
+    return false;
+  const DiagonalValues values(*program.score);
+  return llvm::any_of(program.score->front().getOps<attn::LoadOp>(),
+                      [&](attn::LoadOp load) { return StagedLoad::fits(load, values, program.tileCols); });
+}
+
+/// There is room for one load, the first that can use it.
+BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends, const std::optional<StageRoom> &room)
+    : frame(frame), hasFirstProduct(ends.firstProduct) {
   Region &score = *frame.program.score;
   for (std::unique_ptr<MapExpander> &row : rows)
     row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, score, frame.abi, /*lanes=*/1, ends.root);
@@ -217,15 +303,19 @@ BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends) : fr
   // An index that may leave its tensor has to be seen by the map of each element.
   if (frame.program.checkedIndices)
     return;
-  const DiagonalValues values(score);
-  for (Operation *op : values.numbers())
+  const DiagonalValues classes(score);
+  for (Operation *op : classes.numbers())
     if (rows[0]->needs(op)) {
-      diagonals.push_back(std::make_unique<DiagonalValue>(frame, op, values));
+      values.push_back(std::make_unique<DiagonalValue>(frame, op, classes));
       take(op);
     }
+  bool isFree = room.has_value();
   for (auto load : score.front().getOps<attn::LoadOp>())
-    if (rows[0]->needs(load) && EvenLoad::fits(load, values)) {
-      loads.push_back(std::make_unique<EvenLoad>(frame, load, values));
+    if (rows[0]->needs(load) && EvenLoad::fits(load, classes)) {
+      bool staged = isFree && StagedLoad::fits(load, classes, room->cols);
+      isFree &= !staged;
+      values.push_back(staged ? std::make_unique<StagedLoad>(frame, load, classes, *room)
+                              : std::make_unique<EvenLoad>(frame, load, classes));
       take(load);
     }
 }
@@ -233,20 +323,20 @@ BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends) : fr
 void BlockScore::bindTile(const TileCoords &tile) {
   for (std::unique_ptr<MapExpander> &row : rows)
     row->bindHeads(tile.b, tile.h);
-  for (std::unique_ptr<DiagonalValue> &diagonal : diagonals)
-    diagonal->bindTile(tile);
-  for (std::unique_ptr<EvenLoad> &load : loads)
-    load->bindTile(tile);
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->bindTile(tile);
 }
 
 Value BlockScore::isUnfit(const KvBlock &block) {
-  const Emitter emit(frame.builder, frame.loc);
   Value unfit;
-  for (std::unique_ptr<DiagonalValue> &diagonal : diagonals)
-    unfit = either(emit, unfit, diagonal->isUnfit(block));
-  for (std::unique_ptr<EvenLoad> &load : loads)
-    unfit = either(emit, unfit, load->isUnfit(block));
+  for (std::unique_ptr<BlockValue> &value : values)
+    unfit = either(Emitter(frame.builder, frame.loc), unfit, value->isUnfit(block));
   return unfit;
+}
+
+void BlockScore::stage(const KvBlock &block) {
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->stage(block);
 }
 
 void BlockScore::bindBlock(const FragmentOrigin &origin) {
@@ -255,10 +345,8 @@ void BlockScore::bindBlock(const FragmentOrigin &origin) {
     rows[row]->assumeUnitStrides(true);
     rows[row]->bindQuery(origin.queries[row]);
   }
-  for (std::unique_ptr<DiagonalValue> &diagonal : diagonals)
-    diagonal->bindBlock(origin);
-  for (std::unique_ptr<EvenLoad> &load : loads)
-    load->bindBlock(origin);
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->bindBlock(origin);
 }
 
 Value BlockScore::expand(Place place, Value scaled) {
@@ -267,10 +355,8 @@ Value BlockScore::expand(Place place, Value scaled) {
   Emitter::Values given;
   if (hasFirstProduct)
     given.push_back(scaled);
-  for (std::unique_ptr<DiagonalValue> &diagonal : diagonals)
-    given.push_back(diagonal->at(place));
-  for (std::unique_ptr<EvenLoad> &load : loads)
-    given.push_back(load->at(place));
+  for (std::unique_ptr<BlockValue> &value : values)
+    given.push_back(value->at(place));
   return row.expand(hasFirstProduct ? Value() : scaled, given).value;
 }
 

@@ -103,7 +103,10 @@ void FragmentRows::bindFormulas() {
   blockScore.reset();
   if (!program.score || group)
     return;
-  blockScore.emplace(FormulaFrame{emit.builder, emit.loc, program, abi}, ends);
+  std::optional<StageRoom> stage;
+  if (room)
+    stage = StageRoom{room, position.lane, firstRow, cols};
+  blockScore.emplace(FormulaFrame{emit.builder, emit.loc, program, abi}, ends, stage);
   if (blockScore->isUseful())
     blockScore->bindTile(tile);
   else
@@ -144,6 +147,13 @@ void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool i
         body(expander, tile, row * 2 + column);
       }
   }
+}
+
+void FragmentRows::stageLoads(const KvBlock &block) {
+  if (!room || !blockScore)
+    return;
+  emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1)); // all lanes have read what came before
+  emit.ifThen(emit.logicalNot(isIrregular(block)), [&] { blockScore->stage(block); });
 }
 
 /// Where keys of the tile do not exist, or captured tensors do not lie as most do.

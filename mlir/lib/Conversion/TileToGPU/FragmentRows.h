@@ -39,6 +39,12 @@ public:
   /// Rows that are packed by `group` heads (KernelAbi.h): row r of the tile is query (q0 + r) / group of head h + (q0 + r) % group.
   void bindTile(const TileCoords &coords, mlir::Value group = {});
 
+  /// Shared memory of this warp, i32, for what score_mod reads: before bindTile.
+  void useRoom(mlir::Value address) { room = address; }
+  /// With room: starts to bring what score_mod reads for this block. The formulas of the block staged before are done with, those of this
+  /// one come next.
+  void stageLoads(const KvBlock &block);
+
   RowState initialState() const;
   /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, where the products need more than `unit`,
   /// or where captured tensors do not lie as most do; i1.
@@ -114,6 +120,7 @@ private:
   mlir::Value firstRow;
   int64_t cols;
   bool joinsFactors;
+  mlir::Value room;              ///< null: none
   bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
 
   TileCoords tile;
