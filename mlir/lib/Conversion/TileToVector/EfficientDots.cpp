@@ -14,7 +14,7 @@ static constexpr int64_t kAheadBytes = 8 << 10;
 /// The same in rows, for tiles of `tileKeys` keys: the next tile at least, and within this block and the next.
 int64_t EfficientKernel::rowsAhead(const EfficientRows &keys, int64_t tileKeys) const {
   int64_t rowBytes = d.count * keys.type.getIntOrFloatBitWidth() / 8, rows = std::max(kAheadBytes / rowBytes, tileKeys);
-  return std::min<int64_t>(rows, pointerSlots() - llvm::alignTo(program.tileCols, tileKeys));
+  return std::min(rows, blockKeys());
 }
 
 void EfficientKernel::emitScores(const EfficientRows &keys, Value count, RowCount rowCount) {
@@ -111,21 +111,22 @@ Emitter::Values EfficientKernel::accumulateDot(const EfficientDot &dot, ArrayRef
 }
 
 /// Adds up the lanes of each sum and stores the scores, [row][key]. `keyTile` vectors become one whose 128-bit parts each hold a piece of
-/// the `keyTile` sums; those of rowTile rows become one whose parts are the rows.
+/// the `keyTile` sums; those of as many rows as there are parts become one whose parts are the rows.
 void EfficientKernel::storeScores(ArrayRef<Value> sums, Value target, int64_t rows, Value key) {
-  int64_t keyTile = shape.keyTile, tileKeys = sums.size() / rows;
+  int64_t keyTile = shape.keyTile, tileKeys = sums.size() / rows, together = std::min(rows, shape.parts);
   auto add = [&](Value a, Value b) { return emit.addF(a, b); };
-  for (int64_t first = 0; first < tileKeys; first += keyTile) {
-    SmallVector<Value> pieces;
-    for (int64_t r = 0; r < rows; ++r)
-      pieces.push_back(foldWithinParts(sums.slice(r * tileKeys + first, keyTile), add));
-    Value all = foldAcrossParts(pieces, add);
-    for (int64_t r = 0; r < rows; ++r) {
-      auto lanes = llvm::to_vector(llvm::seq<int64_t>(r * keyTile, (r + 1) * keyTile));
-      Value scores = rows == 1 ? all : emit.make<vector::ShuffleOp>(all, all, lanes);
-      emit.store(scores, emit.at(emit.atBytes(target, r * pitch * elementBytes()), compute, emit.add(key, first)));
+  for (int64_t row = 0; row < rows; row += together)
+    for (int64_t first = 0; first < tileKeys; first += keyTile) {
+      SmallVector<Value> pieces;
+      for (int64_t r = row; r < row + together; ++r)
+        pieces.push_back(foldWithinParts(sums.slice(r * tileKeys + first, keyTile), add));
+      Value all = foldAcrossParts(pieces, add);
+      for (int64_t r = 0; r < together; ++r) {
+        auto lanes = llvm::to_vector(llvm::seq<int64_t>(r * keyTile, (r + 1) * keyTile));
+        Value scores = together == 1 ? all : emit.make<vector::ShuffleOp>(all, all, lanes);
+        emit.store(scores, emit.at(emit.atBytes(target, (row + r) * pitch * elementBytes()), compute, emit.add(key, first)));
+      }
     }
-  }
 }
 
 /// keyTile vectors -> one: lane k of each 128-bit part is that part of vectors[k] combined, its sum for example.
@@ -151,7 +152,8 @@ Value EfficientKernel::foldWithinParts(ArrayRef<Value> vectors, Combine combine)
   return level[0];
 }
 
-/// rowTile vectors -> one: part r is all parts of vectors[r] combined. One vector -> a vector of keyTile lanes, its parts combined.
+/// As many vectors as parts -> one: part r is all parts of vectors[r] combined. One vector -> a vector of keyTile lanes, its parts
+/// combined.
 Value EfficientKernel::foldAcrossParts(ArrayRef<Value> vectors, Combine combine) {
   int64_t size = shape.keyTile;
   auto pick = [&](Value a, Value b, ArrayRef<int64_t> parts) {
@@ -163,12 +165,12 @@ Value EfficientKernel::foldAcrossParts(ArrayRef<Value> vectors, Combine combine)
   };
   if (vectors.size() == 1) {
     Value sum = vectors[0];
-    for (int64_t half = shape.rowTile / 2; half >= 1; half /= 2)
+    for (int64_t half = shape.parts / 2; half >= 1; half /= 2)
       sum = combine(pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(0, half))),
                     pick(sum, sum, llvm::to_vector(llvm::seq<int64_t>(half, 2 * half))));
     return sum;
   }
-  if (shape.rowTile == 2)
+  if (shape.parts == 2)
     return combine(pick(vectors[0], vectors[1], {0, 2}), pick(vectors[0], vectors[1], {1, 3}));
   SmallVector<Value> halves; // parts 0 and 1 of either vector
   for (size_t i = 0; i < vectors.size(); i += 2)

@@ -14,8 +14,8 @@ namespace attnjit::tile {
 //===------------------------------------------------------------------------------------------------------------------===//
 
 EfficientShape::EfficientShape(const TileProgram &program, const CpuTarget &target)
-    : lanes(target.vectorBits / program.computeType.getIntOrFloatBitWidth()), rowTile(target.vectorBits / 128), keyTile(lanes / rowTile),
-      valueVectors(4), wideKeys(target.vectorBits / 32) {}
+    : lanes(target.vectorBits / program.computeType.getIntOrFloatBitWidth()), parts(target.vectorBits / 128), keyTile(lanes / parts),
+      rowTile(target.registers / 8), valueVectors(4), wideKeys(target.registers / 2) {}
 
 /// Packed rows of a tile: K and V are streamed once per tile. More would only grow the workspace: 64 rows are bound by arithmetic on any
 /// machine.
@@ -48,10 +48,9 @@ LogicalResult lowerEfficient(const TileProgram &program, const CpuTarget &target
 EfficientKernel::EfficientKernel(OpBuilder &builder, const TileProgram &program, const CpuTarget &target)
     : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType), shape(program, target),
       d{program.headDim, shape.lanes, program.contiguous && program.headDim >= shape.lanes},
-      dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes},
-      pitch(llvm::alignTo(program.tileCols, shape.wideKeys) + shape.lanes),
-      maxRows(llvm::alignTo(program.tileRows, std::max(shape.lanes, kRowGroup))), layout(layOut()), functions(AbiAccess::functionsOf(target)),
-      softmax(builder, emit.loc) {}
+      dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes}, pitch(blockKeys() + shape.lanes),
+      maxRows(llvm::alignTo(program.tileRows, std::max(shape.lanes, kRowGroup))), layout(layOut()),
+      functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
 EfficientWorkspace EfficientKernel::layOut() const {
   int64_t end = 0;

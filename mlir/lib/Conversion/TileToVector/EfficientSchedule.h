@@ -46,6 +46,8 @@
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
 
+#include "llvm/Support/MathExtras.h"
+
 #include <deque>
 #include <optional>
 
@@ -66,13 +68,14 @@ struct EfficientColumns {
   int64_t overlap() const { return lanes - count % lanes; }
 };
 
-/// Register tiles on a machine; measured, see docs/performance.md.
+/// Register tiles on a machine: half of the registers hold sums of f32. Measured, see docs/performance.md.
 struct EfficientShape {
   int64_t lanes;        ///< compute elements in a vector
-  int64_t rowTile;      ///< rows of a register tile: the 128-bit parts of a vector
-  int64_t keyTile;      ///< keys of a register tile of S: the elements of a 128-bit part
+  int64_t parts;        ///< 128-bit parts of a vector
+  int64_t keyTile;      ///< keys of a register tile of S: the elements of a part
+  int64_t rowTile;      ///< rows of a register tile: a multiple of the parts, and never one, which is a tile of its own kind
   int64_t valueVectors; ///< vectors of a register tile of O
-  int64_t wideKeys;     ///< keys of a register tile of S with lanes along rows: half of the registers
+  int64_t wideKeys;     ///< keys of a register tile of S with lanes along rows: a multiple of the lanes
 
   EfficientShape(const TileProgram &program, const CpuTarget &target);
 };
@@ -274,8 +277,10 @@ private:
   static constexpr int64_t kPointerBytes = 8, kCacheLineBytes = 64;
   /// What a tile's rows are filled up to; rowTile and keyTile divide it.
   static constexpr int64_t kRowGroup = 4;
+  /// Keys of a block, in whole register tiles of any kind.
+  int64_t blockKeys() const { return llvm::alignTo(program.tileCols, std::max(shape.wideKeys, keysOfTile(1))); }
   /// Rows of a block and the next.
-  int64_t pointerSlots() const { return 2 * program.tileCols; }
+  int64_t pointerSlots() const { return 2 * blockKeys(); }
   bool isNarrow() const { return program.kvType != compute; }
   int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
   /// Elements behind the output of a state's row. Normalisers stand in the first part of a tile only.
@@ -292,7 +297,7 @@ private:
   mlir::Type compute;
   EfficientShape shape;
   EfficientColumns d, dv;
-  int64_t pitch;   ///< of a row of scores
+  int64_t pitch;   ///< of a row of scores: a vector more than a block, for the -inf behind the last key
   int64_t maxRows; ///< of a tile, in whole register tiles of any kind
   EfficientWorkspace layout;
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map

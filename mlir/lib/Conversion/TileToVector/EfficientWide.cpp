@@ -11,6 +11,8 @@ namespace attnjit::tile {
 
 /// Steps along D per turn of the inner loop.
 static constexpr int64_t kUnroll = 2;
+/// Steps along D that one sum takes one after the other. Errors of longer chains grow with their length; sums of chains are added up.
+static constexpr int64_t kChain = 32;
 
 /// The sum of `products` for all rows and keys, into `target`. The first product's keys are asked for ahead.
 void EfficientKernel::emitWideScores(ArrayRef<EfficientProduct> products, Value count, int64_t target) {
@@ -65,15 +67,26 @@ void EfficientKernel::accumulateWide(const EfficientProduct &product, ValueRange
     }
   };
   Value end = emit.bitAnd(product.depth, emit.index(-kUnroll));
+  auto chain = [&](Value first, Values carried) {
+    Value last = emit.minS(emit.add(first, kChain), end);
+    return emit.loop(first, last, emit.index(kUnroll), carried, [&](Value column, ValueRange state) {
+      Values next(state);
+      Value asked = askAhead(ahead, next.pop_back_val()), queries = next.pop_back_val();
+      steps(column, kUnroll, queries, next);
+      next.push_back(emit.atBytes(queries, kUnroll * rowBytes));
+      next.push_back(asked);
+      return next;
+    });
+  };
   Values carried = std::move(sums);
   carried.push_back(emit.at(product.queries, compute, emit.mul(row, product.depth)));
   carried.push_back(cursor);
-  carried = emit.loop(emit.index(0), end, emit.index(kUnroll), carried, [&](Value column, ValueRange state) {
-    Values next(state);
-    Value asked = askAhead(ahead, next.pop_back_val()), queries = next.pop_back_val();
-    steps(column, kUnroll, queries, next);
-    next.push_back(emit.atBytes(queries, kUnroll * rowBytes));
-    next.push_back(asked);
+  carried = emit.loop(emit.index(0), end, emit.index(kChain), carried, [&](Value first, ValueRange state) {
+    Values begin(state.size() - 2, splatF(0.0));
+    llvm::append_range(begin, state.take_back(2));
+    Values next = chain(first, begin);
+    for (auto [sum, before] : llvm::zip(MutableArrayRef<Value>(next).drop_back(2), state))
+      sum = emit.addF(before, sum);
     return next;
   });
   cursor = carried.pop_back_val();
