@@ -1,6 +1,7 @@
 // The streaming schedule: units of packed rows and parts, register tiles along D and Dv, K and V in their own type and place, states and their merging.
 // RUN: attnjit-opt %s --attn-to-tile=split-keys=true --convert-tile-to-vector="pipeline=efficient vector-bits=512" | FileCheck %s \
 // RUN:   --implicit-check-not=llvm.call --implicit-check-not="math." --implicit-check-not=memref --implicit-check-not=masked
+// RUN: attnjit-opt %s --attn-to-tile=split-keys=true --convert-tile-to-vector="pipeline=efficient vector-bits=128" | FileCheck %s --check-prefix=NARROW
 // A program without parts is not its kind, nor are parts flash's.
 // RUN: not attnjit-opt %s --attn-to-tile --convert-tile-to-vector=pipeline=efficient 2>&1 | FileCheck %s --check-prefix=WHOLE
 // RUN: not attnjit-opt %s --attn-to-tile=split-keys=true --convert-tile-to-vector=pipeline=flash 2>&1 | FileCheck %s --check-prefix=PARTS
@@ -9,6 +10,19 @@
 
 !view = memref<?x?x?x64xbf16, strided<[?, ?, ?, 1], offset: ?>>
 !row = memref<?x?x?xf32, strided<[?, ?, ?], offset: ?>>
+
+// Vectors of 128 bits have one part, and rows that fill no vector still go by two: 2 x 4 sums, from either row a vector of 4 scores.
+// NARROW-LABEL: func.func @causal(
+// NARROW:       scf.for {{.*}} step %c32
+// NARROW-COUNT-16: llvm.intr.fma({{.*}} -> vector<4xf32>
+// NARROW-COUNT-16: vector.shuffle {{.*}} : vector<4xf32>, vector<4xf32>
+// NARROW:       scf.for {{.*}} step %c2
+// NARROW:       llvm.intr.prefetch{{.*}} hint = 3
+// NARROW-COUNT-8: llvm.intr.fma({{.*}} -> vector<4xf32>
+// NARROW-NOT:   llvm.intr.fma
+// NARROW-COUNT-2: llvm.store {{.*}} : vector<4xf32>
+// NARROW-NOT:   llvm.store {{.*}} : vector<4xf32>
+// NARROW:       scf.for
 
 // A state has per row the 64 columns of O and one vector with maximum, sum and weight.
 // CHECK-LABEL: func.func @causal(
@@ -23,10 +37,13 @@
 // CHECK-COUNT-8: llvm.intr.fma({{.*}} -> vector<16xf32>
 // CHECK:       vector.shuffle
 // CHECK:       llvm.store {{.*}} : vector<4xf32>
-// Whole vectors of rows: 16 keys, widened first; an element of each is broadcast to 16 rows. The 16 x 16 sums change rows and keys.
+// Whole vectors of rows: 16 keys, widened first; an element of each is broadcast to 16 rows. What 32 steps along D have summed up is added
+// to what the ones before have. The 16 x 16 sums change rows and keys.
 // CHECK:       arith.extui {{.*}} : vector<16xi16> to vector<16xi32>
+// CHECK:       scf.for {{.*}} step %c32
 // CHECK:       llvm.intr.prefetch{{.*}} hint = 3
-// CHECK-COUNT-16: llvm.intr.fma({{.*}} -> vector<16xf32>
+// CHECK-COUNT-32: llvm.intr.fma({{.*}} -> vector<16xf32>
+// CHECK-COUNT-16: arith.addf {{.*}} : vector<16xf32>
 // CHECK-COUNT-64: vector.shuffle {{.*}} : vector<16xf32>, vector<16xf32>
 // CHECK-COUNT-16: llvm.store {{.*}} : vector<16xf32>
 // Rows that are left: 4 keys x 4 rows; the 16 sums are one vector.

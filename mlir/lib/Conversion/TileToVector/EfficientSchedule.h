@@ -90,7 +90,7 @@ struct EfficientWorkspace {
 struct EfficientTile {
   mlir::Value b, kvHead, group;             ///< group: query heads per kv head
   mlir::Value row0, rows;                   ///< first packed row, number of rows
-  mlir::Value wideRows;                     ///< of them, those that S has lanes along: whole vectors, at least half full
+  mlir::Value wideRows;                     ///< of them, those that S has lanes along: whole vectors, more than half full
   mlir::Value firstUnit, unitStride, parts; ///< units of its parts
 };
 
