@@ -90,7 +90,7 @@ Emitter::Values EfficientKernel::accumulateScores(const EfficientRows &keys, Arr
 }
 
 /// Goes on with a dot, whose rows lie in whole vectors.
-Emitter::Values EfficientKernel::accumulateDot(const EfficientDot &dot, ArrayRef<Value> keys, Value row, int64_t rows, Values sums) {
+Emitter::Values EfficientKernel::accumulateDot(const EfficientDot &dot, ArrayRef<Value> keys, Value row, int64_t rows, ValueRange sums) {
   auto rowsAt = [&](int64_t offset, ValueRange indices) {
     return llvm::map_to_vector(indices, [&](Value index) { return emit.at(region(offset), compute, emit.mul(index, dot.stride)); });
   };

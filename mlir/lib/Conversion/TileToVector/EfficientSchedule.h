@@ -179,7 +179,7 @@ private:
                           Value &cursor);
   /// The same of a dot that a map takes, into its own region.
   void emitDotScores(const EfficientDot &dot, Value count, RowCount rowCount);
-  Values accumulateDot(const EfficientDot &dot, mlir::ArrayRef<Value> keys, Value row, int64_t rows, Values sums);
+  Values accumulateDot(const EfficientDot &dot, mlir::ArrayRef<Value> keys, Value row, int64_t rows, mlir::ValueRange sums);
   void storeScores(mlir::ArrayRef<Value> sums, Value target, int64_t rows, Value key);
   /// Rows of a register tile with lanes along columns.
   int64_t rowsOfTile(RowCount rowCount) const { return rowCount == RowCount::One ? 1 : shape.rowTile; }

@@ -67,7 +67,7 @@ void EfficientKernel::accumulateWide(const EfficientProduct &product, ValueRange
     }
   };
   Value end = emit.bitAnd(product.depth, emit.index(-kUnroll));
-  auto chain = [&](Value first, Values carried) {
+  auto chain = [&](Value first, ValueRange carried) {
     Value last = emit.minS(emit.add(first, kChain), end);
     return emit.loop(first, last, emit.index(kUnroll), carried, [&](Value column, ValueRange state) {
       Values next(state);
