@@ -1,0 +1,212 @@
+"""trace(fn, kind): from a callable to a formula, and from the same callable again to the same formula with today's numbers."""
+
+from __future__ import annotations
+
+import functools
+import io
+import threading
+import tokenize
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from .capture import Wrapper, unwrapped
+from .errors import PathLimit, TraceError
+from .graph import Node, Printer
+from .torch_functions import torch_functions
+from .trace import Trace
+from .values import Value
+
+# The arguments of each mod, with their kinds.
+SIGNATURES = {
+    "score_mod": {"score": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+    "mask_mod": {"b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+    "prob_mod": {"p": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+}
+_MOST_RUNS = 256        # of one callable, over all its paths
+_MOST_CALLABLES = 512   # whose traces are kept
+_MOST_TRACES = 16       # of one callable
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A callable as a formula."""
+
+    text: str                                                            #: in the language of docs/language.md
+    captures: dict[str, Any]                                             #: name -> tensor or number, in order of first use
+    lines: dict[int, tuple[str, int]] = field(default_factory=dict)      #: line of the text -> file and line of the user's code
+
+    def renamed(self, names: dict[str, str]) -> "Traced":
+        """The same formula with other names of captures."""
+        if not any(name in self.captures and name != new for name, new in names.items()):
+            return self
+        pairs = tuple((name, names.get(name, name)) for name in self.captures)
+        return Traced(_rename(self.text, pairs), {new: self.captures[old] for old, new in pairs}, self.lines)
+
+    def to_text(self) -> str:
+        """The formula, as attnjit reads it."""
+        return self.text
+
+
+@functools.lru_cache(1024)
+def _rename(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    names, words, before = dict(pairs), [], ""
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    for token, after in zip(tokens, [*tokens[1:], tokens[-1]]):
+        # Neither x.cap nor f(cap=1) is the capture.
+        is_capture = token.type == tokenize.NAME and token.string in names and before != "." and after.string != "="
+        words.append(token._replace(string=names[token.string]) if is_capture else token)
+        before = token.string
+    lines, changed = text.split("\n"), [word for word, token in zip(words, tokens) if word is not token]
+    for word in reversed(changed):
+        row, start, end = word.start[0] - 1, word.start[1], word.end[1]
+        lines[row] = lines[row][:start] + word.string + lines[row][end:]
+    return "\n".join(lines)
+
+
+def merge(traced: list[Optional[Traced]]) -> tuple[list[str], dict[str, Any]]:
+    """The texts of several mods (None: no text) over one table of captures: what two of them call by one name gets two."""
+    captures: dict[str, Any] = {}
+    texts = []
+    for one in traced:
+        if one is None:
+            texts.append("")
+            continue
+        names = {}
+        for name, value in one.captures.items():
+            new, count = name, 1
+            while new in captures and captures[new] is not value or new != name and new in one.captures:
+                count += 1
+                new = f"{name}_{count}"
+            names[name] = new
+        renamed = one.renamed(names)
+        captures.update(renamed.captures)
+        texts.append(renamed.text)
+    return texts, captures
+
+
+# --- the cache ---
+
+
+class _Kept:
+    """A trace that has been made, and how to find out whether it still holds."""
+
+    __slots__ = ("text", "names", "replay", "lines")
+
+    def __init__(self, text: str, names: tuple[str, ...], replay: Callable, lines: dict[int, tuple[str, int]]):
+        self.text, self.names, self.replay, self.lines = text, names, replay, lines
+
+
+_kept: "OrderedDict[tuple[int, str, str], tuple[Any, list[_Kept]]]" = OrderedDict()
+_lock = threading.Lock()
+
+
+def _identity(fn: Any) -> Any:
+    """What callables that may share traces have in common."""
+    while True:
+        fn = unwrapped(fn)[0]
+        if type(fn) is functools.partial:
+            fn = fn.func
+        elif hasattr(fn, "__func__"):
+            fn = fn.__func__
+        else:
+            return getattr(fn, "__code__", None) or type(fn)
+
+
+def trace(fn: Callable, kind: str, *, name: Optional[str] = None) -> Traced:
+    """The formula of a callable; `kind` is "score_mod", "mask_mod" or "prob_mod", `name` what the function of the text is called.
+
+    Numbers and tensors that the callable captured are read anew each time; the text is the same object as long as it is the same text.
+    """
+    identity = _identity(fn)
+    key = (id(identity), kind, name or kind)
+    known = _kept.get(key)
+    if known is not None:
+        for kept in known[1]:
+            values = kept.replay(fn)
+            if values is not None:
+                return Traced(kept.text, dict(zip(kept.names, values)), kept.lines)
+    traced, kept = _trace(fn, kind, name or kind)
+    if kept is not None:
+        with _lock:
+            _, traces = _kept.setdefault(key, (identity, []))
+            same = next((other.text for other in traces if other.text == kept.text), None)
+            kept.text = same or kept.text
+            traces.insert(0, kept)
+            del traces[_MOST_TRACES:]
+            _kept.move_to_end(key)
+            while len(_kept) > _MOST_CALLABLES:
+                _kept.popitem(last=False)
+    return traced
+
+
+# --- making a trace ---
+
+
+def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
+    if kind not in SIGNATURES:
+        raise ValueError(f"kind is one of {', '.join(SIGNATURES)}, found {kind!r}")
+    if not callable(fn):
+        raise TraceError(f"a {kind} is a callable or a text, found {type(fn).__name__}")
+    made = Trace()
+    result = _Runs(made, fn, kind).all_paths([])
+    if result is None:
+        raise TraceError(f"this {kind} raises an error whatever its arguments are", "what is below a run-time condition must return a value somewhere")
+    made.taken |= set(SIGNATURES[kind])
+    printer = Printer(result, made.is_taken)
+    body = printer.body()
+    text = "\n".join([f"def {name}({', '.join(SIGNATURES[kind])}):", *(f"    {line}" for line in body)]) + "\n"
+    used = [(node.args[0], access, value) for access, (node, value) in made.captures.items() if node in printer.uses]
+    lines = {row + 2: (place.file, place.line) for row, place in enumerate(printer.places) if place is not None}
+    recorder = made.recorder
+    traced = Traced(text, {name: value for name, _, value in used}, lines)
+    if recorder.is_volatile:
+        return traced, None
+    for _, access, value in used:
+        if isinstance(value, (bool, int, float)):
+            recorder.require(f"type({access}) is {recorder.bind(type(value))}")
+    return traced, _Kept(text, tuple(name for name, _, _ in used), recorder.compile([access for _, access, _ in used]), lines)
+
+
+class _Runs:
+    """Runs of one callable over the same trace, which differ in how run-time conditions were decided."""
+
+    def __init__(self, made: Trace, fn: Callable, kind: str):
+        self.made, self.fn, self.kind = made, fn, kind
+        self.count = 0
+
+    def all_paths(self, plan: list[bool]) -> Optional[Node]:
+        """The result over all paths that begin with `plan`; None where all of them fail an assertion."""
+        result, decisions = self.run(plan)
+        for place in range(len(decisions) - 1, len(plan) - 1, -1):
+            condition = decisions[place][0]
+            other = self.all_paths([outcome for _, outcome in decisions[:place]] + [False])
+            result = other if result is None else result if other is None else self.made.graph.select(condition, result, other)
+        return result
+
+    def run(self, plan: list[bool]) -> tuple[Optional[Node], list[tuple[Node, bool]]]:
+        self.count += 1
+        if self.count > _MOST_RUNS:
+            raise PathLimit(f"the conditions over run-time values have more than {_MOST_RUNS} combinations", "write them as torch.where, or with & and |")
+        made = self.made
+        made.plan, made.decisions = plan, []
+        arguments = [Value(made, made.graph.node("name", (argument,), kind=kind)) for argument, kind in SIGNATURES[self.kind].items()]
+        with torch_functions():
+            mod = Wrapper(made).wrap(self.fn, "fn", self.kind)
+            try:
+                result = mod(*arguments)
+            except AssertionError:
+                if made.decisions:
+                    return None, made.decisions
+                raise
+            return self.result(result), made.decisions
+
+    def result(self, result: Any) -> Node:
+        if result is None or isinstance(result, (tuple, list, dict)):
+            found = "nothing" if result is None else f"a {type(result).__name__}"
+            raise TraceError(f"a {self.kind} returns one {'bool' if self.kind == 'mask_mod' else 'number'}, this one returns {found}",
+                             "end the function with return")
+        node = self.made.operand(result)
+        if node.sizes:
+            raise TraceError(f"a {self.kind} returns a single number, this one returns a tensor of {len(node.sizes)} dimensions", "index or reduce it", node.place)
+        return node
