@@ -12,6 +12,7 @@ Number = Union[bool, int, float]
 
 # Frames of these folders are not the user's.
 _OWN = os.path.dirname(os.path.abspath(__file__))
+_ENTRY = os.path.join(_OWN, "tracing.py")
 
 
 def _library_folders() -> tuple[str, ...]:
@@ -109,6 +110,8 @@ def here() -> Optional[Place]:
     folders = _library_folders()
     frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(folders):
+        if frame.f_code.co_filename == _ENTRY:
+            return None  # code of a library, such as and_masks, at work for the user
         frame = frame.f_back
     if frame is None:
         return None

@@ -11,20 +11,19 @@ from .known import Known, is_number, pinned
 from .trace import Trace, broadcast, dtype_text, is_tensor, kind_of_dtype, product_sizes
 from .values import Value, is_run_time
 
-_SAME = frozenset("clone detach contiguous item cuda cpu positive".split())
 _LIKE = {"zeros_like": 0, "empty_like": 0, "ones_like": 1, "full_like": None, "new_zeros": 0, "new_empty": 0, "new_ones": 1, "new_full": None, "new_tensor": None}
 _OTHERS = frozenset(["to", "type", "type_as", "tensor", "scalar_tensor", "as_tensor", "asarray", "fill", "zero", "size", "matmul", *_LIKE])
 
 
 def is_function(name: str) -> bool:
-    return (name in names.ELEMENTWISE or name in names.REDUCTIONS or name in names.PRODUCTS or name in names.VIEWS or name in names.CASTS
+    return (name in names.ELEMENTWISE or name in names.UNCHANGED or name in names.REDUCTIONS or name in names.PRODUCTS or name in names.VIEWS or name in names.CASTS
             or name in _OTHERS)
 
 
 def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Any:
     """The value of calling `name`."""
     kwargs = {key: value for key, value in kwargs.items() if key not in names.IGNORED}
-    if name in _SAME:
+    if name in names.UNCHANGED:
         return Value(trace, args[0]._node, args[0]._captured)
     if name in _LIKE:
         return _filled(trace, name, args, kwargs)
@@ -72,8 +71,10 @@ def _elementwise(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) 
         raise refuse(f"torch's {name} draws from a generator, which a formula has none of", names.CURES[name])
     if name == "where" and len(args) + len(kwargs) < 3:
         raise refuse("where with a condition alone lists places", "give both values: torch.where(condition, a, b)")
-    if name == "prelu" and len(args) > 1 and is_run_time(args[1]) and args[1].ndim == 1:
-        args = (args[0], args[1][0])
+    if name == "prelu":
+        # PyTorch holds the one weight in a tensor, and has no such method for numbers.
+        form = "torch"
+        args = (args[0], *(weight[0] if (is_run_time(weight) or is_tensor(weight)) and len(weight.shape) == 1 else weight for weight in args[1:]))
     numbers = [trace.operand(value) for value in (*args, *kwargs.values()) if is_run_time(value) or type(value) is Known or is_number(value) or is_tensor(value)]
     kind = _kind(name, form, numbers, kwargs)
     return _node(trace, name, form, args, kwargs, kind, broadcast(*(number.sizes for number in numbers)))

@@ -13,8 +13,8 @@ def _rows(kind: str, names: str) -> None:
 
 _rows("promoted", """add sub subtract rsub mul multiply floor_divide remainder fmod pow maximum minimum fmax fmin clamp clip clamp_min clamp_max
     addcmul heaviside hardtanh""")
-_rows("first", """neg negative positive abs absolute sign sgn square floor ceil trunc fix round nan_to_num relu relu6 bitwise_not clone detach contiguous
-    item cuda cpu threshold masked_fill""")
+_rows("first", """neg negative positive abs absolute sign sgn square floor ceil trunc fix round nan_to_num relu relu6 bitwise_not
+    threshold masked_fill""")
 _rows("promoted", "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift")
 _rows("float", """true_divide div divide float_power fabs copysign reciprocal lerp ldexp addcdiv frac exp exp2 expm1 log log2 log10 log1p sqrt rsqrt
     logaddexp logaddexp2 logit xlogy xlog1py entr sin cos tan asin arcsin acos arccos atan arctan atan2 arctan2 sinh cosh tanh asinh arcsinh acosh
@@ -24,6 +24,9 @@ _rows("bool", """signbit eq ne not_equal lt less le less_equal gt greater ge gre
     isinf isposinf isneginf isfinite""")
 _rows("chosen", "where")
 _rows("int", "randint")
+
+# Methods that change nothing for a formula.
+UNCHANGED = frozenset("clone detach contiguous item cuda cpu".split())
 
 # Functions of torch.nn.functional: written F.f.
 FUNCTIONAL = frozenset("""gelu silu mish softplus logsigmoid softsign tanhshrink softshrink hardshrink elu celu selu prelu leaky_relu rrelu hardtanh
@@ -39,8 +42,8 @@ VIEWS = frozenset("view reshape flatten ravel transpose swapaxes permute t unsqu
 
 # Other libraries' names of the same functions.
 NUMPY = {"power": "pow", "invert": "bitwise_not", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "rint": "round",
-         "around": "round", "divide": "true_divide", "mod": "remainder", "conjugate": "positive", "swapaxes": "swapaxes"}
-TORCH = {"logical_not_": "logical_not", "log_sigmoid": "logsigmoid", "hardtanh_": "hardtanh", "bitwise_and_": "bitwise_and", "arctan2": "atan2", "concat": "cat"}
+         "around": "round", "divide": "true_divide", "mod": "remainder"}
+TORCH = {"_threshold": "threshold", "log_sigmoid": "logsigmoid"}
 
 OPERATORS = {"__add__": "+", "__sub__": "-", "__mul__": "*", "__truediv__": "/", "__floordiv__": "//", "__mod__": "%", "__pow__": "**",
              "__matmul__": "@", "__and__": "&", "__or__": "|", "__xor__": "^", "__lshift__": "<<", "__rshift__": ">>"}

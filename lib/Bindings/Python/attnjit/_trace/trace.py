@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import sys
 from typing import Any, Callable, Optional
 
@@ -25,6 +26,7 @@ class Trace:
         self.graph = Graph()
         self.recorder = Recorder()
         self.captures: dict[str, tuple[Node, Any]] = {}  # how a replay reaches it -> its node and its value
+        self.tables: dict[tuple, Any] = {}               # tensors that the callable makes, by their elements
         self.taken: set[str] = set()
         self.decisions: list[tuple[Node, bool]] = []     # of the run that is going on
         self.plan: list[bool] = []
@@ -34,8 +36,6 @@ class Trace:
 
     def name_for(self, wanted: str) -> str:
         """A name for a capture that means nothing else in the formula."""
-        import keyword
-
         base = "".join(letter if letter.isascii() and (letter.isalnum() or letter == "_") else "_" for letter in wanted) or "value"
         base = f"_{base}" if base[0].isdigit() else base
         name, count = base, 0
@@ -43,13 +43,10 @@ class Trace:
             count += 1
             name = f"{base}_{count}"
         self.taken.add(name)
-        assert not keyword.iskeyword(name)
         return name
 
     def is_taken(self, name: str) -> bool:
-        import keyword
-
-        return name in self.taken or name in _RESERVED or keyword.iskeyword(name) or self.has(name) or name in names.MATH
+        return name in self.taken or name in _RESERVED or keyword.iskeyword(name)
 
     def capture(self, value: Any, access: str, name: str, kind: str, sizes: tuple = (), dtype: str = "") -> Node:
         if access not in self.captures:
@@ -91,8 +88,13 @@ class Trace:
         if is_tensor(value):
             if not len(value.shape):
                 return self.operand(value.item())
-            return self.captured_tensor(value, self.recorder.bind(value), "table")._node
+            return self.captured_tensor(value, self.recorder.bind(self.table(value)), "table")._node
         raise refuse(f"a value of type {type(value).__name__} cannot be part of a formula", "formulas compute with numbers and tensors")
+
+    def table(self, tensor: Any) -> Any:
+        """A tensor that the callable makes anew in every run: the first one with these elements."""
+        array = tensor.detach().cpu().contiguous().view(-1).tolist() if hasattr(tensor, "detach") else tensor.ravel().tolist()
+        return self.tables.setdefault((dtype_name(tensor), tuple(tensor.shape), repr(array)), tensor)
 
     def argument(self, value: Any) -> Operand:
         """Something between the parentheses of a call."""

@@ -7,7 +7,7 @@ import io
 import threading
 import tokenize
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 from .capture import Wrapper, unwrapped
@@ -25,7 +25,7 @@ SIGNATURES = {
 }
 _MOST_RUNS = 256        # of one callable, over all its paths
 _MOST_CALLABLES = 512   # whose traces are kept
-_MOST_TRACES = 16       # of one callable
+_MOST_TRACES = 64       # of one callable; all that and_masks made are one
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def trace(fn: Callable, kind: str, *, name: Optional[str] = None) -> Traced:
             _, traces = _kept.setdefault(key, (identity, []))
             same = next((other.text for other in traces if other.text == kept.text), None)
             kept.text = same or kept.text
+            traced = replace(traced, text=kept.text)
             traces.insert(0, kept)
             del traces[_MOST_TRACES:]
             _kept.move_to_end(key)
