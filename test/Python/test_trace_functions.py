@@ -51,7 +51,7 @@ def forms():
             yield pytest.param(f"({first}).{name}({rest})", id=f"x.{name}")
 
 
-@pytest.mark.parametrize("expression", forms())
+@pytest.mark.parametrize("expression", list(forms()))
 def test_function(expression):
     source = f"def mod(x, b, h, q, kv):\n    c = kv > q\n    return ({expression}) * 1.0\n"
     space = dict(SPACES)

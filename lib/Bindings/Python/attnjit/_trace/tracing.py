@@ -75,7 +75,7 @@ def merge(traced: list[Optional[Traced]]) -> tuple[list[str], dict[str, Any]]:
         names = {}
         for name, value in one.captures.items():
             new, count = name, 1
-            while new in captures and captures[new] is not value or new != name and new in one.captures:
+            while new in captures and not _is_same(captures[new], value) or new != name and new in one.captures:
                 count += 1
                 new = f"{name}_{count}"
             names[name] = new
@@ -83,6 +83,10 @@ def merge(traced: list[Optional[Traced]]) -> tuple[list[str], dict[str, Any]]:
         captures.update(renamed.captures)
         texts.append(renamed.text)
     return texts, captures
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return a is b or isinstance(a, (bool, int, float)) and type(a) is type(b) and a == b
 
 
 # --- the cache ---
