@@ -1,0 +1,14 @@
+// attnjit._core: the C++ interface for the package in attnjit/, which gives it PyTorch's names. Nothing else should import it.
+#include "Bindings/Python/Convert.h"
+
+NB_MODULE(_core, module) {
+  using namespace attnjit::python;
+  module.doc() = "attnjit's C++ interface; the package attnjit is the door.";
+  module.attr("__version__") = ATTNJIT_VERSION_STRING;
+  defineErrors(module);
+  bindTensor(module);
+  bindMod(module);
+  bindBlockMask(module);
+  bindEngine(module);
+  bindAttention(module);
+}

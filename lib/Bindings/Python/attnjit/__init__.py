@@ -1,0 +1,13 @@
+"""attnjit: attention from formulas, compiled for this machine on first use.
+
+`attnjit.nn.attention` has the names of `torch.nn.attention`: replacing the import is the whole migration. `attention` offers what PyTorch does not have, on arrays of
+NumPy, PyTorch, JAX, CuPy and whatever else speaks DLPack or the buffer protocol.
+"""
+from ._core import Engine, ExplainReport, FormulaError, Kernel, Report, __version__
+from ._engines import engine, set_engine
+from ._forward import attention, explain, prepare, stages
+from ._mods import Mod
+from . import nn
+
+__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "__version__", "attention", "engine", "explain", "nn", "prepare", "set_engine",
+           "stages"]

@@ -1,0 +1,34 @@
+"""The engines of this process: one for the CPU, one for each GPU that arrays lie on."""
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from . import _core, _tensors
+
+_lock = threading.Lock()
+_engines: dict[int | None, _core.Engine] = {}
+
+
+def engine(device: int | None = None) -> _core.Engine:
+    """The engine of the CPU (None) or of a GPU by number, made at its first use."""
+    found = _engines.get(device)
+    if found is not None:
+        return found
+    with _lock:
+        if device not in _engines:
+            _engines[device] = _core.Engine() if device is None else _core.Engine(target="native-gpu", device=device)
+        return _engines[device]
+
+
+def set_engine(new: _core.Engine, device: int | None = None) -> None:
+    """Makes calls use this engine: with another cache folder, number of threads or target than the default one."""
+    with _lock:
+        _engines[device] = new
+
+
+def engine_for(array: Any, view: _core.Tensor) -> tuple[_core.Engine, dict[str, int]]:
+    """The engine where the array lies, and the options of a call that say on which stream."""
+    if not view.on_gpu:
+        return engine(), {}
+    return engine(_tensors.device_index(array)), {"stream": _tensors.stream_of(array)}
