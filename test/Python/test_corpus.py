@@ -17,8 +17,8 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.attention.flex_attention import and_masks, noop_mask, or_masks  # noqa: E402
 
-from attnjit._trace import TraceError, trace  # noqa: E402
-from trace_tools import check_trace, over_positions  # noqa: E402
+from attnjit._trace import trace  # noqa: E402
+from trace_tools import check_trace, over_positions, text_as_mod  # noqa: E402
 
 CORPUS = pathlib.Path(__file__).resolve().parents[1] / "Corpus"
 RNG = np.random.default_rng(7)
@@ -94,8 +94,6 @@ def test_computed(path, case, kind, text):
     """What attnjit computes, of the text with its module and of the callable."""
     attnjit = pytest.importorskip("attnjit")
     mod, shape, captures = make(path, case, text)
-    if any(isinstance(value, torch.Tensor) and value.dtype == torch.float64 for value in captures.values()):
-        captures = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in captures.items()}
     as_text = attnjit.Mod(**{kind: text}, captures=captures, module=path.read_text(), module_name=path.name)
     for given in (as_text, attnjit.Mod(**{kind: mod})):
         compare(given, mod, kind, shape)
@@ -108,7 +106,11 @@ def compare(given, mod, kind, shape):
     batches, heads, queries, keys = shape
     q, k, v = (torch.randn(batches, heads, length, 8, dtype=torch.float64) for length in (queries, keys, keys))
     scores = q @ k.transpose(-1, -2) / math.sqrt(8)
-    given_result = over_positions(mod, kind, shape, scores if kind == "score_mod" else None).broadcast_to(shape)
+    given_scores = scores if kind == "score_mod" else None
+    try:
+        given_result = over_positions(mod, kind, shape, given_scores).broadcast_to(shape)
+    except RuntimeError:  # eager PyTorch maps no run-time `if`; test_callable compares this text position by position
+        given_result = over_positions(text_as_mod(trace(mod, kind), kind), kind, shape, given_scores).broadcast_to(shape)
     scores = given_result.to(torch.float64) if kind == "score_mod" else scores.masked_fill(~given_result, -math.inf)
     expected = torch.softmax(scores, -1).nan_to_num() @ v
     found = flex_attention(q, k, v, score_mod=given)

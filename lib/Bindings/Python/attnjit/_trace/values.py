@@ -205,10 +205,19 @@ class Value:
         return self._trace.call("to", "method", (self, dtype), {})
 
 
+def _in_place(value: Value, result: Any) -> Any:
+    """`x += y` changes the tensor x, under its other names too. Where PyTorch would refuse, for the kind or the size, x becomes another value."""
+    if type(result) is not Value or result._node.kind != value._node.kind or len(result._node.sizes) != len(value._node.sizes):
+        return result
+    value._node, value._captured = result._node, None
+    return value
+
+
 def _install() -> None:
     for method, word in names.OPERATORS.items():
         setattr(Value, method, lambda self, other, w=word: self._trace.infix(w, self, other))
         setattr(Value, "__r" + method[2:], lambda self, other, w=word: self._trace.infix(w, other, self))
+        setattr(Value, "__i" + method[2:], lambda self, other, w=word: _in_place(self, self._trace.infix(w, self, other)))
     for method, word in names.COMPARISONS.items():
         setattr(Value, method, lambda self, other, w=word: self._trace.infix(w, self, other))
     for method, word in names.SIGNS.items():
