@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+# The arguments of each mod, with their kinds.
+SIGNATURES = {
+    "score_mod": {"score": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+    "mask_mod": {"b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+    "prob_mod": {"p": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
+}
+
 # What kind a function yields: "float", "bool", "int"; "promoted": the largest kind of its operands; "first": the kind of its first operand;
 # "chosen": the largest of the second and the third, as of where.
 ELEMENTWISE: dict[str, str] = {}

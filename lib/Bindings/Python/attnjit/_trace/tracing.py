@@ -13,16 +13,13 @@ from typing import Any, Callable, Optional
 from .capture import Wrapper, unwrapped
 from .errors import PathLimit, TraceError
 from .graph import Node, Printer
+from .names import SIGNATURES
+from .replay import Recorder
+from .source import source_text
 from .torch_functions import torch_functions
 from .trace import Trace
 from .values import Value
 
-# The arguments of each mod, with their kinds.
-SIGNATURES = {
-    "score_mod": {"score": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
-    "mask_mod": {"b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
-    "prob_mod": {"p": "float", "b": "int", "h": "int", "q_idx": "int", "kv_idx": "int"},
-}
 _MOST_RUNS = 256        # of one callable, over all its paths
 _MOST_CALLABLES = 512   # whose traces are kept
 _MOST_TRACES = 64       # of one callable; all that and_masks made are one
@@ -153,6 +150,17 @@ def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]
         raise ValueError(f"kind is one of {', '.join(SIGNATURES)}, found {kind!r}")
     if not callable(fn):
         raise TraceError(f"a {kind} is a callable or a text, found {type(fn).__name__}")
+    try:
+        return _by_running(fn, kind, name)
+    except TraceError:
+        by_source = _by_source(fn, kind)
+        if by_source is None:
+            raise
+        return by_source
+
+
+def _by_running(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
+    """The way for nearly all: Python runs the callable on stand-ins."""
     made = Trace()
     result = _Runs(made, fn, kind).all_paths([])
     if result is None:
@@ -164,13 +172,47 @@ def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]
     used = [(node.args[0], access, value) for access, (node, value) in made.captures.items() if node in printer.uses]
     lines = {row + 2: (place.file, place.line) for row, place in enumerate(printer.places) if place is not None}
     recorder = made.recorder
-    traced = Traced(text, {name: value for name, _, value in used}, lines)
-    if recorder.is_volatile:
-        return traced, None
     for _, access, value in used:
         if isinstance(value, (bool, int, float)):
             recorder.require(f"type({access}) is {recorder.bind(type(value))}")
+    return _kept_trace(text, used, lines, recorder)
+
+
+def _kept_trace(text: str, used: list[tuple[str, str, Any]], lines: dict[int, tuple[str, int]], recorder: Recorder) -> tuple[Traced, Optional[_Kept]]:
+    """A finished trace; `used` are the captures: name, how a replay reaches them, value."""
+    traced = Traced(text, {name: value for name, _, value in used}, lines)
+    if recorder.is_volatile:
+        return traced, None
     return traced, _Kept(text, tuple(name for name, _, _ in used), recorder.compile([access for _, access, _ in used]), lines)
+
+
+def _by_source(fn: Callable, kind: str) -> Optional[tuple[Traced, Optional[_Kept]]]:
+    """The other way: the source as it stands, if attnjit's interpreter takes it. Numbers are captures as far as that goes."""
+    for constant in ((), (int,), (int, float)):
+        try:
+            text = source_text(fn, kind, constant)
+        except TraceError:
+            return None
+        used = [(name, access, value) for name, (access, value) in text.captures.items()]
+        lines = {row: place for row, place in enumerate(text.places, 1) if place is not None}
+        traced, kept = _kept_trace("\n".join(text.lines) + "\n", used, lines, text.recorder)
+        if _is_formula(traced, kind):
+            return traced, kept
+    return None
+
+
+def _is_formula(traced: Traced, kind: str) -> bool:
+    """Whether attnjit reads the text. Without the compiled core nobody can say."""
+    try:
+        from .._mods import _declared as declared, _parse as parse
+    except ImportError:
+        return True
+    texts = [traced.text if kind == other else "" for other in SIGNATURES]
+    try:
+        parse(*texts, declared(traced.captures), "", "mods")
+    except ValueError:
+        return False
+    return True
 
 
 class _Runs:
