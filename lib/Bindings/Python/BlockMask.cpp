@@ -69,12 +69,14 @@ nb::object createDense(const Mod &mod, nb::handle captures, std::int64_t B, std:
 void bindBlockMask(nb::module_ &module) {
   using Range = std::pair<std::int64_t, std::int64_t>;
   nb::class_<BlockMask>(module, "BlockMask", "Which blocks of keys each block of queries sees; the captured arrays stay the caller's.")
-      .def_static("create", &create, nb::arg("mod"), nb::arg("captures"), nb::arg("B"), nb::arg("H"), nb::arg("q_length"), nb::arg("kv_length"),
-                  nb::arg("block_size") = Range(128, 128), nb::arg("separate_full_blocks") = true, nb::arg("threads") = 0)
+      .def_static("create", &create, nb::arg("mod"), nb::arg("captures"), nb::arg("B"), nb::arg("H"), nb::arg("q_length"),
+                  nb::arg("kv_length"), nb::arg("block_size") = Range(128, 128), nb::arg("separate_full_blocks") = true,
+                  nb::arg("threads") = 0)
       .def_static("from_kv_blocks", &fromKvBlocks, nb::arg("kv_num_blocks"), nb::arg("kv_indices"), nb::arg("full_kv_num_blocks").none(),
                   nb::arg("full_kv_indices").none(), nb::arg("block_size"), nb::arg("q_length"), nb::arg("kv_length"), nb::arg("mod"),
                   nb::arg("captures"))
-      .def_prop_ro("shape", [](const BlockMask &mask) { return nb::make_tuple(mask.batches(), mask.heads(), mask.qLength(), mask.kvLength()); })
+      .def_prop_ro("shape",
+                   [](const BlockMask &mask) { return nb::make_tuple(mask.batches(), mask.heads(), mask.qLength(), mask.kvLength()); })
       .def_prop_ro("block_size", [](const BlockMask &mask) { return nb::make_tuple(mask.blockQ(), mask.blockKv()); })
       .def_prop_ro("rows", &BlockMask::rows)
       .def_prop_ro("cols", &BlockMask::cols)
@@ -84,21 +86,32 @@ void bindBlockMask(nb::module_ &module) {
       .def_prop_ro("mask_mod", &BlockMask::maskMod)
       .def("sparsity", &BlockMask::sparsity)
       .def("tensors", &tensors, nb::arg("with_q_blocks") = true)
-      .def("to_dense", [](const BlockMask &mask) {
-        IndexTensor dense = take(released([&] { return mask.toDense(); }));
-        return toArray(std::move(dense.data), dense.sizes);
-      })
+      .def("to_dense",
+           [](const BlockMask &mask) {
+             IndexTensor dense = take(released([&] { return mask.toDense(); }));
+             return toArray(std::move(dense.data), dense.sizes);
+           })
       .def("to_string", &BlockMask::toString, nb::arg("grid_rows") = 20, nb::arg("grid_cols") = 20, nb::arg("limit") = 4)
-      .def("slice", [](const BlockMask &mask, Range batches, Range heads, Range rows) { return take(mask.slice(toRange(batches), toRange(heads), toRange(rows))); },
-           nb::arg("batches"), nb::arg("heads"), nb::arg("rows"))
-      .def("adjust", [](const BlockMask &mask, std::int64_t q, std::int64_t kv) { return take(released([&] { return mask.adjust(q, kv); })); },
-           nb::arg("q_length"), nb::arg("kv_length"))
-      .def("grow", [](const BlockMask &mask, std::int64_t q, std::int64_t kv, nb::handle captures, int threads) {
-        std::vector<CaptureArgument> values;
-        assign(values, captures);
-        return take(released([&] { return mask.grow(q, kv, values, threads); }));
-      }, nb::arg("q_length"), nb::arg("kv_length"), nb::arg("captures"), nb::arg("threads") = 0);
-  module.def("create_mask", &createDense, nb::arg("mod"), nb::arg("captures"), nb::arg("B"), nb::arg("H"), nb::arg("q_length"), nb::arg("kv_length"));
+      .def(
+          "slice",
+          [](const BlockMask &mask, Range batches, Range heads, Range rows) {
+            return take(mask.slice(toRange(batches), toRange(heads), toRange(rows)));
+          },
+          nb::arg("batches"), nb::arg("heads"), nb::arg("rows"))
+      .def(
+          "adjust",
+          [](const BlockMask &mask, std::int64_t q, std::int64_t kv) { return take(released([&] { return mask.adjust(q, kv); })); },
+          nb::arg("q_length"), nb::arg("kv_length"))
+      .def(
+          "grow",
+          [](const BlockMask &mask, std::int64_t q, std::int64_t kv, nb::handle captures, int threads) {
+            std::vector<CaptureArgument> values;
+            assign(values, captures);
+            return take(released([&] { return mask.grow(q, kv, values, threads); }));
+          },
+          nb::arg("q_length"), nb::arg("kv_length"), nb::arg("captures"), nb::arg("threads") = 0);
+  module.def("create_mask", &createDense, nb::arg("mod"), nb::arg("captures"), nb::arg("B"), nb::arg("H"), nb::arg("q_length"),
+             nb::arg("kv_length"));
 }
 
 } // namespace attnjit::python

@@ -6,18 +6,25 @@ namespace {
 
 PyObject *formulaError = nullptr;
 
-constexpr const char *kFormulaErrorDoc =
-    "The text of a score_mod, mask_mod or prob_mod is not a legal formula. The message shows the line with a caret; `text`, `line` and `column` say where.";
+constexpr const char *kFormulaErrorDoc = "The text of a score_mod, mask_mod or prob_mod is not a legal formula. The message shows the line "
+                                         "with a caret; `text`, `line` and `column` say where.";
 
 PyObject *typeOf(ErrorCode code) {
   switch (code) {
-  case ErrorCode::InvalidFormula: return formulaError;
-  case ErrorCode::InvalidArgument: return PyExc_ValueError;
-  case ErrorCode::NoBackend: return PyExc_RuntimeError;
-  case ErrorCode::IndexOutOfRange: return PyExc_IndexError;
-  case ErrorCode::Io: return PyExc_OSError;
-  case ErrorCode::Unsupported: return PyExc_NotImplementedError;
-  case ErrorCode::Internal: return PyExc_RuntimeError;
+  case ErrorCode::InvalidFormula:
+    return formulaError;
+  case ErrorCode::InvalidArgument:
+    return PyExc_ValueError;
+  case ErrorCode::NoBackend:
+    return PyExc_RuntimeError;
+  case ErrorCode::IndexOutOfRange:
+    return PyExc_IndexError;
+  case ErrorCode::Io:
+    return PyExc_OSError;
+  case ErrorCode::Unsupported:
+    return PyExc_NotImplementedError;
+  case ErrorCode::Internal:
+    return PyExc_RuntimeError;
   }
   return PyExc_RuntimeError;
 }
@@ -51,14 +58,16 @@ DType toDType(std::string_view name) {
   if (const std::optional<DType> dtype = parseDType(name))
     return *dtype;
   throw nb::type_error(("dtype " + std::string(name) +
-                        " is none of attnjit's; float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, bool, int8, uint8, int16, int32 and int64 are")
+                        " is none of attnjit's; float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, bool, int8, uint8, int16, "
+                        "int32 and int64 are")
                            .c_str());
 }
 
 std::vector<CaptureInfo> toCaptureInfos(nb::handle list) {
   std::vector<CaptureInfo> captures;
   for (nb::handle entry : list)
-    captures.push_back({nb::cast<std::string>(part(entry, 0)), toDType(nb::cast<std::string_view>(part(entry, 1))), nb::cast<int>(part(entry, 2))});
+    captures.push_back(
+        {nb::cast<std::string>(part(entry, 0)), toDType(nb::cast<std::string_view>(part(entry, 1))), nb::cast<int>(part(entry, 2))});
   return captures;
 }
 

@@ -1,4 +1,5 @@
-// What crosses between Python and attnjit: tensors, captures, options of a call, errors. The other files of this room only name the public interface.
+// What crosses between Python and attnjit: tensors, captures, options of a call, errors. The other files of this room only name the public
+// interface.
 #pragma once
 
 #include "attnjit/attnjit.h"
@@ -24,7 +25,8 @@ namespace attnjit::python {
 
 namespace nb = nanobind;
 
-/// A view of an array that Python owns, and keeps as long as the view lives: the array itself, or what it handed out by DLPack or the buffer protocol.
+/// A view of an array that Python owns, and keeps as long as the view lives: the array itself, or what it handed out by DLPack or the
+/// buffer protocol.
 struct View {
   TensorRef ref;
   nb::object array;
@@ -69,18 +71,18 @@ void assign(int &field, nb::handle value);
 void assign(std::uint64_t &field, nb::handle value);
 void assign(std::int64_t &field, nb::handle value);
 void assign(std::optional<std::int64_t> &field, nb::handle value);
-void assign(void *&field, nb::handle value);                            ///< an address
+void assign(void *&field, nb::handle value); ///< an address
 void assign(Mod &field, nb::handle value);
-void assign(std::vector<CaptureArgument> &field, nb::handle value);     ///< [(name, Tensor | float | int | bool), ...]
+void assign(std::vector<CaptureArgument> &field, nb::handle value); ///< [(name, Tensor | float | int | bool), ...]
 void assign(std::vector<std::int64_t> &field, nb::handle value);
 void assign(std::optional<BlockMask> &field, nb::handle value);
-void assign(std::optional<BackendSet> &field, nb::handle value);        ///< (numbers of backends, ordered)
-void assign(std::optional<Dropout> &field, nb::handle value);           ///< (p, seed, offset)
-void assign(std::optional<PageTable> &field, nb::handle value);         ///< (table, keys)
-void assign(std::optional<WhenMissing> &field, nb::handle value);       ///< "wait" or "fallback"
-void assign(TileOptions &field, nb::handle value);                      ///< (rows, cols)
-void assign(VarlenWindow &field, nb::handle value);                     ///< (left, right)
-void assign(AttnMask &field, nb::handle value);                         ///< Tensor or (variant, seq_len_q, seq_len_kv)
+void assign(std::optional<BackendSet> &field, nb::handle value);  ///< (numbers of backends, ordered)
+void assign(std::optional<Dropout> &field, nb::handle value);     ///< (p, seed, offset)
+void assign(std::optional<PageTable> &field, nb::handle value);   ///< (table, keys)
+void assign(std::optional<WhenMissing> &field, nb::handle value); ///< "wait" or "fallback"
+void assign(TileOptions &field, nb::handle value);                ///< (rows, cols)
+void assign(VarlenWindow &field, nb::handle value);               ///< (left, right)
+void assign(AttnMask &field, nb::handle value);                   ///< Tensor or (variant, seq_len_q, seq_len_kv)
 
 /// A keyword argument of a call and what it sets.
 template <typename Call> struct Option {
@@ -110,7 +112,8 @@ template <typename T, typename Sizes> nb::object toArray(std::vector<T> data, co
 void bindTensor(nb::module_ &module);
 void bindMod(nb::module_ &module);
 void bindBlockMask(nb::module_ &module);
-void bindEngine(nb::module_ &module);
+nb::class_<Engine> bindEngine(nb::module_ &module);
 void bindAttention(nb::module_ &module);
+void bindFlashImpls(nb::module_ &module, nb::class_<Engine> &engine);
 
 } // namespace attnjit::python

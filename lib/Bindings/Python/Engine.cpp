@@ -52,16 +52,30 @@ std::vector<KernelOption> toKernelOptions(const nb::dict &given) {
   return options;
 }
 
-/// Warnings of the library become warnings of Python's logging, under the name "attnjit". Lines that come while Python shuts down are lost.
+int show(void *line) {
+  const std::unique_ptr<std::string> message(static_cast<std::string *>(line));
+  try {
+    nb::module_::import_("logging").attr("getLogger")("attnjit").attr("warning")("%s", *message);
+  } catch (nb::python_error &error) {
+    error.restore();
+    return -1;
+  }
+  return 0;
+}
+
+/// Warnings of the library become warnings of Python's logging, under the name "attnjit", as soon as the main thread gets to it: waiting
+/// for the interpreter here would be a deadlock where it waits for the engine.
 void log(LogLevel level, std::string_view message) {
   if (level != LogLevel::Warning || !Py_IsInitialized())
     return;
-  nb::gil_scoped_acquire acquire;
-  nb::module_::import_("logging").attr("getLogger")("attnjit").attr("warning")("%s", message);
+  auto line = std::make_unique<std::string>(message);
+  if (Py_AddPendingCall(show, line.get()) == 0)
+    line.release(); // show() has it
 }
 
-void initEngine(Engine *place, const std::string &target, std::optional<std::string> cacheDirectory, int threads, int compileThreads, int device,
-                std::string_view whenMissing, std::size_t memoryCacheKernels, std::size_t memoryCacheBytes, const std::string &compilerLibrary) {
+void initEngine(Engine *place, const std::string &target, std::optional<std::string> cacheDirectory, int threads, int compileThreads,
+                int device, std::string_view whenMissing, std::size_t memoryCacheKernels, std::size_t memoryCacheBytes,
+                const std::string &compilerLibrary) {
   EngineOptions options;
   options.target = target;
   options.cacheDirectory = std::move(cacheDirectory);
@@ -159,13 +173,17 @@ void bindReports(nb::module_ &module) {
       .def_ro("workers", &ForwardReport::workers)
       .def_prop_ro("tiles", [](const ForwardReport &report) { return nb::make_tuple(report.tileRows, report.tileCols); })
       .def_prop_ro("host_plan", [](const ForwardReport &report) { return report.plan.hostPlan; })
-      .def_prop_ro("blocks", [](const ForwardReport &report) {
-        return nb::make_tuple(report.plan.visibleBlocks, report.plan.fullBlocks, report.plan.totalBlocks);
-      })
-      .def("check_indices", [](const ForwardReport &report) {
-        for (const Launch &launch : report.launches)
-          take(launch.status());
-      }, "On a GPU, once its stream was waited for: raises IndexError if a captured array was indexed out of range.");
+      .def_prop_ro("blocks",
+                   [](const ForwardReport &report) {
+                     return nb::make_tuple(report.plan.visibleBlocks, report.plan.fullBlocks, report.plan.totalBlocks);
+                   })
+      .def(
+          "check_indices",
+          [](const ForwardReport &report) {
+            for (const Launch &launch : report.launches)
+              take(launch.status());
+          },
+          "On a GPU, once its stream was waited for: raises IndexError if a captured array was indexed out of range.");
   nb::class_<ExplainReport>(module, "ExplainReport", "Every backend's verdict on a call.")
       .def_prop_ro("chosen", [](const ExplainReport &report) { return name(report.chosen); })
       .def_ro("pipeline", &ExplainReport::pipeline)
@@ -176,9 +194,14 @@ void bindReports(nb::module_ &module) {
 
 void bindKernel(nb::module_ &module) {
   nb::class_<Kernel>(module, "Kernel", "A compiled kernel.")
-      .def("forward", [](const Kernel &kernel, const ForwardCall &call) { return take(released([&] { return kernel.forward(call); })); }, nb::arg("call"))
-      .def("save", [](const Kernel &kernel, const std::string &path) { take(kernel.save(path)); }, nb::arg("path"))
-      .def_static("load", [](const std::string &path, int device) { return take(Kernel::load(path, {}, device)); }, nb::arg("path"), nb::arg("device") = 0)
+      .def(
+          "forward", [](const Kernel &kernel, const ForwardCall &call) { return take(released([&] { return kernel.forward(call); })); },
+          nb::arg("call"))
+      .def(
+          "save", [](const Kernel &kernel, const std::string &path) { take(kernel.save(path)); }, nb::arg("path"))
+      .def_static(
+          "load", [](const std::string &path, int device) { return take(Kernel::load(path, {}, device)); }, nb::arg("path"),
+          nb::arg("device") = 0)
       .def_prop_ro("backend", [](const Kernel &kernel) { return name(kernel.backend()); })
       .def_prop_ro("pipeline", &Kernel::pipeline)
       .def_prop_ro("source", [](const Kernel &kernel) { return name(kernel.source()); })
@@ -193,40 +216,63 @@ void bindKernel(nb::module_ &module) {
 
 } // namespace
 
-void bindEngine(nb::module_ &module) {
+nb::class_<Engine> bindEngine(nb::module_ &module) {
   bindReports(module);
   nb::class_<ForwardCall>(module, "Call", "One call in the engine's terms. Arrays, captures and their owners have to outlive its use.")
-      .def("__init__", &initCall, nb::arg("mod"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("out"), nb::arg("captures"), nb::arg("options"))
-      .def("apply_kernel_options",
-           [](ForwardCall &call, const nb::dict &options) { return take(applyKernelOptions(toKernelOptions(options), call)); },
-           nb::arg("options"), "Applies torch's kernel_options; answers a note for each that means nothing here.");
+      .def("__init__", &initCall, nb::arg("mod"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("out"), nb::arg("captures"),
+           nb::arg("options"))
+      .def(
+          "apply_kernel_options",
+          [](ForwardCall &call, const nb::dict &options) { return take(applyKernelOptions(toKernelOptions(options), call)); },
+          nb::arg("options"), "Applies torch's kernel_options; answers a note for each that means nothing here.");
   bindKernel(module);
-  nb::class_<Engine>(module, "Engine", "Compiles, caches and runs kernels. Any number of threads may use one.")
+  return nb::class_<Engine>(module, "Engine", "Compiles, caches and runs kernels. Any number of threads may use one.")
       .def("__init__", &initEngine, nb::arg("target") = "native", nb::arg("cache_directory") = nb::none(), nb::arg("threads") = 0,
            nb::arg("compile_threads") = 1, nb::arg("device") = 0, nb::arg("when_missing") = "wait", nb::arg("memory_cache_kernels") = 1024,
            nb::arg("memory_cache_bytes") = std::size_t{256} << 20, nb::arg("compiler_library") = "")
-      .def("forward", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.forward(call); })); }, nb::arg("call"))
-      .def("forward_grouped", [](const Engine &engine, const nb::list &list) {
-        std::vector<ForwardCall> calls;
-        for (nb::handle call : list)
-          calls.push_back(nb::cast<const ForwardCall &>(call));
-        return take(released([&] { return engine.forwardGrouped(calls); }));
-      }, nb::arg("calls"))
-      .def("prepare", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.prepare(call); })); }, nb::arg("call"))
-      .def("explain", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.explain(call); })); }, nb::arg("call"))
-      .def("autotune", [](const Engine &engine, const ForwardCall &call, double seconds) {
-        return toDict(take(released([&] { return engine.autotune(call, seconds); })));
-      }, nb::arg("call"), nb::arg("seconds") = 1.0)
+      .def(
+          "forward", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.forward(call); })); },
+          nb::arg("call"))
+      .def(
+          "forward_grouped",
+          [](const Engine &engine, const nb::list &list) {
+            std::vector<ForwardCall> calls;
+            for (nb::handle call : list)
+              calls.push_back(nb::cast<const ForwardCall &>(call));
+            return take(released([&] { return engine.forwardGrouped(calls); }));
+          },
+          nb::arg("calls"))
+      .def(
+          "prepare", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.prepare(call); })); },
+          nb::arg("call"))
+      .def(
+          "explain", [](const Engine &engine, const ForwardCall &call) { return take(released([&] { return engine.explain(call); })); },
+          nb::arg("call"))
+      .def(
+          "autotune",
+          [](const Engine &engine, const ForwardCall &call, double seconds) {
+            return toDict(take(released([&] { return engine.autotune(call, seconds); })));
+          },
+          nb::arg("call"), nb::arg("seconds") = 1.0)
       .def("stages", &stages, nb::arg("call"), nb::arg("stop_after") = "")
-      .def("synchronize", [](const Engine &engine, std::uintptr_t stream) {
-        take(released([&] { return engine.synchronize(reinterpret_cast<void *>(stream)); }));
-      }, nb::arg("stream") = 0)
-      .def("counters", [](const Engine &engine) { return toDict(engine.counters()); })
+      .def(
+          "synchronize",
+          [](const Engine &engine, std::uintptr_t stream) {
+            take(released([&] { return engine.synchronize(reinterpret_cast<void *>(stream)); }));
+          },
+          nb::arg("stream") = 0)
+      .def("counters", [](const Engine &engine) { return toDict(released([&] { return engine.counters(); })); })
       .def("clear_memory_cache", [](const Engine &engine) { released([&] { engine.clearMemoryCache(); }); })
-      .def("unload", [](const Engine &engine, const Mod &mod) { return engine.unload(mod); }, nb::arg("mod"))
+      .def(
+          "unload", [](const Engine &engine, const Mod &mod) { return released([&] { return engine.unload(mod); }); }, nb::arg("mod"))
       .def("wait_for_compilations", [](const Engine &engine) { released([&] { engine.waitForCompilations(); }); })
-      .def("save_manifest", [](const Engine &engine, const std::string &path) { take(released([&] { return engine.saveManifest(path); })); }, nb::arg("path"))
-      .def("warm_up", [](const Engine &engine, const std::string &path) { return toDict(take(released([&] { return engine.warmUp(path); }))); }, nb::arg("path"))
+      .def(
+          "save_manifest", [](const Engine &engine, const std::string &path) { take(released([&] { return engine.saveManifest(path); })); },
+          nb::arg("path"))
+      .def(
+          "warm_up",
+          [](const Engine &engine, const std::string &path) { return toDict(take(released([&] { return engine.warmUp(path); }))); },
+          nb::arg("path"))
       .def_prop_ro("cache_directory", &Engine::cacheDirectory)
       .def_prop_ro("target", &Engine::target)
       .def_prop_ro("threads", &Engine::threads);

@@ -26,7 +26,8 @@ void bindMod(nb::module_ &module) {
       .def_static("parse", &parse, nb::arg("score_mod") = "", nb::arg("mask_mod") = "", nb::arg("prob_mod") = "",
                   nb::arg("captures") = nb::list(), nb::arg("module") = "", nb::arg("module_name") = "mods",
                   "`captures` are (name, dtype, rank), a number having rank -1 and dtype f64, i64 or bool.")
-      .def_static("parse_canonical", [](std::string_view text) { return take(Mod::parseCanonical(text)); }, nb::arg("text"))
+      .def_static(
+          "parse_canonical", [](std::string_view text) { return take(Mod::parseCanonical(text)); }, nb::arg("text"))
       .def("canonical_text", &Mod::canonicalText)
       .def_prop_ro("captures", [](const Mod &mod) { return fromCaptureInfos(mod.captures()); })
       .def_prop_ro("has_mask", &Mod::hasMask)
@@ -36,8 +37,9 @@ void bindMod(nb::module_ &module) {
       .def("mask_only", &Mod::maskOnly)
       .def("score_only", &Mod::scoreOnly)
       .def("prob_only", &Mod::probOnly)
-      .def("with_capture_names", [](const Mod &mod, const std::vector<std::string> &names) { return take(mod.withCaptureNames(names)); },
-           nb::arg("names"));
+      .def(
+          "with_capture_names", [](const Mod &mod, const std::vector<std::string> &names) { return take(mod.withCaptureNames(names)); },
+          nb::arg("names"));
   module.def("and_masks", [](const nb::list &masks) { return take(andMasks(toMods(masks))); });
   module.def("or_masks", [](const nb::list &masks) { return take(orMasks(toMods(masks))); });
   module.def("xor_masks", [](const nb::list &masks) { return take(xorMasks(toMods(masks))); });

@@ -9,6 +9,7 @@ NB_MODULE(_core, module) {
   bindTensor(module);
   bindMod(module);
   bindBlockMask(module);
-  bindEngine(module);
+  auto engine = bindEngine(module);
+  bindFlashImpls(module, engine);
   bindAttention(module);
 }

@@ -39,14 +39,22 @@ std::string dtypeName(nb::dlpack::dtype dtype) {
   using Code = nb::dlpack::dtype_code;
   const std::string bits = std::to_string(dtype.bits);
   switch (static_cast<Code>(dtype.code)) {
-  case Code::Int: return "int" + bits;
-  case Code::UInt: return "uint" + bits;
-  case Code::Float: return "float" + bits;
-  case Code::Bfloat: return "bfloat" + bits;
-  case Code::Bool: return "bool";
-  case Code::Float8_E4M3FN: return "float8_e4m3fn";
-  case Code::Float8_E5M2: return "float8_e5m2";
-  default: return "of DLPack code " + std::to_string(dtype.code) + " with " + bits + " bits";
+  case Code::Int:
+    return "int" + bits;
+  case Code::UInt:
+    return "uint" + bits;
+  case Code::Float:
+    return "float" + bits;
+  case Code::Bfloat:
+    return "bfloat" + bits;
+  case Code::Bool:
+    return "bool";
+  case Code::Float8_E4M3FN:
+    return "float8_e4m3fn";
+  case Code::Float8_E5M2:
+    return "float8_e5m2";
+  default:
+    return "of DLPack code " + std::to_string(dtype.code) + " with " + bits + " bits";
   }
 }
 
@@ -68,6 +76,50 @@ View byExchange(nb::ndarray<nb::ro> array) {
   return view;
 }
 
+/// The type of elements that NumPy has for a dtype; for those that it lacks, integers of their size.
+nb::dlpack::dtype numpyType(DType dtype) {
+  switch (dtype) {
+  case DType::F64:
+    return nb::dtype<double>();
+  case DType::F32:
+    return nb::dtype<float>();
+  case DType::F16:
+    return {static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+  case DType::BF16:
+    return nb::dtype<std::uint16_t>();
+  case DType::F8E4M3:
+  case DType::F8E5M2:
+  case DType::U8:
+    return nb::dtype<std::uint8_t>();
+  case DType::Bool:
+    return nb::dtype<bool>();
+  case DType::I8:
+    return nb::dtype<std::int8_t>();
+  case DType::I16:
+    return nb::dtype<std::int16_t>();
+  case DType::I32:
+    return nb::dtype<std::int32_t>();
+  case DType::I64:
+    return nb::dtype<std::int64_t>();
+  }
+  return nb::dtype<std::uint8_t>();
+}
+
+/// The elements as an array of NumPy, through ml_dtypes where NumPy has no such dtype.
+nb::object toNumpy(nb::handle self) {
+  const auto &view = nb::cast<const View &>(self);
+  if (view.onGpu)
+    refuse("this tensor lies on a GPU; copy it to the host with its own library first");
+  std::vector<std::size_t> shape(view.ref.sizes.begin(), view.ref.sizes.begin() + view.ref.rank);
+  nb::object array =
+      nb::cast(nb::ndarray<nb::numpy>(view.ref.data, shape.size(), shape.data(), self, view.ref.strides.data(), numpyType(view.ref.dtype)));
+  const char *own = view.ref.dtype == DType::BF16     ? "bfloat16"
+                    : view.ref.dtype == DType::F8E4M3 ? "float8_e4m3fn"
+                    : view.ref.dtype == DType::F8E5M2 ? "float8_e5m2"
+                                                      : nullptr;
+  return own ? array.attr("view")(nb::module_::import_("ml_dtypes").attr(own)) : array;
+}
+
 nb::tuple toTuple(const std::array<std::int64_t, kMaxRank> &numbers, int rank) {
   nb::list list;
   for (int i = 0; i < rank; ++i)
@@ -86,9 +138,11 @@ void bindTensor(nb::module_ &module) {
       .def_prop_ro("shape", [](const View &view) { return toTuple(view.ref.sizes, view.ref.rank); })
       .def_prop_ro("strides", [](const View &view) { return toTuple(view.ref.strides, view.ref.rank); })
       .def_prop_ro("data", [](const View &view) { return reinterpret_cast<std::uintptr_t>(view.ref.data); })
-      .def_ro("on_gpu", &View::onGpu);
-  module.def("dtype_name", [](std::string_view given) { return name(toDType(given)); }, nb::arg("name"),
-             "attnjit's short name of a dtype: 'f32' for 'float32'.");
+      .def_ro("on_gpu", &View::onGpu)
+      .def("numpy", [](nb::handle self) { return toNumpy(self); }, "The same memory as an array of NumPy.");
+  module.def(
+      "dtype_name", [](std::string_view given) { return name(toDType(given)); }, nb::arg("name"),
+      "attnjit's short name of a dtype: 'f32' for 'float32'.");
 }
 
 } // namespace attnjit::python

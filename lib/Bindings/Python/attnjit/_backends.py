@@ -58,6 +58,12 @@ def current() -> BackendSet | None:
     return _current.get()
 
 
+def allows(backend: SDPBackend) -> bool:
+    """Whether the innermost context has this backend."""
+    scope = current()
+    return scope is None or int(backend) in scope[0]
+
+
 def warns_for_unfused() -> bool:
     """The user's setting of attnjit.nn.attention.WARN_FOR_UNFUSED_KERNELS."""
     module = sys.modules.get("attnjit.nn.attention")

@@ -32,3 +32,11 @@ def engine_for(array: Any, view: _core.Tensor) -> tuple[_core.Engine, dict[str, 
     if not view.on_gpu:
         return engine(), {}
     return engine(_tensors.device_index(array)), {"stream": _tensors.stream_of(array)}
+
+
+def engine_on_default_stream(array: Any, view: _core.Tensor) -> _core.Engine:
+    """The engine where the array lies, for calls that cannot say on which stream."""
+    found, options = engine_for(array, view)
+    if options.get("stream"):
+        raise NotImplementedError("on a GPU this function computes on the default stream only; leave torch.cuda.stream(...), or use flex_attention")
+    return found

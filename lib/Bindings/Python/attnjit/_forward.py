@@ -26,7 +26,7 @@ class Prepared:
         self.library = library
         self.mod = self._formula(score_mod, mask_mod, prob_mod, block_mask)
         _tensors.refuse_gradients(query=query, key=key, value=value, **self.mod.captures)
-        self.out = out if out is not None else library.empty((*q.shape[:3], v.shape[-1]), _name(query, q), _tensors.memory_order(q.strides))
+        self.out = out if out is not None else library.empty((*q.shape[:3], v.shape[-1]), float_name(q), _tensors.memory_order(q.strides))
         statistics = "float64" if q.dtype == "f64" else "float32"
         self.lse = library.empty(q.shape[:3], statistics) if lse else None
         self.max_scores = library.empty(q.shape[:3], statistics) if max_scores else None
@@ -75,8 +75,8 @@ def _option(value: Any) -> Any:
 _LONG_NAMES = {"f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16", "f8e4m3fn": "float8_e4m3fn", "f8e5m2": "float8_e5m2"}
 
 
-def _name(array: Any, view: _core.Tensor) -> str:
-    """The dtype by PyTorch's name. Error: TypeError for what no output can be of."""
+def float_name(view: _core.Tensor) -> str:
+    """The dtype of query by PyTorch's name. Error: TypeError for what no output can be of."""
     if view.dtype not in _LONG_NAMES:
         raise TypeError(f"query is of {view.dtype}; attention is computed on floats")
     return _LONG_NAMES[view.dtype]

@@ -31,7 +31,7 @@ class Mod:
         parts: list[Mod] = [_part(mod, kind) for kind, mod in given.items() if mod is not None and kind not in texts]
         if texts or not parts:
             core = _parse(texts.get("score_mod", ""), texts.get("mask_mod", ""), texts.get("prob_mod", ""), _declared(values), module, module_name)
-            parts.append(_bound(core, values))
+            parts.append(bound(core, values))
         elif values:
             raise ValueError("captures are for mods given as text; a callable brings its own")
         joined = parts[0] if len(parts) == 1 else join(parts, _core.chain_mods)
@@ -44,11 +44,11 @@ class Mod:
 
     def mask_only(self) -> Mod:
         """The mask_mod alone."""
-        return _bound(self.core.mask_only(), self.captures)
+        return bound(self.core.mask_only(), self.captures)
 
     def score_only(self) -> Mod:
         """The score_mod alone."""
-        return _bound(self.core.score_only(), self.captures)
+        return bound(self.core.score_only(), self.captures)
 
     def arguments(self, convert: Callable[[Any], Any] = lambda array: array) -> list[tuple[str, Any]]:
         """Captures as the core takes them. `convert` is called on arrays first. The result has to outlive the calls that it is given to."""
@@ -68,13 +68,13 @@ class Mod:
         return join([self, _part(other, "mask_mod")], _core.xor_masks)
 
     def __invert__(self) -> Mod:
-        return _bound(_core.not_mask(self.core), self.captures)
+        return bound(_core.not_mask(self.core), self.captures)
 
     def __repr__(self) -> str:
         return f"attnjit.Mod(captures={list(self.captures)})\n{self.to_text()}"
 
 
-def _bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
+def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
     mod.core = core
@@ -114,7 +114,7 @@ def _part(mod: ModLike, kind: str) -> Mod:
     if isinstance(mod, Mod):
         return mod
     if mod is None:
-        return _bound(_core.Mod(), {})
+        return bound(_core.Mod(), {})
     if isinstance(mod, str):
         return Mod(**{kind: mod})
     if not callable(mod):
@@ -124,7 +124,7 @@ def _part(mod: ModLike, kind: str) -> Mod:
     traced = trace(mod, kind)
     texts = {kind: traced.text}
     core = _parse(texts.get("score_mod", ""), texts.get("mask_mod", ""), texts.get("prob_mod", ""), _declared(traced.captures), "", "mods")
-    return _bound(core, traced.captures)
+    return bound(core, traced.captures)
 
 
 def as_mod(mod: ModLike, kind: str) -> Mod:
@@ -146,7 +146,7 @@ def renamed_apart(mod: Mod, taken: Mapping[str, Any]) -> Mod:
         names.append(free)
     if names == list(mod.captures):
         return mod
-    return _bound(mod.core.with_capture_names(names), dict(zip(names, mod.captures.values())))
+    return bound(mod.core.with_capture_names(names), dict(zip(names, mod.captures.values())))
 
 
 def join(mods: list[Mod], operation: Callable[[list[_core.Mod]], _core.Mod]) -> Mod:
@@ -157,4 +157,4 @@ def join(mods: list[Mod], operation: Callable[[list[_core.Mod]], _core.Mod]) -> 
         mod = renamed_apart(mod, values)
         values.update(mod.captures)
         apart.append(mod.core)
-    return _bound(operation(apart), values)
+    return bound(operation(apart), values)

@@ -26,7 +26,7 @@ def is_torch(array: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     """Whether `value` is a tensor of some library rather than a number."""
-    if is_torch(value) or isinstance(value, np.ndarray):
+    if is_torch(value) or isinstance(value, (np.ndarray, _core.Tensor)):
         return True
     return not isinstance(value, np.generic) and (hasattr(value, "__dlpack__") or isinstance(value, memoryview) or _has_buffer(value))
 
@@ -43,6 +43,8 @@ def _has_buffer(value: Any) -> bool:
 
 def view(array: Any) -> _core.Tensor:
     """The core's view of an array, which keeps the array alive."""
+    if isinstance(array, _core.Tensor):
+        return array
     if is_torch(array):
         return _view_torch(array)
     if isinstance(array, (np.ndarray, np.generic)):
