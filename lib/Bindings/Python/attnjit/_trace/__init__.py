@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .errors import TraceError
+from .random import rand, randint
 from .tracing import Traced, merge, trace
 
-__all__ = ["TraceError", "Traced", "is_text", "merge", "trace"]
+__all__ = ["TraceError", "Traced", "is_text", "merge", "rand", "randint", "trace"]
 
 
 def is_text(mod: object) -> bool:

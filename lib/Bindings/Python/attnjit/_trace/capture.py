@@ -16,7 +16,7 @@ from .known import Known, is_number
 from .trace import Trace, is_tensor
 from .values import Value, is_run_time
 
-_LIBRARIES = frozenset(["torch", "numpy", "jax", "jaxlib", "cupy", "ml_dtypes", "triton", *sys.stdlib_module_names]) - {"__main__"}
+_LIBRARIES = frozenset(["attnjit", "torch", "numpy", "jax", "jaxlib", "cupy", "ml_dtypes", "triton", *sys.stdlib_module_names]) - {"__main__"}
 _LONGEST_LIST = 256
 _MISSING = object()
 

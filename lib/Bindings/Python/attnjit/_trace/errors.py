@@ -11,8 +11,8 @@ from typing import NamedTuple, Optional, Union
 Number = Union[bool, int, float]
 
 # Frames of these folders are not the user's.
-_OWN = os.path.dirname(os.path.abspath(__file__))
-_ENTRY = os.path.join(_OWN, "tracing.py")
+_ENTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tracing.py")
+_OWN = os.path.dirname(os.path.dirname(_ENTRY))
 
 
 def _library_folders() -> tuple[str, ...]:

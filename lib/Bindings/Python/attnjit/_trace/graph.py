@@ -103,6 +103,7 @@ class Printer:
         self.names: dict[Node, str] = {}
         self.depths: dict[Node, int] = {}
         self.places: list[Optional[Place]] = []
+        self.met: dict[Node, None] = {}  # names, in the order of their first use
         self.count(result)
 
     def count(self, root: Node) -> None:
@@ -150,6 +151,7 @@ class Printer:
             return self.names[node], _ATOM
         form, _, what = node.op.partition(" ")
         if form in ("name", "literal"):
+            self.met[node] = None
             text = node.args[0]
             return text, _UNARY if text.startswith("-") else _ATOM
         if form == "infix":

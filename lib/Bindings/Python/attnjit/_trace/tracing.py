@@ -6,12 +6,13 @@ import functools
 import io
 import threading
 import tokenize
+import types
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 from .capture import Wrapper, unwrapped
-from .errors import PathLimit, TraceError
+from .errors import PathLimit, Place, TraceError
 from .graph import Node, Printer
 from .names import SIGNATURES
 from .replay import Recorder
@@ -169,7 +170,8 @@ def _by_running(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_K
     printer = Printer(result, made.is_taken)
     body = printer.body()
     text = "\n".join([f"def {name}({', '.join(SIGNATURES[kind])}):", *(f"    {line}" for line in body)]) + "\n"
-    used = [(node.args[0], access, value) for access, (node, value) in made.captures.items() if node in printer.uses]
+    captured = {node: (access, value) for access, (node, value) in made.captures.items()}
+    used = [(node.args[0], *captured[node]) for node in printer.met if node in captured]
     lines = {row + 2: (place.file, place.line) for row, place in enumerate(printer.places) if place is not None}
     recorder = made.recorder
     for _, access, value in used:
@@ -252,8 +254,13 @@ class _Runs:
         if result is None or isinstance(result, (tuple, list, dict)):
             found = "nothing" if result is None else f"a {type(result).__name__}"
             raise TraceError(f"a {self.kind} returns one {'bool' if self.kind == 'mask_mod' else 'number'}, this one returns {found}",
-                             "end the function with return")
+                             "end the function with return", self.definition())
         node = self.made.operand(result)
         if node.sizes:
-            raise TraceError(f"a {self.kind} returns a single number, this one returns a tensor of {len(node.sizes)} dimensions", "index or reduce it", node.place)
+            raise TraceError(f"a {self.kind} returns one number, this one returns a tensor of {len(node.sizes)} dimensions", "index or reduce it", node.place)
         return node
+
+    def definition(self) -> Optional[Place]:
+        """Where the callable is written."""
+        code = _identity(self.fn)
+        return Place(code.co_filename, code.co_firstlineno, None, code.co_name, None) if isinstance(code, types.CodeType) else None

@@ -175,7 +175,8 @@ class Value:
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        if not self._trace.has(name):
+        is_method = self._trace.has(name) or self._captured is not None and callable(getattr(type(self._captured[0]), name, None))
+        if not is_method:
             raise refuse(f"'{name}' is nothing that a formula can do", names.CURES.get(name, "docs/language.md lists the functions; what is computed "
                          "before the call may be captured"), MissingError)
         return lambda *args, **kwargs: self._trace.call(name, "method", (self, *args), kwargs)
