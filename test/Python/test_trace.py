@@ -472,6 +472,29 @@ def test_lists_and_dictionaries():
     check_trace(mod, "mask_mod")
 
 
+def test_attributes_that_come_later():
+    class Options:
+        cap = 2.0
+
+    options = Options()
+
+    def mod(score, b, h, q_idx, kv_idx):
+        return score * options.cap + getattr(options, "extra", 1) + getattr(mod, "bias", 0.5)
+
+    check_trace(mod, "score_mod")
+    options.cap = 3.0
+    assert 3.0 in check_trace(mod, "score_mod").captures.values()
+    options.extra = 7
+    assert 7 in check_trace(mod, "score_mod").captures.values()
+    mod.bias = 0.25
+    text = check_trace(mod, "score_mod").text
+    mod.bias = 0.125
+    assert 0.125 in trace(mod, "score_mod").captures.values() and trace(mod, "score_mod").text is text
+    Options.cap = 4.0
+    del options.cap
+    assert 4.0 in check_trace(mod, "score_mod").captures.values()
+
+
 class Kind(enum.Enum):
     CAUSAL = 1
     FULL = 2

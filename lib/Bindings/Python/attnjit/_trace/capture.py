@@ -133,7 +133,11 @@ class Wrapper:
             made.__defaults__ = tuple(self.wrap(value, f"{variable}.__defaults__[{i}]", names[i]) for i, value in enumerate(fn.__defaults__))
         if fn.__kwdefaults__:
             made.__kwdefaults__ = {key: self.wrap(value, f"{variable}.__kwdefaults__[{key!r}]", key) for key, value in fn.__kwdefaults__.items()}
-        made.__dict__.update(fn.__dict__)
+        names = self.recorder.bind(set(fn.__dict__))
+        self.recorder.require(f"{variable}.__dict__.keys() == {names}" if fn.__dict__ else f"not {variable}.__dict__")
+        for name, value in fn.__dict__.items():
+            is_plain = is_number(value) or is_tensor(value)
+            made.__dict__[name] = self.wrap(value, f"{variable}.__dict__[{name!r}]", name) if is_plain else value
         made.__module__, made.__qualname__, made.__doc__ = fn.__module__, fn.__qualname__, fn.__doc__
         return made
 
@@ -282,6 +286,9 @@ class Globals(dict):
         own = dict.get(self, name, _MISSING)
         if own is not _MISSING:
             return own
+        if name not in self.real:
+            self.wrapper.recorder.require(f"{name!r} not in {self.variable}")
+            raise KeyError(name)
         wrapped = self.wrapper.wrap(self.real[name], f"{self.variable}[{name!r}]", name)
         dict.__setitem__(self, name, wrapped)
         return wrapped
@@ -312,9 +319,13 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
             return own[name]
         if name in getattr(value, "__dict__", ()):
             return wrapper.wrap(value.__dict__[name], f"{variable}.{name}", name)
+        if hasattr(value, "__dict__"):
+            wrapper.recorder.require(f"{name!r} not in {variable}.__dict__")
         for base in cls.__mro__:
             if name in base.__dict__:
                 return member(self, base.__dict__[name], base, name)
+        if not hasattr(value, name):
+            wrapper.recorder.require(f"not hasattr({variable}, {name!r})")
         return wrapper.wrap(getattr(value, name), f"{variable}.{name}", name)  # by the class's __getattr__
 
     def member(self: Any, found: Any, base: type, name: str) -> Any:

@@ -292,13 +292,10 @@ def broadcast(*shapes: tuple) -> tuple:
     result = []
     for place in range(-rank, 0):
         sizes = [shape[place] for shape in shapes if len(shape) >= -place]
-        wide = [size for size in sizes if size is None or bare(size) != 1]
-        result.append(wide[0] if len(wide) == 1 or wide and all(type(size) is int for size in wide) else (1 if not wide else _common(wide)))
+        wide = [size for size in sizes if size is None or not size == 1]
+        known = [size for size in wide if size is not None]
+        result.append(known[0] if known else None if wide else 1)
     return tuple(result)
-
-
-def _common(sizes: list) -> Any:
-    return next((size for size in sizes if size is not None), None)
 
 
 def product_sizes(left: tuple, right: tuple) -> tuple:

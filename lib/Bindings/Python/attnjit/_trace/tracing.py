@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional
 from .capture import Wrapper, unwrapped
 from .errors import PathLimit, Place, TraceError
 from .graph import Node, Printer
+from .known import is_number
 from .names import SIGNATURES
 from .replay import Recorder
 from .source import source_text
@@ -175,7 +176,7 @@ def _by_running(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_K
     lines = {row + 2: (place.file, place.line) for row, place in enumerate(printer.places) if place is not None}
     recorder = made.recorder
     for _, access, value in used:
-        if isinstance(value, (bool, int, float)):
+        if is_number(value):
             recorder.require(f"type({access}) is {recorder.bind(type(value))}")
     return _kept_trace(text, used, lines, recorder)
 
