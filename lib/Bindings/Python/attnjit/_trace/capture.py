@@ -133,8 +133,8 @@ class Wrapper:
             made.__defaults__ = tuple(self.wrap(value, f"{variable}.__defaults__[{i}]", names[i]) for i, value in enumerate(fn.__defaults__))
         if fn.__kwdefaults__:
             made.__kwdefaults__ = {key: self.wrap(value, f"{variable}.__kwdefaults__[{key!r}]", key) for key, value in fn.__kwdefaults__.items()}
-        names = self.recorder.bind(set(fn.__dict__))
-        self.recorder.require(f"{variable}.__dict__.keys() == {names}" if fn.__dict__ else f"not {variable}.__dict__")
+        attributes = self.recorder.bind(set(fn.__dict__))
+        self.recorder.require(f"{variable}.__dict__.keys() == {attributes}" if fn.__dict__ else f"not {variable}.__dict__")
         for name, value in fn.__dict__.items():
             is_plain = is_number(value) or is_tensor(value)
             made.__dict__[name] = self.wrap(value, f"{variable}.__dict__[{name!r}]", name) if is_plain else value
@@ -347,7 +347,7 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
     def special(name: str) -> Callable:
         return lambda self, *args, **kwargs: attribute(self, name)(*args, **kwargs)
 
-    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": lambda self, name, item: vars(self).__setitem__(name, item)}
+    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": lambda self, name, item: self.__dict__.update({name: item})}
     for base in cls.__mro__[:-1]:
         for name, found in base.__dict__.items():
             if name.startswith("__") and name.endswith("__") and isinstance(found, types.FunctionType) and name not in _UNTOUCHED:
@@ -357,8 +357,10 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
         body["__call__"] = special("forward")
         body.pop("__getattr__", None)
     try:
-        made = type(cls)(cls.__name__, (cls,), body)
-        return object.__new__(made) if cls.__new__ is object.__new__ or not _is_builtin_new(cls) else cls.__new__(made)
+        metaclass: Any = type(cls)
+        made = metaclass(cls.__name__, (cls,), body)
+        make: Any = cls.__new__ if _is_builtin_new(cls) else object.__new__
+        return make(made)
     except TypeError as error:
         raise TraceError(f"an object of class {cls.__name__} cannot be traced: {error}", "capture the numbers and tensors that it holds") from error
 
@@ -370,4 +372,4 @@ _UNTOUCHED = frozenset("""__init__ __new__ __getattribute__ __getattr__ __setatt
 def _is_builtin_new(cls: type) -> bool:
     """Whether the first class with a __new__ is not written in Python, as types.SimpleNamespace."""
     owner = next(base for base in cls.__mro__ if "__new__" in base.__dict__)
-    return isinstance(owner.__dict__["__new__"], types.BuiltinFunctionType)
+    return owner is not object and isinstance(owner.__dict__["__new__"], types.BuiltinFunctionType)

@@ -97,7 +97,7 @@ class Printer:
 
     def __init__(self, result: Node, taken: Callable[[str], bool]):
         self.result = result
-        self.taken = set()
+        self.taken: set[str] = set()
         self.is_taken = taken
         self.uses: dict[Node, int] = {}
         self.names: dict[Node, str] = {}

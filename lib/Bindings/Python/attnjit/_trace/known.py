@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from typing import TYPE_CHECKING, Any, Optional
@@ -28,7 +29,7 @@ class Known:
     def __init__(self, trace: "Trace", value: Number, expression: str, name: str, node: Optional["Node"] = None):
         self._trace, self._value, self._expression, self._name, self._node = trace, value, expression, name, node
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):  # isinstance(n, int) and numbers.Number are answered for the number
         return type(self._value)
 
@@ -117,11 +118,8 @@ def _install() -> None:
     for name, word in {"neg": "-", "pos": "+", "invert": "~"}.items():
         setattr(Known, f"__{name}__", lambda self, w=word, f=getattr(operator, name): Known(
             self._trace, f(self._value), f"({w}{self._expression})", f"minus_{self._name}" if w == "-" else self._name))
-    for name in ("abs", "trunc", "floor", "ceil"):
-        import math
-
-        function = abs if name == "abs" else getattr(math, name)
-        setattr(Known, f"__{name}__", lambda self, f=function: self._trace.derive(f, (self,)))
+    for name, method in {"abs": abs, "trunc": math.trunc, "floor": math.floor, "ceil": math.ceil}.items():
+        setattr(Known, f"__{name}__", lambda self, f=method: self._trace.derive(f, (self,)))
 
 
 def _binary(own: Known, left: Any, right: Any, word: str, function) -> Any:

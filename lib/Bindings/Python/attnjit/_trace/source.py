@@ -210,10 +210,9 @@ def find_source(fn: types.FunctionType) -> tuple[Any, list[str]]:
         tree = _parsed("".join(lines))
     except SyntaxError as error:
         raise TraceError(f"the file of {fn.__qualname__} has changed: {error}") from error
+    found: list[Any]
     if code.co_name == "<lambda>":
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _holds(node, code)]
-        found.sort(key=lambda node: (node.end_lineno - node.lineno, node.end_col_offset - node.col_offset))
-        found = found[:1]
     else:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == code.co_name
                  and min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) == code.co_firstlineno]
@@ -242,7 +241,7 @@ def _global_names(code: types.CodeType) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _edited(lines: list[str], node: Any, edits: list[tuple[ast.AST, str]]) -> list[str]:
+def _edited(lines: list[str], node: Any, edits: list[tuple[Any, str]]) -> list[str]:
     """The lines of a node, with some of its parts replaced, moved to the left margin."""
     rows = [line.rstrip("\n").encode() for line in lines[node.lineno - 1:node.end_lineno]]
     rows[-1] = rows[-1][:node.end_col_offset]

@@ -143,7 +143,8 @@ class Trace:
 
     def index(self, value: Value, index: Any) -> Value:
         node, items = value._node, index if type(index) is tuple else (index,)
-        sizes, parts = list(node.sizes), []
+        sizes = list(node.sizes)
+        parts: list[Operand] = []
         left = len(sizes) - sum(item is not None and item is not Ellipsis for item in items)
         if left < 0:
             raise refuse(f"{len(items)} indices for {len(sizes)} dimensions" if sizes else "a single number has no elements", "leave an index out")
@@ -156,8 +157,7 @@ class Trace:
                 rest += [sizes.pop(0) for _ in range(left)]
                 parts.append("...")
             elif isinstance(item, slice):
-                ends = tuple(None if end is None else self.operand(end) for end in (item.start, item.stop, item.step))
-                parts.append(("slice", *ends))
+                parts.append(("slice", *(None if end is None else self.operand(end) for end in (item.start, item.stop, item.step))))
                 rest.append(_slice_size(self, item, sizes.pop(0)))
             else:
                 parts.append(self._index_operand(item))

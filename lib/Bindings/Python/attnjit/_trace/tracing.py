@@ -129,14 +129,14 @@ def trace(fn: Callable, kind: str, *, name: Optional[str] = None) -> Traced:
             values = kept.replay(fn)
             if values is not None:
                 return Traced(kept.text, dict(zip(kept.names, values)), kept.lines)
-    traced, kept = _trace(fn, kind, name or kind)
-    if kept is not None:
+    traced, fresh = _trace(fn, kind, name or kind)
+    if fresh is not None:
         with _lock:
             _, traces = _kept.setdefault(key, (identity, []))
-            same = next((other.text for other in traces if other.text == kept.text), None)
-            kept.text = same or kept.text
-            traced = replace(traced, text=kept.text)
-            traces.insert(0, kept)
+            same = next((other.text for other in traces if other.text == fresh.text), None)
+            fresh.text = same or fresh.text
+            traced = replace(traced, text=fresh.text)
+            traces.insert(0, fresh)
             del traces[_MOST_TRACES:]
             _kept.move_to_end(key)
             while len(_kept) > _MOST_CALLABLES:

@@ -35,7 +35,7 @@ class Value:
         self._node = node
         self._captured = captured  # the tensor and how a replay reaches it, where this is a captured tensor as it stands
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):  # isinstance(x, torch.Tensor) holds, as in eager PyTorch
         torch = sys.modules.get("torch")
         return torch.Tensor if torch is not None else Value
