@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 from torch.nn.attention.flex_attention import and_masks, noop_mask, or_masks  # noqa: E402
 
 from attnjit._trace import trace  # noqa: E402
+from attnjit._trace.tracing import _by_source as by_source  # noqa: E402
 from trace_tools import check_trace, over_positions, text_as_mod  # noqa: E402
 
 CORPUS = pathlib.Path(__file__).resolve().parents[1] / "Corpus"
@@ -97,6 +98,17 @@ def test_computed(path, case, kind, text):
     as_text = attnjit.Mod(**{kind: text}, captures=captures, module=path.read_text(), module_name=path.name)
     for given in (as_text, attnjit.Mod(**{kind: mod})):
         compare(given, mod, kind, shape)
+
+
+@pytest.mark.parametrize("path, case, kind, text", list(cases()))
+def test_source(path, case, kind, text):
+    """The second way of the tracer, for all that has a source, though the first one serves them."""
+    attnjit = pytest.importorskip("attnjit")
+    mod, shape, _ = make(path, case, text)
+    if text.startswith("lambda"):
+        pytest.skip("a callable made by eval has no source")
+    traced, _ = by_source(mod, kind)
+    compare(attnjit.Mod(**{kind: traced.text}, captures=traced.captures), mod, kind, shape)
 
 
 def compare(given, mod, kind, shape):

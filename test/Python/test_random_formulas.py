@@ -85,6 +85,21 @@ def test_mask(expression):
     check_trace(callable_of("mask_mod", re.sub(r"\bx\b", "bias[h,kv]", expression)), "mask_mod", SHAPE)
 
 
+@st.composite
+def conditions(draw, depth=2):
+    form = draw(st.sampled_from(["({0}) if {2} else ({1})", "({0}) if {2} and {3} else ({1})", "({0}) if {2} or not {3} else ({1})", "max({0}, 0.5)",
+                                 "({0}) + (1.0 if h in (0, 2) else alpha)", "({0}) if 0 <= q - kv < window else ({1})"]))
+    below = conditions(depth - 1) if depth else floats(1)
+    return form.format(draw(below), draw(below) if "{1}" in form else "", draw(bools(0)), draw(bools(0)))
+
+
+@settings(max_examples=EXAMPLES // 4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(conditions())
+def test_conditions(expression):
+    """Python's own conditions over run-time values, position by position."""
+    check_trace(callable_of("score_mod", f"torch.as_tensor({expression}) + 0.0"), "score_mod", (1, 3, 6, 5))
+
+
 @settings(max_examples=EXAMPLES // 8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(SCORES)
 def test_computed(expression):

@@ -78,6 +78,8 @@ class SourceText:
             return name
         if type(value) in (tuple, list):
             return self.sequence(value, variable, wanted)
+        if type(value) is dict:
+            return self.dictionary(value, variable, wanted)
         if type(value) is functools.partial:
             return self.partial(value, variable, wanted)
         if isinstance(value, types.FunctionType) and not (is_library(value.__module__) and not value.__closure__):
@@ -123,6 +125,16 @@ class SourceText:
         self.add(f"{name} = ({words}{comma})" if type(value) is tuple else f"{name} = [{words}]")
         return name
 
+    def dictionary(self, value: dict, variable: str, wanted: str) -> str:
+        keys = tuple(value)
+        if not all(isinstance(key, (str, int, float, bool, type(None))) for key in keys):
+            raise TraceError(f"the source refers to {wanted}, a dict with keys that a text cannot have")
+        self.recorder.require(f"type({variable}) is dict and tuple({variable}) == {self.recorder.bind(keys)}")
+        words = [f"{_literal(key)}: {self.word(item, f'{variable}[{self.recorder.bind(key)}]', str(key))}" for key, item in value.items()]
+        name = self.free_name(wanted, variable)
+        self.add(f"{name} = {{{', '.join(words)}}}")
+        return name
+
     def partial(self, value: functools.partial, variable: str, wanted: str) -> str:
         self.recorder.require(f"len({variable}.args) == {len(value.args)} and {variable}.keywords.keys() == {self.recorder.bind(set(value.keywords))}")
         inner = self.bind(value.func, f"{variable}.func", getattr(value.func, "__name__", "function"))
@@ -149,7 +161,7 @@ class SourceText:
             self.add(line, (fn.__code__.co_filename, node.lineno + row))
         return name
 
-    def references(self, fn: types.FunctionType, variable: str, node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    def references(self, fn: types.FunctionType, variable: str, node: Any) -> Iterator[tuple[ast.AST, str]]:
         """Edits that give outer names the names that they have in the text."""
         outer = {}
         for i, (name, cell) in enumerate(zip(fn.__code__.co_freevars, fn.__closure__ or ())):
@@ -165,7 +177,7 @@ class SourceText:
                 continue
             if any(isinstance(part, ast.arg) and part.arg == name for part in ast.walk(node)):
                 raise TraceError(f"the name {name} means different things in the functions of this mod", "give them different names")
-            yield from ((part, new) for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name)
+            yield from ((part, new) for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name and part.lineno >= node.lineno)
 
     def defaults(self, fn: types.FunctionType, variable: str, node: Any) -> list[tuple[ast.AST, str]]:
         """Edits that write the values which default arguments have, not the expressions they were once made of."""
@@ -213,6 +225,7 @@ def find_source(fn: types.FunctionType) -> tuple[Any, list[str]]:
     found: list[Any]
     if code.co_name == "<lambda>":
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and _holds(node, code)]
+        found = sorted(found, key=lambda node: (node.end_lineno - node.lineno, node.end_col_offset - node.col_offset))[:1]  # the innermost
     else:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == code.co_name
                  and min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) == code.co_firstlineno]
