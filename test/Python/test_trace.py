@@ -495,6 +495,18 @@ def test_attributes_that_come_later():
     assert 4.0 in check_trace(mod, "score_mod").captures.values()
 
 
+def test_whole_objects():
+    frozen = Frozen(4)
+
+    def mod(score, b, h, q_idx, kv_idx):
+        longer = dataclasses.replace(frozen, size=frozen.size + 1)
+        return score * longer.size + sum(vars(frozen).values()) + frozen.__dict__["size"]
+
+    text = check_trace(mod, "score_mod").text
+    frozen = Frozen(7)
+    assert check_trace(mod, "score_mod").text == text
+
+
 class Kind(enum.Enum):
     CAUSAL = 1
     FULL = 2
@@ -548,6 +560,13 @@ def test_merge():
 
 def scaled_by(size):
     return lambda score, b, h, q, kv: score * size
+
+
+def test_user_code_of_a_message():
+    traced = trace(scaled_by(2.0), "score_mod")
+    shown = traced.user_code("score_mod:2:12: something")
+    assert f"line {scaled_by.__code__.co_firstlineno + 1}" in shown and "score * size" in shown
+    assert traced.user_code("no place") == ""
 
 
 def test_renamed():

@@ -312,11 +312,14 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
     wrapper.recorder.require(f"type({variable}) is {wrapper.recorder.bind(cls)}")
 
     def attribute(self: Any, name: str) -> Any:
-        if name in ("__class__", "__dict__"):
-            return object.__getattribute__(self, name)
+        if name == "__class__":
+            return cls
         own = object.__getattribute__(self, "__dict__")
         if name in own:
             return own[name]
+        if name == "__dict__":
+            wrapper.recorder.require(f"tuple({variable}.__dict__) == {wrapper.recorder.bind(tuple(value.__dict__))}")
+            return {**{key: attribute(self, key) for key in value.__dict__}, **own}
         if name in getattr(value, "__dict__", ()):
             return wrapper.wrap(value.__dict__[name], f"{variable}.{name}", name)
         if hasattr(value, "__dict__"):
@@ -347,7 +350,7 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
     def special(name: str) -> Callable:
         return lambda self, *args, **kwargs: attribute(self, name)(*args, **kwargs)
 
-    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": lambda self, name, item: self.__dict__.update({name: item})}
+    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": lambda self, name, item: object.__getattribute__(self, "__dict__").update({name: item})}
     for base in cls.__mro__[:-1]:
         for name, found in base.__dict__.items():
             if name.startswith("__") and name.endswith("__") and isinstance(found, types.FunctionType) and name not in _UNTOUCHED:

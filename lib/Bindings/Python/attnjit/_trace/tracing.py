@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import threading
 import tokenize
 import types
@@ -41,6 +42,12 @@ class Traced:
             return self
         pairs = tuple((name, names.get(name, name)) for name in self.captures)
         return Traced(_rename(self.text, pairs), {new: self.captures[old] for old, new in pairs}, self.lines)
+
+    def user_code(self, message: str) -> str:
+        """Where the user's code stands of which a message of the parser speaks, "score_mod:3:12: ..."; empty where that is not known."""
+        found = re.match(r"\w+:(\d+):", message)
+        place = self.lines.get(int(found[1])) if found else None
+        return Place(*place, None, "the traced code", None).show() if place else ""
 
     def to_text(self) -> str:
         """The formula, as attnjit reads it."""
