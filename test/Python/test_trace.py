@@ -267,12 +267,12 @@ def test_what_no_formula_has_is_computed_before():
 
     def mod(b, h, q_idx, kv_idx):
         ends = lengths.cumsum(0)
-        return q_idx < ends[h]
+        return (q_idx < ends[h]) | (F.normalize(SLOPES, dim=0)[h] > 0.5)
 
     traced = check_trace(mod, "mask_mod")
     lengths[0] = 7
     again = check_trace(mod, "mask_mod")
-    assert again.text is traced.text and again.captures["cumsum"].tolist() == [7, 10, 14]
+    assert again.text is traced.text and again.captures["cumsum"].tolist() == [7, 10, 14] and "normalize" in again.captures
 
 
 def test_zero_dimensions_dtypes_and_libraries():
@@ -493,6 +493,32 @@ def test_attributes_that_come_later():
     Options.cap = 4.0
     del options.cap
     assert 4.0 in check_trace(mod, "score_mod").captures.values()
+
+
+class Shifted:
+    def __init__(self, by):
+        self.by = by
+
+    def of(self, x):
+        return x + self.by * WINDOW
+
+
+def test_classes_of_the_user(monkeypatch):
+    mods = [lambda score, b, h, q, kv: Shifted(2).of(score), lambda score, b, h, q, kv: score + Sliding(h, SLOPES).slopes[h]]
+    for mod in mods:
+        check_trace(mod, "score_mod")
+    monkeypatch.setitem(globals(), "WINDOW", 77)
+    check_trace(mods[0], "score_mod")  # what methods read is not followed: traced anew
+
+
+def test_numpy_tables():
+    table = np.arange(12.0).reshape(3, 4)
+
+    def mod(score, b, h, q_idx, kv_idx):
+        return score + np.cumsum(table, axis=1)[h, kv_idx % 4] + np.sum(table[h], axis=0)
+
+    summed = torch.from_numpy(np.cumsum(table, axis=1)), torch.from_numpy(table.sum(1))
+    check_trace(mod, "score_mod", eager=lambda score, b, h, q, kv: score + summed[0][h, kv % 4] + summed[1][h])
 
 
 def test_whole_objects():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
+import operator
 import os
 import sys
 from types import FrameType
@@ -15,13 +17,11 @@ _ENTRY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tracing.py")
 _OWN = os.path.dirname(os.path.dirname(_ENTRY))
 
 
-def _library_folders() -> tuple[str, ...]:
-    folders = [_OWN + os.sep]
-    for name in ("torch", "numpy", "functools", "operator"):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file:
-            folders.append(os.path.dirname(file) + os.sep if name in ("torch", "numpy") else file)
-    return tuple(folders)
+@functools.lru_cache(None)
+def _library_folders(has_torch: bool, has_numpy: bool) -> tuple[str, ...]:
+    """How the files begin whose code works for the user."""
+    folders = [os.path.dirname(str(sys.modules[name].__file__)) for name, is_there in (("torch", has_torch), ("numpy", has_numpy)) if is_there]
+    return (*(folder + os.sep for folder in (_OWN, *folders)), functools.__file__, operator.__file__)
 
 
 class Place(NamedTuple):
@@ -107,7 +107,7 @@ class Code:
 
 def here() -> Optional[Place]:
     """The innermost place that is the user's."""
-    folders = _library_folders()
+    folders = _library_folders("torch" in sys.modules, "numpy" in sys.modules)
     frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(folders):
         if frame.f_code.co_filename == _ENTRY:

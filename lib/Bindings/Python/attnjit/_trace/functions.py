@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import names
 from .errors import here, refuse
@@ -20,8 +20,8 @@ def is_function(name: str) -> bool:
             or name in _OTHERS)
 
 
-def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Any:
-    """The value of calling `name`."""
+def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, function: Optional[Callable]) -> Any:
+    """The value of calling `name`, which is `function` where PyTorch or NumPy is called."""
     kwargs = {key: value for key, value in kwargs.items() if key not in names.IGNORED}
     if name in names.UNCHANGED:
         return Value(trace, args[0]._node, args[0]._captured)
@@ -47,7 +47,7 @@ def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Any:
         name = "maximum" if name == "max" else "minimum"
     if name in names.ELEMENTWISE:
         return _elementwise(trace, name, form, args, kwargs)
-    return _computed(trace, name, form, args, kwargs)
+    return _computed(trace, name, function, args, kwargs)
 
 
 def _node(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, kind: str, sizes: tuple, dtype: str = "") -> Value:
@@ -216,24 +216,24 @@ def _view_sizes(name: str, sizes: list, rest: tuple, kwargs: dict) -> list:
     return sizes
 
 
-def _computed(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Value:
+def _computed(trace: Trace, name: str, function: Optional[Callable], args: tuple, kwargs: dict) -> Value:
     """A function that no formula has, of captured tensors alone: its result is captured instead, and computed anew by every replay."""
-    words = [*args, *kwargs.values()]
-    if not all(value._captured is not None for value in words if is_run_time(value)) or not any(map(is_run_time, words)):
+    values = [value for value in (*args, *kwargs.values()) if is_run_time(value)]
+    if not values or not all(value._captured for value in values):
         raise refuse(f"a formula has no function '{name}'", names.CURES.get(name, "docs/language.md lists those that it has; what is computed before "
                      "the call may be captured"))
-    return compute(trace, name, form, args, kwargs)
-
-
-def compute(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Value:
-    import torch
-
-    real = [value._captured[0] if is_run_time(value) else pinned(value) for value in args]
-    function = getattr(type(real[0]), name) if form == "method" else getattr(torch, name)
-    options = {key: value._captured[0] if is_run_time(value) else pinned(value) for key, value in kwargs.items()}
-    result = function(*real, **options)
+    function = function or getattr(type(args[0]._captured[0]), name)
+    result = function(*map(_real, args), **{key: _real(value) for key, value in kwargs.items()})
     if not is_tensor(result):
         raise refuse(f"'{name}' gives something that is no tensor", "compute it before the call and capture it")
-    words = [value._captured[1] if is_run_time(value) else trace.recorder.bind(pinned(value)) for value in args]
-    words += [f"{key}={value._captured[1] if is_run_time(value) else trace.recorder.bind(pinned(value))}" for key, value in kwargs.items()]
+    words = [_reached(trace, value) for value in args] + [f"{key}={_reached(trace, value)}" for key, value in kwargs.items()]
     return trace.captured_tensor(result, f"{trace.recorder.bind(function)}({', '.join(words)})", name)
+
+
+def _real(value: Any) -> Any:
+    return value._captured[0] if is_run_time(value) else _pin_all(value)
+
+
+def _reached(trace: Trace, value: Any) -> str:
+    """How a replay reaches an argument."""
+    return value._captured[1] if is_run_time(value) else trace.recorder.bind(_pin_all(value))

@@ -29,9 +29,13 @@ def call_ufunc(trace: "Trace", ufunc: Any, method: str, inputs: tuple, options: 
 
 def call_function(trace: "Trace", function: Any, args: tuple, kwargs: dict) -> Any:
     """np.where(condition, a, b), np.dot(a, b) ..."""
-    kwargs = {{"axis": "dim", "keepdims": "keepdim", "a_min": "min", "a_max": "max"}.get(key, key): value for key, value in kwargs.items()}
-    return trace.call(names.NUMPY.get(function.__name__, function.__name__), "torch", args, kwargs)
+    name = names.NUMPY.get(function.__name__, function.__name__)
+    if trace.has(name):
+        kwargs = {_WORDS_OF_ARGUMENTS.get(key, key): value for key, value in kwargs.items()}
+    return trace.call(name, "torch", args, kwargs, function)
 
+
+_WORDS_OF_ARGUMENTS = {"axis": "dim", "keepdims": "keepdim", "a_min": "min", "a_max": "max"}
 
 # Where an operator says it best.
 _WORDS = {"add": "+", "subtract": "-", "multiply": "*", "true_divide": "/", "floor_divide": "//", "remainder": "%", "pow": "**", "matmul": "@",

@@ -51,7 +51,7 @@ def dispatch(function: Callable, args: tuple, kwargs: dict) -> Any:
         return function(*args, **kwargs)
     if name == "where" and hasattr(function, "__objclass__"):
         return trace.call(name, "method", args, dict(kwargs))
-    return trace.call(name, "torch", args, dict(kwargs))
+    return trace.call(name, "torch", args, dict(kwargs), function)
 
 
 @contextlib.contextmanager

@@ -175,14 +175,14 @@ class Trace:
             raise refuse(f"an index must be an int, found a {node.kind}", "use '//' instead of '/', or convert with .int()")
         return node
 
-    def call(self, name: str, form: str, args: tuple, kwargs: dict) -> Any:
-        """A function of torch (`form` is "torch" or "F") or a method. A name that ends in _ changes its first argument."""
+    def call(self, name: str, form: str, args: tuple, kwargs: dict, function: Optional[Callable] = None) -> Any:
+        """A function (`form` is "torch", or "plain" for attnjit's own) or a method. A name that ends in _ changes its first argument."""
         from .functions import emit
 
         in_place = name.endswith("_") and not name.endswith("__") and is_run_time(args[0]) if args else False
         if kwargs.pop("inplace", False) is True:
             in_place = True
-        result = emit(self, names.formula_name(name.rstrip("_") if in_place else name), form, args, kwargs)
+        result = emit(self, names.formula_name(name.rstrip("_") if in_place else name), form, args, kwargs, function)
         if in_place and is_run_time(result):
             args[0]._node, args[0]._captured = result._node, None
             return args[0]

@@ -24,7 +24,7 @@ from .trace import Trace
 from .values import Value
 
 _MOST_RUNS = 256        # of one callable, over all its paths
-_MOST_CALLABLES = 512   # whose traces are kept
+_MOST_CALLABLES = 128   # whose traces are kept
 _MOST_TRACES = 64       # of one callable; all that and_masks made are one
 
 
