@@ -68,6 +68,10 @@ class Graph:
             return yes
         where = condition.place
         if yes.kind == no.kind == "bool" and not yes.sizes and not no.sizes:
+            for infix in "&|":
+                shared = [term for term in terms(yes, infix) if term in terms(no, infix)]
+                if shared:
+                    return self.factored(infix, shared, condition, yes, no)
             for text, test, other, infix in (("True", yes, no, "|"), ("False", no, yes, "&")):
                 if test is condition or literal(test) == text:
                     return condition if _is_rest(infix, condition, other) else self.node(f"infix {infix}", (condition, other), kind="bool", place=where)
@@ -77,6 +81,26 @@ class Graph:
                     return opposite if _is_rest(infix, opposite, other) else self.node(f"infix {infix}", (opposite, other), kind="bool", place=where)
         kind = larger(yes.kind, no.kind)
         return self.node("call torch.where", (condition, yes, no), kind=kind, sizes=yes.sizes or no.sizes, place=where)
+
+    def factored(self, infix: str, shared: list[Node], condition: Node, yes: Node, no: Node) -> Node:
+        """(a & x where c, else b & x) as (a where c, else b) & x, which says more to whoever looks for blocks to skip."""
+        rests = ([term for term in terms(side, infix) if term not in shared] for side in (yes, no))
+        neutral = self.node("literal", ("True" if infix == "&" else "False",), kind="bool")
+        first, second = (self.joined(infix, rest) if rest else neutral for rest in rests)
+        return self.joined(infix, shared if first is second is neutral else [self.select(condition, first, second), *shared])
+
+    def joined(self, infix: str, parts: list[Node]) -> Node:
+        result = parts[0]
+        for part in parts[1:]:
+            result = self.node(f"infix {infix}", (result, part), kind="bool", place=part.place)
+        return result
+
+
+def terms(node: Node, infix: str) -> list[Node]:
+    """What `node` joins by & or |."""
+    if node.op != f"infix {infix}" or node.kind != "bool":
+        return [node]
+    return [term for side in node.args for term in terms(side, infix)]
 
 
 def literal(node: Node) -> Optional[str]:
