@@ -28,7 +28,7 @@ class Mod:
         values = dict(captures or {})
         given = dict(zip(_KINDS, (score_mod, mask_mod, prob_mod)))
         texts = {kind: mod for kind, mod in given.items() if isinstance(mod, str)}
-        parts: list[Mod] = [_part(mod, kind) for kind, mod in given.items() if mod is not None and kind not in texts]
+        parts: list[Mod] = [as_mod(mod, kind) for kind, mod in given.items() if mod is not None and kind not in texts]
         if texts or not parts:
             core = _parse(texts.get("score_mod", ""), texts.get("mask_mod", ""), texts.get("prob_mod", ""), _declared(values), module, module_name)
             parts.append(bound(core, values))
@@ -59,19 +59,22 @@ class Mod:
         return [value for value in self.captures.values() if _tensors.is_array(value)]
 
     def __and__(self, other: ModLike) -> Mod:
-        return join([self, _part(other, "mask_mod")], _core.and_masks)
+        return join([self, as_mod(other, "mask_mod")], _core.and_masks)
 
     def __or__(self, other: ModLike) -> Mod:
-        return join([self, _part(other, "mask_mod")], _core.or_masks)
+        return join([self, as_mod(other, "mask_mod")], _core.or_masks)
 
     def __xor__(self, other: ModLike) -> Mod:
-        return join([self, _part(other, "mask_mod")], _core.xor_masks)
+        return join([self, as_mod(other, "mask_mod")], _core.xor_masks)
 
     def __invert__(self) -> Mod:
         return bound(_core.not_mask(self.core), self.captures)
 
     def __repr__(self) -> str:
-        return f"attnjit.Mod(captures={list(self.captures)})\n{self.to_text()}"
+        core = self.core
+        there = (not core.score_is_identity, core.has_mask, not core.prob_is_identity)
+        kinds = [kind for kind, is_there in zip(_KINDS, there) if is_there]
+        return f"<attnjit.Mod: {', '.join(kinds) or 'identity'}; captures: {', '.join(self.captures) or 'none'}>"
 
 
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
@@ -109,27 +112,25 @@ def _parse(score: str, mask: str, prob: str, captures: tuple[tuple[str, str, int
     return _core.Mod.parse(score, mask, prob, list(captures), module, module_name)
 
 
-def _part(mod: ModLike, kind: str) -> Mod:
-    """One mod that a user gave for `kind`."""
+def _parse_one(text: str, kind: str, captures: tuple[tuple[str, str, int], ...]) -> _core.Mod:
+    score, mask, prob = (text if kind == other else "" for other in _KINDS)
+    return _parse(score, mask, prob, captures, "", "mods")
+
+
+def as_mod(mod: ModLike, kind: str) -> Mod:
+    """What a user gave for `kind`, parsed. A Mod may hold formulas of other kinds besides."""
     if isinstance(mod, Mod):
         return mod
     if mod is None:
         return bound(_core.Mod(), {})
     if isinstance(mod, str):
-        return Mod(**{kind: mod})
+        return bound(_parse_one(mod, kind, ()), {})
     if not callable(mod):
         raise TypeError(f"{kind} is a {type(mod).__name__}; expected text, a callable or an attnjit.Mod")
     from ._trace import trace
 
     traced = trace(mod, kind)
-    texts = {kind: traced.text}
-    core = _parse(texts.get("score_mod", ""), texts.get("mask_mod", ""), texts.get("prob_mod", ""), _declared(traced.captures), "", "mods")
-    return bound(core, traced.captures)
-
-
-def as_mod(mod: ModLike, kind: str) -> Mod:
-    """What a user gave for `kind`, parsed. A Mod may hold formulas of other kinds besides."""
-    return _part(mod, kind)
+    return bound(_parse_one(traced.text, kind, _declared(traced.captures)), traced.captures)
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -117,7 +117,7 @@ class Library:
         return self.finished(array)
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """NumPy's dtype of a name; ml_dtypes has those that NumPy lacks."""
     try:
         return np.dtype(name)
@@ -127,7 +127,8 @@ def numpy_dtype(name: str) -> np.dtype:
         import ml_dtypes
     except ImportError:
         raise TypeError(f"NumPy has no {name}; `pip install ml_dtypes` adds it") from None
-    return np.dtype(getattr(ml_dtypes, name))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return dtype
 
 
 def library_for(device: Any, captures: Sequence[Any] = ()) -> Library:
@@ -185,15 +186,15 @@ def autocast(*arrays: Any) -> tuple[Any, ...]:
 def stream_of(array: Any) -> int:
     """Address of the CUDA stream that the array's library computes on now."""
     if is_torch(array):
-        return _torch().cuda.current_stream(array.device).cuda_stream
+        return int(_torch().cuda.current_stream(array.device).cuda_stream)
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
-        return cupy.cuda.get_current_stream().ptr
+        return int(cupy.cuda.get_current_stream().ptr)
     raise NotImplementedError(f"{type(array).__name__} on a GPU: the stream is known for PyTorch and CuPy; pass the array through torch.from_dlpack")
 
 
 def device_index(array: Any) -> int:
     """Number of the GPU that the array lies on."""
     if is_torch(array):
-        return array.device.index or 0
-    return array.device.id
+        return int(array.device.index or 0)
+    return int(array.device.id)

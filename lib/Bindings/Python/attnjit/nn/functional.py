@@ -29,18 +29,17 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if isinstance(mask, tuple) and is_causal:
         raise ValueError("CausalBias should not be used with causal=True")
     _tensors.refuse_gradients(query=query, key=key, value=value, attn_mask=attn_mask)
-    views = [_tensors.view(array) for array in (query, key, value)]
-    shape = _output_shape(*(view.shape for view in views), enable_gqa)
+    q, k, v = (_tensors.view(array) for array in (query, key, value))
     library = _tensors.Library(query)
-    out = library.empty(shape, float_name(views[0]))
-    engine = _engines.engine_on_default_stream(query, views[0])
+    out = library.empty(_output_shape(q.shape, k.shape, v.shape, enable_gqa), float_name(q))
+    engine = _engines.engine_on_default_stream(query, q)
     try:
-        report = _core.sdpa(engine, *views, _tensors.view(out), attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
+        report = _core.sdpa(engine, q, k, v, _tensors.view(out), attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
                             seed=_drawn_seed(query) if dropout_p else 0, backends=_backends.current())
     except ValueError as error:
         raise RuntimeError(str(error)) from None  # as PyTorch's function
     if _backends.warns_for_unfused() and report.backend == "MATH":
-        warn_of_unfused(reasons(engine, views, mask, dropout_p, is_causal, enable_gqa))
+        warn_of_unfused(_reasons(engine, (q, k, v), mask, dropout_p, is_causal, enable_gqa))
     return library.finished(out)
 
 
@@ -53,7 +52,7 @@ def as_mask(attn_mask: Any) -> Any:
     return _tensors.view(attn_mask)
 
 
-def reasons(engine: _core.Engine, views: list[_core.Tensor], mask: Any, dropout_p: float, is_causal: bool, enable_gqa: bool) -> list[Any]:
+def _reasons(engine: _core.Engine, views: tuple[_core.Tensor, _core.Tensor, _core.Tensor], mask: Any, dropout_p: float, is_causal: bool, enable_gqa: bool) -> list[Any]:
     """The verdicts of the fused backends on a call, in the form of an ExplainReport's."""
     verdicts = []
     for backend in (_backends.SDPBackend.FLASH_ATTENTION, _backends.SDPBackend.EFFICIENT_ATTENTION):

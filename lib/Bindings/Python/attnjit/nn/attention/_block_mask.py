@@ -63,6 +63,7 @@ class BlockMask:
         self._formula: Mod | None = None
         self._core: _core.BlockMask | None = None
         self._arguments: list[tuple[str, Any]] = []
+        self._keeps: Any = None
         self._lists = lists
         self._seq_lengths = (int(seq_lengths[0]), int(seq_lengths[1]))
         self._block_size = (int(block_size[0]), int(block_size[1]))
@@ -70,15 +71,16 @@ class BlockMask:
         self.dq_write_order = self.dq_write_order_full = self.dq_kv_order = self.dq_kv_order_spt = None
 
     @classmethod
-    def _of_core(cls, core: _core.BlockMask, formula: Mod, arguments: list[tuple[str, Any]], mask_mod: ModLike, library: _tensors.Library) -> BlockMask:
+    def _of_core(cls, core: _core.BlockMask, formula: Mod, arguments: list[tuple[str, Any]], mask_mod: ModLike, library: _tensors.Library,
+                 keeps: Any = None) -> BlockMask:
         mask = cls.__new__(cls)
         mask._start(library, mask_mod, core.shape[2:], core.block_size, {})
-        mask._core, mask._formula, mask._arguments = core, formula, arguments
+        mask._core, mask._formula, mask._arguments, mask._keeps = core, formula, arguments, keeps
         return mask
 
     def _derived(self, core: _core.BlockMask, mask_mod: ModLike) -> BlockMask:
         """A mask that the core made of this one."""
-        made = self._of_core(core, self.formula, self._arguments, mask_mod, self._library)
+        made = self._of_core(core, self.formula, self._arguments, mask_mod, self._library, self._keeps)
         made._has_q_blocks = self._has_q_blocks
         return made
 
@@ -122,10 +124,20 @@ class BlockMask:
         if self._core is None:
             formula = self.formula
             self._arguments = formula.arguments(_tensors.on_host)
-            counts, indices, full_counts, full_indices = (self._host_list(name) for name in _TENSORS[:4])
-            self._core = _core.BlockMask.from_kv_blocks(counts, indices, full_counts, full_indices, self._block_size, *self._seq_lengths, formula.core,
-                                                        self._arguments)
+            self._core = self._from_lists(formula.core)
         return self._core
+
+    @property
+    def _runs(self) -> _core.BlockMask:
+        """The blocks alone, also of a mask that waits for its mask_mod."""
+        if self._mask_mod is not _sliced_mask_mod_error or self._core is not None:
+            return self.core
+        return self._from_lists(Mod().core)
+
+    def _from_lists(self, mod: _core.Mod) -> _core.BlockMask:
+        counts, indices = (_tensors.view(_tensors.on_host(self._lists[name])) for name in _TENSORS[:2])
+        full_counts, full_indices = (self._host_list(name) for name in _TENSORS[2:4])
+        return _core.BlockMask.from_kv_blocks(counts, indices, full_counts, full_indices, self._block_size, *self._seq_lengths, mod, self._arguments)
 
     def _host_list(self, name: str) -> _core.Tensor | None:
         array = self._lists.get(name)
@@ -138,7 +150,7 @@ class BlockMask:
             return self._lists[name]
         if name in _TENSORS[4:] and not self._has_q_blocks:
             return None
-        for made, array in self.core.tensors(name in _TENSORS[4:]).items():
+        for made, array in self._runs.tensors(name in _TENSORS[4:]).items():
             if made not in self._lists and (array is not None or made in _TENSORS[:4] or name in _TENSORS[4:]):
                 self._lists[made] = None if array is None else self._library.from_numpy(array)
         return self._lists[name]
@@ -184,7 +196,7 @@ class BlockMask:
         """Batches, heads (as far as the lists have them), queries and keys; a 1 serves all."""
         if "kv_indices" in self._lists:
             return (*map(int, _tensors.view(self._lists["kv_indices"]).shape[:-2]), *self._seq_lengths)
-        return self.core.shape
+        return self._runs.shape
 
     def numel(self) -> int:
         """Positions, hidden or not."""
@@ -192,17 +204,25 @@ class BlockMask:
 
     def sparsity(self) -> float:
         """Percent of the blocks that are skipped."""
-        return self.core.sparsity()
+        return self._runs.sparsity()
 
     def to_dense(self) -> Any:
         """int32 [B, H, rows, columns]: 1 for a block that is not skipped."""
-        return self._library.from_numpy(self.core.to_dense())
+        return self._library.from_numpy(self._runs.to_dense())
 
     def to_string(self, grid_size: int | tuple[int, int] = (20, 20), limit: int = 4) -> str:
         """A picture for each batch and head, of at most `limit`: a cell is full, shaded or empty as all, some or none of its blocks are looked at. A grid size of -1 shows
         every block."""
         rows, cols = (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
-        return self.core.to_string(rows, cols, limit)
+        runs = self._runs
+        places = list(np.ndindex(*runs.shape[:2])) if runs.rows else []
+        pictures = []
+        for b, h in places[:limit]:
+            _, picture = runs.slice((b, b + 1), (h, h + 1), (0, runs.rows)).to_string(rows, cols, 1).split("\n", 1)
+            pictures.append(f"({b}, {h})\n{picture}")
+        if len(places) > limit:
+            pictures.append(f"({len(places) - limit} more: to_string(limit=N) draws N of them, and mask[b, h] is one)")
+        return "\n".join(pictures)
 
     def as_tuple(self, flatten: bool = True) -> tuple[Any, ...]:
         """Lengths, tensors, block size and mask_mod, as PyTorch orders them."""
@@ -219,7 +239,7 @@ class BlockMask:
         indices = index if isinstance(index, tuple) else (index,)
         if len(indices) > 3:
             raise IndexError(f"a BlockMask has 3 dimensions to index (batch, head, row of blocks), not {len(indices)}")
-        sizes = (*self.core.shape[:2], self.core.rows)
+        sizes = (*self._runs.shape[:2], self._runs.rows)
         picks = [_as_slice(i, n) for i, n in zip((*indices, slice(None), slice(None))[:3], sizes)]
         if all(isinstance(pick, slice) and pick.step in (None, 1) for pick in picks) and self._mask_mod is not _sliced_mask_mod_error:
             ranges = [pick.indices(size)[:2] for pick, size in zip(picks, sizes)]
@@ -230,10 +250,10 @@ class BlockMask:
 
     def _picked(self, picks: list[Any], sizes: Sequence[int]) -> BlockMask:
         grid = np.ix_(*(np.arange(size)[pick if isinstance(pick, slice) else np.asarray(pick).reshape(-1)] for pick, size in zip(picks, sizes)))
-        lists = [None if array is None else self._library.from_numpy(np.ascontiguousarray(array[grid]))
-                 for array in self.core.tensors(False).values()][:4]
-        lengths = (lists[1].shape[-2] * self._block_size[0], self._seq_lengths[1])
-        return BlockMask.from_kv_blocks(*lists, BLOCK_SIZE=self._block_size, mask_mod=_sliced_mask_mod_error, seq_lengths=lengths,
+        lists = {name: None if array is None else self._library.from_numpy(np.ascontiguousarray(array[grid]))
+                 for name, array in self._runs.tensors(False).items() if name in _TENSORS[:4]}
+        lengths = (grid[2].size * self._block_size[0], self._seq_lengths[1])
+        return BlockMask.from_kv_blocks(**lists, BLOCK_SIZE=self._block_size, mask_mod=_sliced_mask_mod_error, seq_lengths=lengths,
                                         compute_q_blocks=self._has_q_blocks)
 
     def _adjust(self, new_q_len: int, new_kv_len: int) -> BlockMask:

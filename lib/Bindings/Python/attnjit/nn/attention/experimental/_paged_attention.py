@@ -80,21 +80,20 @@ class PagedAttention:
         batches = list(range(block_mask.core.shape[0])) if batch_idx is None else _integers(batch_idx)
         if batches != list(range(batches[0], batches[0] + len(batches))):
             raise NotImplementedError(f"batch_idx {batches}: sequences have to follow one another here; PagedAttention.attend takes any")
-        length = None if kv_len is None else _tensors.view(_int64(kv_len))
+        length = _length(kv_len)
         core = self._pages.convert(block_mask.core, batches[0], len(batches), length)
-        formula = self._physical(block_mask.formula, kv_len, batches[0])
-        return BlockMask._of_core(core, formula, [self._pages, length, block_mask], formula, self._library)
+        formula = self._physical(block_mask.formula, length, batches[0])
+        return BlockMask._of_core(core, formula, formula.arguments(), formula, self._library, keeps=(length, block_mask))
 
     def get_mask_mod(self, mask_mod: ModLike, kv_len: Any | None = None) -> Mod:
         """A mask_mod over positions of a sequence as one over rows of the cache."""
-        return self._physical(as_mod(mask_mod, "mask_mod"), kv_len).mask_only()
+        return self._physical(as_mod(mask_mod, "mask_mod"), _length(kv_len)).mask_only()
 
     def get_score_mod(self, score_mod: ModLike, kv_len: Any | None = None) -> Mod:
         """A score_mod over positions of a sequence as one over rows of the cache."""
-        return self._physical(as_mod(score_mod, "score_mod"), kv_len).score_only()
+        return self._physical(as_mod(score_mod, "score_mod"), _length(kv_len)).score_only()
 
-    def _physical(self, mod: Mod, kv_len: Any | None, first: int = 0) -> Mod:
-        length = None if kv_len is None else _tensors.view(_int64(kv_len))
+    def _physical(self, mod: Mod, length: _core.Tensor | None, first: int = 0) -> Mod:
         core, captures = self._pages.physical(mod.core, length, first)
         return bound(core, {**mod.captures, **dict(captures)})
 
@@ -102,13 +101,13 @@ class PagedAttention:
                window_size: tuple[int, int] = (-1, -1), scale: float | None = None, return_lse: bool = False) -> Any:
         """Attention of some sequences straight from their pages: query (B, Hq, M, D) of sequences batch_idx, of which kv_len tokens are in use. Mods see positions inside of
         a sequence. window_size (-1, 0) lets the last query see the last token. Not in PyTorch."""
-        views = [_tensors.view(array) for array in (query, k_cache, v_cache)]
+        q, k, v = (_tensors.view(array) for array in (query, k_cache, v_cache))
         library = _tensors.Library(query)
         mod = Mod(score_mod, mask_mod)
         _tensors.refuse_gradients(query=query, k_cache=k_cache, v_cache=v_cache, **mod.captures)
-        out = library.empty((*views[0].shape[:3], views[2].shape[-1]), float_name(views[0]))
-        lse = library.empty(views[0].shape[:3], "float64" if views[0].dtype == "f64" else "float32") if return_lse else None
-        _core.paged(_engines.engine_on_default_stream(query, views[0]), self._pages, mod.core, *views, _tensors.view(out), batches=_integers(batch_idx),
+        out = library.empty((*q.shape[:3], v.shape[-1]), float_name(q))
+        lse = library.empty(q.shape[:3], "float64" if q.dtype == "f64" else "float32") if return_lse else None
+        _core.paged(_engines.engine_on_default_stream(query, q), self._pages, mod.core, q, k, v, _tensors.view(out), batches=_integers(batch_idx),
                     captures=mod.arguments(), kv_len=_tensors.view(kv_len), window=tuple(window_size), scale=scale,
                     lse=None if lse is None else _tensors.view(lse), backends=_backends.current())
         return library.finished(out) if lse is None else (library.finished(out), library.finished(lse))
@@ -123,6 +122,9 @@ def _integers(values: Any) -> list[int]:
     return [int(value) for value in (values.reshape(-1).tolist() if hasattr(values, "reshape") else values)]
 
 
-def _int64(array: Any) -> Any:
-    array = _tensors.on_host(array)
-    return array.long() if _tensors.is_torch(array) else np.asarray(array).astype(np.int64)
+def _length(kv_len: Any | None) -> _core.Tensor | None:
+    """The lengths of sequences, int64 in host memory."""
+    if kv_len is None:
+        return None
+    array = _tensors.on_host(kv_len)
+    return _tensors.view(array.long() if _tensors.is_torch(array) else np.asarray(array).astype(np.int64))
