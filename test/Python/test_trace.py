@@ -588,13 +588,6 @@ def scaled_by(size):
     return lambda score, b, h, q, kv: score * size
 
 
-def test_user_code_of_a_message():
-    traced = trace(scaled_by(2.0), "score_mod")
-    shown = traced.user_code("score_mod:2:12: something")
-    assert f"line {scaled_by.__code__.co_firstlineno + 1}" in shown and "score * size" in shown
-    assert traced.user_code("no place") == ""
-
-
 def test_renamed():
     traced = Traced("def score_mod(score, b, h, q_idx, kv_idx):\n    return torch.clamp(score, min=min_1) + x.min_1\n", {"min_1": 2.0})
     assert traced.renamed({"min_1": "low"}).text.endswith("torch.clamp(score, min=low) + x.min_1\n")
@@ -673,3 +666,16 @@ def test_error_shows_the_caret():
     *_, code, caret, cure = str(caught.value).splitlines()
     start = caret.index("^")
     assert code[start:start + len("torch.softmax(score, -1)")] == "torch.softmax(score, -1)"
+
+
+def test_what_the_parser_says_leads_to_the_users_line():
+    pytest.importorskip("attnjit")
+    table = torch.zeros(3, 4)
+
+    def mod(score, b, h, q_idx, kv_idx):
+        row = table[h]
+        return score + row.flatten(3)[0]
+
+    with pytest.raises(TraceError) as caught:
+        trace(mod, "score_mod")
+    assert f"line {mod.__code__.co_firstlineno + 2}" in str(caught.value) and "row.flatten(3)" in str(caught.value)

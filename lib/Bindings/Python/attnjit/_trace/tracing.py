@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import re
 import threading
 import tokenize
 import types
@@ -42,12 +41,6 @@ class Traced:
             return self
         pairs = tuple((name, names.get(name, name)) for name in self.captures)
         return Traced(_rename(self.text, pairs), {new: self.captures[old] for old, new in pairs}, self.lines)
-
-    def user_code(self, message: str) -> str:
-        """Where the user's code stands of which a message of the parser speaks, "score_mod:3:12: ..."; empty where that is not known."""
-        found = re.match(r"\w+:(\d+):", message)
-        place = self.lines.get(int(found[1])) if found else None
-        return Place(*place, None, "the traced code", None).show() if place else ""
 
     def to_text(self) -> str:
         """The formula, as attnjit reads it."""
@@ -160,7 +153,12 @@ def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]
     if not callable(fn):
         raise TraceError(f"a {kind} is a callable or a text, found {type(fn).__name__}")
     try:
-        return _by_running(fn, kind, name)
+        traced, kept = _by_running(fn, kind, name)
+        error = _formula_error(traced, kind)
+        if error is not None:
+            place = traced.lines.get(getattr(error, "line", None) or 0)
+            raise TraceError(str(error), "what Python code makes of it is above", Place(*place, None, "the callable", None) if place else None)
+        return traced, kept
     except TraceError:
         by_source = _by_source(fn, kind)
         if by_source is None:
@@ -206,23 +204,24 @@ def _by_source(fn: Callable, kind: str) -> Optional[tuple[Traced, Optional[_Kept
         used = [(name, access, value) for name, (access, value) in text.captures.items()]
         lines = {row: place for row, place in enumerate(text.places, 1) if place is not None}
         traced, kept = _kept_trace("\n".join(text.lines) + "\n", used, lines, text.recorder)
-        if _is_formula(traced, kind):
+        if _formula_error(traced, kind) is None:
             return traced, kept
     return None
 
 
-def _is_formula(traced: Traced, kind: str) -> bool:
-    """Whether attnjit reads the text. Without the compiled core nobody can say."""
+def _formula_error(traced: Traced, kind: str) -> Optional[ValueError]:
+    """What attnjit says against the text. Without the compiled core nobody can say."""
     try:
-        from .._mods import _declared as declared, _parse as parse
+        from .._core import FormulaError
+        from .._mods import _declared, _parse
     except ImportError:
-        return True
+        return None
     texts = [traced.text if kind == other else "" for other in SIGNATURES]
     try:
-        parse(*texts, declared(traced.captures), "", "mods")
-    except ValueError:
-        return False
-    return True
+        _parse(*texts, _declared(traced.captures), "", "mods")
+    except FormulaError as error:
+        return error
+    return None
 
 
 class _Runs:
