@@ -306,9 +306,9 @@ def test_in_place():
         y = x
         x += 1
         y.mul_(3)
-        return x.masked_fill_(q_idx < kv_idx, 0.0) + F.relu(y - 1, inplace=True)
+        return x.masked_fill_(q_idx < kv_idx, 0.0) + F.relu(y - 1, inplace=True) + F.leaky_relu(y - 2, 0.1, False)
 
-    check_trace(mod, "score_mod", eager=lambda s, b, h, q, kv: (lambda z: z + F.relu(z - 1))(((s * 2 + 1) * 3).masked_fill(q < kv, 0.0)))
+    check_trace(mod, "score_mod", eager=lambda s, b, h, q, kv: (lambda z: z + F.relu(z - 1) + F.leaky_relu(z - 2, 0.1))(((s * 2 + 1) * 3).masked_fill(q < kv, 0.0)))
 
 
 # --- conditions over run-time values ---

@@ -182,7 +182,11 @@ class Trace:
         in_place = name.endswith("_") and not name.endswith("__") and is_run_time(args[0]) if args else False
         if kwargs.pop("inplace", False) is True:
             in_place = True
-        result = emit(self, names.formula_name(name.rstrip("_") if in_place else name), form, args, kwargs, function)
+        known_as = names.formula_name(name.rstrip("_") if in_place else name)
+        if known_as in names.FUNCTIONAL and any(type(argument) is bool for argument in args[1:]):
+            in_place = in_place or known_as != "rrelu" and args[-1] is True  # F.relu(x, True)
+            args = tuple(argument for argument in args if type(argument) is not bool)
+        result = emit(self, known_as, form, args, kwargs, function)
         if in_place and is_run_time(result):
             args[0]._node, args[0]._captured = result._node, None
             return args[0]

@@ -157,7 +157,8 @@ def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]
         error = _formula_error(traced, kind)
         if error is not None:
             place = traced.lines.get(getattr(error, "line", None) or 0)
-            raise TraceError(str(error), "what Python code makes of it is above", Place(*place, None, "the callable", None) if place else None)
+            name_of_code = getattr(_identity(fn), "co_name", kind)
+            raise TraceError(f"{error}\n  traced from", "", Place(*place, None, name_of_code, None) if place else None)
         return traced, kept
     except TraceError:
         by_source = _by_source(fn, kind)
