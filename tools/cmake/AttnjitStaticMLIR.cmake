@@ -17,7 +17,8 @@ set_target_properties(LLVMSupport PROPERTIES
 
 llvm_map_components_to_libnames(ATTNJIT_LLVM_LIBS
   Core Support BitWriter AsmParser IRReader Analysis ScalarOpts TransformUtils Passes Target TargetParser MC MCParser CodeGen
-  JITLink OrcShared Object X86CodeGen X86AsmParser X86Desc X86Info NVPTXCodeGen NVPTXDesc NVPTXInfo)
+  JITLink OrcShared Object X86CodeGen X86AsmParser X86Desc X86Info AArch64CodeGen AArch64AsmParser AArch64Desc AArch64Info
+  NVPTXCodeGen NVPTXDesc NVPTXInfo)
 target_link_libraries(attnjit_mlir_options INTERFACE
   MLIRIR MLIRPass MLIRParser MLIRSupport MLIRTransforms MLIRTransformUtils MLIRAnalysis
   MLIRArithDialect MLIRMathDialect MLIRSCFDialect MLIRFuncDialect MLIRControlFlowDialect MLIRMemRefDialect MLIRVectorDialect

@@ -84,7 +84,11 @@ void assign(bool &field, nb::handle value) { field = nb::cast<bool>(value); }
 void assign(int &field, nb::handle value) { field = nb::cast<int>(value); }
 void assign(std::int64_t &field, nb::handle value) { field = nb::cast<std::int64_t>(value); }
 void assign(std::uint64_t &field, nb::handle value) { field = nb::cast<std::uint64_t>(value); }
-void assign(void *&field, nb::handle value) { field = reinterpret_cast<void *>(nb::cast<std::uintptr_t>(value)); }
+void assign(void *&field, nb::handle value) {
+  field = PyLong_AsVoidPtr(value.ptr());
+  if (PyErr_Occurred())
+    throw nb::python_error();
+}
 void assign(Mod &field, nb::handle value) { field = nb::cast<const Mod &>(value); }
 
 void assign(std::optional<TensorRef> &field, nb::handle value) {

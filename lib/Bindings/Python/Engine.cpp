@@ -68,9 +68,9 @@ int show(void *line) {
 void log(LogLevel level, std::string_view message) {
   if (level != LogLevel::Warning || !Py_IsInitialized())
     return;
-  auto line = std::make_unique<std::string>(message);
-  if (Py_AddPendingCall(show, line.get()) == 0)
-    line.release(); // show() has it
+  auto *line = new std::string(message); // show() deletes it
+  if (Py_AddPendingCall(show, line) != 0)
+    delete line;
 }
 
 void initEngine(Engine *place, const std::string &target, std::optional<std::string> cacheDirectory, int threads, int compileThreads,
@@ -257,8 +257,10 @@ nb::class_<Engine> bindEngine(nb::module_ &module) {
       .def("stages", &stages, nb::arg("call"), nb::arg("stop_after") = "")
       .def(
           "synchronize",
-          [](const Engine &engine, std::uintptr_t stream) {
-            take(released([&] { return engine.synchronize(reinterpret_cast<void *>(stream)); }));
+          [](const Engine &engine, nb::handle stream) {
+            void *address = nullptr;
+            assign(address, stream);
+            take(released([&] { return engine.synchronize(address); }));
           },
           nb::arg("stream") = 0)
       .def("counters", [](const Engine &engine) { return toDict(released([&] { return engine.counters(); })); })

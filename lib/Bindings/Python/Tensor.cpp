@@ -17,12 +17,12 @@ std::int64_t integer(PyObject *tuple, Py_ssize_t index) {
   return value;
 }
 
-View byAddress(std::uintptr_t data, std::string_view dtype, nb::tuple sizes, nb::tuple strides, nb::object array, bool onGpu) {
+View byAddress(nb::handle data, std::string_view dtype, const nb::tuple &sizes, const nb::tuple &strides, nb::object array, bool onGpu) {
   checkRank(sizes.size());
   if (sizes.size() != strides.size())
     refuse("sizes and strides are of different lengths");
   View view;
-  view.ref.data = reinterpret_cast<void *>(data);
+  assign(view.ref.data, data);
   view.ref.dtype = toDType(dtype);
   view.ref.rank = static_cast<int>(sizes.size());
   for (std::size_t i = 0; i < sizes.size(); ++i) {

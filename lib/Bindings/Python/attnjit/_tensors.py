@@ -5,6 +5,7 @@ that. No library is imported here that the user has not imported.
 """
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, Sequence
 
@@ -58,15 +59,18 @@ def view(array: Any) -> _core.Tensor:
 
 
 def _view_torch(tensor: Any) -> _core.Tensor:
-    torch = _torch()
-    device = tensor.device.type
-    if tensor.layout is not torch.strided:
-        raise NotImplementedError(f"a tensor of layout {tensor.layout}; attnjit takes dense ones: call .to_dense() first")
-    if device not in ("cpu", "cuda"):
+    if not (tensor.is_cpu or tensor.is_cuda):
         raise ValueError(f"a tensor on {tensor.device}; attnjit computes on the CPU and on CUDA GPUs")
-    if tensor.is_neg() or tensor.is_conj():
-        tensor = tensor.resolve_neg().resolve_conj()
-    return _core.Tensor.at(tensor.data_ptr(), str(tensor.dtype)[6:], tuple(tensor.shape), tensor.stride(), tensor, device == "cuda")
+    if tensor.layout is not _torch().strided:
+        raise NotImplementedError(f"a tensor of layout {tensor.layout}; attnjit takes dense ones: call .to_dense() first")
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    return _core.Tensor.at(tensor.data_ptr(), _torch_name(tensor.dtype), tensor.shape, tensor.stride(), tensor, tensor.is_cuda)
+
+
+@functools.lru_cache(maxsize=None)
+def _torch_name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _view_numpy(array: np.ndarray) -> _core.Tensor:
