@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .errors import TraceError
 from .known import Known, is_number
 from .trace import Trace, is_tensor
-from .values import Value, is_run_time
+from .values import is_run_time
 
 _LIBRARIES = frozenset(["attnjit", "torch", "numpy", "jax", "jaxlib", "cupy", "ml_dtypes", "triton", *sys.stdlib_module_names]) - {"__main__"}
 _LONGEST_LIST = 256
@@ -116,7 +116,7 @@ class Wrapper:
 
     # --- functions ---
 
-    def function(self, fn: types.FunctionType, variable: str) -> Callable:
+    def function(self, fn: types.FunctionType, variable: str) -> Callable[..., Any]:
         if is_library(fn.__module__) and not fn.__closure__:
             self.recorder.require(f"{variable} is {self.recorder.bind(fn)}")
             return fn
@@ -141,7 +141,7 @@ class Wrapper:
         made.__module__, made.__qualname__, made.__doc__ = fn.__module__, fn.__qualname__, fn.__doc__
         return made
 
-    def cell(self, cell: types.CellType, access: str) -> types.CellType:
+    def cell(self, cell: types.CellType, access: str) -> Any:
         """Cells may be shared, and hold the function itself: they are made empty and filled later."""
         variable = self.recorder.read(access)
         if id(cell) in self.met:
@@ -165,7 +165,7 @@ class Wrapper:
                 continue
             made.cell_contents = self.wrap(content, f"{holder}.cell_contents", name)
 
-    def globals(self, fn: types.FunctionType, variable: str) -> dict:
+    def globals(self, fn: types.FunctionType, variable: str) -> Any:
         access = self.recorder.read(f"{variable}.__globals__")
         if id(fn.__globals__) in self.met:
             _, other, made = self.met[id(fn.__globals__)]
@@ -174,7 +174,7 @@ class Wrapper:
             return made
         return self.remember(fn.__globals__, access, Globals(self, fn.__globals__, access))
 
-    def partial(self, value: functools.partial, variable: str) -> functools.partial:
+    def partial(self, value: functools.partial[Any], variable: str) -> functools.partial[Any]:
         self.recorder.require(f"type({variable}) is {self.recorder.bind(functools.partial)} and len({variable}.args) == {len(value.args)} and "
                               f"{variable}.keywords.keys() == {self.recorder.bind(set(value.keywords))}")
         args = [self.wrap(item, f"{variable}.args[{i}]", f"argument_{i}") for i, item in enumerate(value.args)]
@@ -183,7 +183,7 @@ class Wrapper:
 
     # --- data ---
 
-    def tensor(self, value: Any, variable: str, name: str) -> Value:
+    def tensor(self, value: Any, variable: str, name: str) -> Any:
         if _is_buffer(value):
             import numpy
 
@@ -219,14 +219,14 @@ class Wrapper:
         is_math = isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math"
         return functools.partial(self.call_math, value) if is_math else value
 
-    def call_math(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
+    def call_math(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if any(map(is_run_time, args)):
             return self.trace.call_math(function.__name__, args)
         if any(type(argument) is Known for argument in args) and not kwargs:
             return self.trace.derive(function, args)
         return function(*args, **kwargs)
 
-    def extreme(self, name: str) -> Callable:
+    def extreme(self, name: str) -> Callable[..., Any]:
         """Python's max and min: of run-time values they are the formula's, without a condition."""
         real = getattr(builtins, name)
 
@@ -275,10 +275,10 @@ class MathModule(types.ModuleType):
         return self.__dict__["_wrapper"].math_function(getattr(math, name))
 
 
-class Globals(dict):
+class Globals(dict[str, Any]):
     """The global names of a function, wrapped when they are read."""
 
-    def __init__(self, wrapper: Wrapper, real: dict, variable: str):
+    def __init__(self, wrapper: Wrapper, real: dict[str, Any], variable: str):
         super().__init__(__builtins__=wrapper.builtins)
         self.wrapper, self.real, self.variable = wrapper, real, variable
 
@@ -347,10 +347,13 @@ def shadow(wrapper: Wrapper, value: Any, variable: str) -> Any:
             return wrapper.wrap(getattr(value, name), f"{variable}.{name}", name)
         return wrapper.wrap(found, access, name) if not hasattr(found, "__get__") else getattr(value, name)
 
-    def special(name: str) -> Callable:
+    def special(name: str) -> Callable[..., Any]:
         return lambda self, *args, **kwargs: attribute(self, name)(*args, **kwargs)
 
-    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": lambda self, name, item: object.__getattribute__(self, "__dict__").update({name: item})}
+    def assign(self: Any, name: str, item: Any) -> None:
+        object.__getattribute__(self, "__dict__")[name] = item
+
+    body: dict[str, Any] = {"__getattribute__": attribute, "__init__": lambda self: None, "__setattr__": assign}
     for base in cls.__mro__[:-1]:
         for name, found in base.__dict__.items():
             if name.startswith("__") and name.endswith("__") and isinstance(found, types.FunctionType) and name not in _UNTOUCHED:

@@ -8,7 +8,7 @@ import operator
 import os
 import sys
 from types import FrameType
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 Number = Union[bool, int, float]
 
@@ -69,13 +69,13 @@ class Code:
 
     _known: dict[int, "Code"] = {}
 
-    def __init__(self, code) -> None:
+    def __init__(self, code: Any) -> None:
         self.code = code  # kept: its id is the key
         self.positions = list(code.co_positions()) if sys.version_info >= (3, 11) else None
         self.stores: Optional[dict[int, str]] = None
 
     @classmethod
-    def of(cls, code) -> "Code":
+    def of(cls, code: Any) -> "Code":
         known = cls._known.get(id(code))
         if known is None:
             if len(cls._known) > 1000:

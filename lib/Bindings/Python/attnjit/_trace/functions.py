@@ -20,7 +20,7 @@ def is_function(name: str) -> bool:
             or name in _OTHERS)
 
 
-def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, function: Optional[Callable]) -> Any:
+def emit(trace: Trace, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any], function: Optional[Callable[..., Any]]) -> Any:
     """The value of calling `name`, which is `function` where PyTorch or NumPy is called."""
     kwargs = {key: value for key, value in kwargs.items() if key not in names.IGNORED}
     if name in names.UNCHANGED:
@@ -50,7 +50,7 @@ def emit(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, function
     return _computed(trace, name, function, args, kwargs)
 
 
-def _node(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, kind: str, sizes: tuple, dtype: str = "") -> Value:
+def _node(trace: Trace, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any], kind: str, sizes: tuple[Any, ...], dtype: str = "") -> Value:
     prefix = f"method {name}" if form == "method" else f"call F.{name}" if name in names.FUNCTIONAL else f"call {name}" if form == "plain" else f"call torch.{name}"
     named = tuple((key, trace.argument(value)) for key, value in kwargs.items() if value is not None)
     operands = list(map(trace.argument, args))
@@ -59,7 +59,7 @@ def _node(trace: Trace, name: str, form: str, args: tuple, kwargs: dict, kind: s
     return Value(trace, trace.graph.node(prefix, tuple(operands), named, kind=kind, sizes=sizes, place=here(), dtype=dtype))
 
 
-def _elementwise(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Value:
+def _elementwise(trace: Trace, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     kwargs = {key: pinned(value) if key in ("decimals", "exponent", "equal_nan") else value for key, value in kwargs.items()}
     if name in ("pow", "float_power") and len(args) > 1:
         args = (args[0], pinned(args[1]), *args[2:])
@@ -80,7 +80,7 @@ def _elementwise(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) 
     return _node(trace, name, form, args, kwargs, kind, broadcast(*(number.sizes for number in numbers)))
 
 
-def _kind(name: str, form: str, numbers: list[Node], kwargs: dict) -> str:
+def _kind(name: str, form: str, numbers: list[Node], kwargs: dict[str, Any]) -> str:
     rule = names.ELEMENTWISE[name]
     if name in ("div", "divide") and kwargs.get("rounding_mode") is not None:
         rule = "promoted"
@@ -95,13 +95,13 @@ def _kind(name: str, form: str, numbers: list[Node], kwargs: dict) -> str:
     return numbers[0].kind if rule == "first" else rule
 
 
-def _dtype_argument(args: tuple, kwargs: dict) -> Any:
+def _dtype_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The dtype or the tensor that is to be followed; a device says nothing."""
     candidates = [*args, kwargs.get("dtype"), kwargs.get("other")]
     return next((value for value in candidates if value is not None and (dtype_text(value) or is_run_time(value) or is_tensor(value))), None)
 
 
-def _cast(trace: Trace, name: str, args: tuple, kwargs: dict) -> Value:
+def _cast(trace: Trace, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     node = trace.operand(args[0])
     if name in names.CASTS:
         if name in ("byte", "char", "short"):
@@ -122,7 +122,7 @@ def _cast(trace: Trace, name: str, args: tuple, kwargs: dict) -> Value:
     return _node(trace, "to", "method", (args[0], wanted), {}, kind_of_dtype(dtype), node.sizes, dtype)
 
 
-def _filled(trace: Trace, name: str, args: tuple, kwargs: dict) -> Value:
+def _filled(trace: Trace, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     """zeros_like(x), x.new_full((), 3) and their like: a number of x's kind."""
     source, rest = args[0], args[1:]
     value: Any = _LIKE[name]
@@ -144,7 +144,7 @@ def _filled(trace: Trace, name: str, args: tuple, kwargs: dict) -> Value:
     return Value(trace, node) if node.kind == kind else _cast(trace, kind, (Value(trace, node),), {})
 
 
-def _scalar(trace: Trace, args: tuple, kwargs: dict) -> Value:
+def _scalar(trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     """torch.tensor(x) of a run-time or captured number."""
     data = kwargs.get("data", args[0] if args else None)
     if type(data) in (list, tuple):
@@ -154,7 +154,7 @@ def _scalar(trace: Trace, args: tuple, kwargs: dict) -> Value:
     return value if dtype is None else _cast(trace, "to", (value, dtype), {})
 
 
-def _reduction(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Value:
+def _reduction(trace: Trace, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     node = trace.operand(args[0])
     rest = tuple(_pin_all(value) for value in args[1:])
     kwargs = {key: _pin_all(value) for key, value in kwargs.items() if key != "dtype"}
@@ -177,7 +177,7 @@ def _pin_all(value: Any) -> Any:
     return type(value)(map(pinned, value)) if type(value) in (tuple, list) else pinned(value)
 
 
-def _view(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Value:
+def _view(trace: Trace, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     node = trace.operand(args[0])
     keeps = name in ("view", "reshape", "narrow", "select")  # whose sizes and places may be run-time values
     rest = args[1:] if keeps else tuple(map(_pin_all, args[1:]))
@@ -186,7 +186,7 @@ def _view(trace: Trace, name: str, form: str, args: tuple, kwargs: dict) -> Valu
     return _node(trace, name, form, (args[0], *rest), kwargs, node.kind, tuple(sizes), node.dtype)
 
 
-def _view_sizes(name: str, sizes: list, rest: tuple, kwargs: dict) -> list:
+def _view_sizes(name: str, sizes: list[Any], rest: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     rank = len(sizes)
 
     def number(place: int, key: str, default: Optional[int] = None) -> Any:
@@ -216,7 +216,7 @@ def _view_sizes(name: str, sizes: list, rest: tuple, kwargs: dict) -> list:
     return sizes
 
 
-def _computed(trace: Trace, name: str, function: Optional[Callable], args: tuple, kwargs: dict) -> Value:
+def _computed(trace: Trace, name: str, function: Optional[Callable[..., Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     """A function that no formula has, of captured tensors alone: its result is captured instead, and computed anew by every replay."""
     values = [value for value in (*args, *kwargs.values()) if is_run_time(value)]
     if not values or not all(value._captured for value in values):

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional, Union
 from .errors import Number, Place
 
 # An operand: a node, the text of a literal, or a tuple whose first element says how it is written ("tuple", "list", "slice").
-Operand = Union["Node", str, tuple]
+Operand = Union["Node", str, tuple[Any, ...]]
 
 # How tightly an expression binds; more is tighter.
 _ATOM = 100
@@ -23,7 +23,7 @@ class Node:
 
     __slots__ = ("op", "args", "named", "kind", "sizes", "place", "order", "dtype")
 
-    def __init__(self, op: str, args: tuple, named: tuple, kind: str, sizes: tuple, place: Optional[Place], order: int, dtype: str):
+    def __init__(self, op: str, args: tuple[Any, ...], named: tuple[Any, ...], kind: str, sizes: tuple[Any, ...], place: Optional[Place], order: int, dtype: str):
         self.op = op          # "name", "infix +", "prefix -", "call torch.exp", "method abs", "index", "attribute T"
         self.args = args
         self.named = named    # keyword arguments, pairs
@@ -52,9 +52,9 @@ class Graph:
     """All nodes of a trace."""
 
     def __init__(self) -> None:
-        self._nodes: dict[tuple, Node] = {}
+        self._nodes: dict[tuple[Any, ...], Node] = {}
 
-    def node(self, op: str, args: tuple, named: tuple = (), *, kind: str, sizes: tuple = (), place: Optional[Place] = None, dtype: str = "") -> Node:
+    def node(self, op: str, args: tuple[Any, ...], named: tuple[Any, ...] = (), *, kind: str, sizes: tuple[Any, ...] = (), place: Optional[Place] = None, dtype: str = "") -> Node:
         key = (op, args, named)
         known = self._nodes.get(key)
         if known is None:
@@ -210,7 +210,7 @@ class Printer:
         is_bare_number = level == _ATOM and text[:1].isdigit()
         return f"({text})" if binds < level or is_bare_number else text
 
-    def group(self, group: tuple) -> str:
+    def group(self, group: tuple[Any, ...]) -> str:
         form, *items = group
         if form == "slice":
             first, last, step = ("" if item is None else self.operand(item, 0) for item in items)

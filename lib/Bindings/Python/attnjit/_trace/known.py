@@ -30,7 +30,7 @@ class Known:
         self._trace, self._value, self._expression, self._name, self._node = trace, value, expression, name, node
 
     @property  # type: ignore[misc]
-    def __class__(self):  # isinstance(n, int) and numbers.Number are answered for the number
+    def __class__(self) -> Any:  # isinstance(n, int) and numbers.Number are answered for the number
         return type(self._value)
 
     def _pin(self) -> Any:
@@ -66,35 +66,35 @@ class Known:
     def __format__(self, form: str) -> str:
         return format(self._pin(), form)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: Any) -> Any:
         return self._pin().__reduce_ex__(protocol)
 
-    def __round__(self, digits=None):
+    def __round__(self, digits: Any = None) -> Any:
         return self._trace.derive(round, (self,) if digits is None else (self, digits))
 
-    def __divmod__(self, other):
+    def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
-    def __rdivmod__(self, other):
+    def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy
 
         return numpy.asarray(self._pin(), dtype=dtype)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **options: Any) -> Any:
         from .numpy_functions import call_ufunc
 
         return call_ufunc(self._trace, ufunc, method, inputs, options)
 
     @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from .torch_functions import dispatch
 
         return dispatch(function, args, kwargs or {})
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         # Attributes of Python's own numbers: n.bit_length(), x.is_integer(), n.real
         return getattr(self._pin(), name)
 
@@ -122,7 +122,7 @@ def _install() -> None:
         setattr(Known, f"__{name}__", lambda self, f=method: self._trace.derive(f, (self,)))
 
 
-def _binary(own: Known, left: Any, right: Any, word: str, function) -> Any:
+def _binary(own: Known, left: Any, right: Any, word: str, function: Any) -> Any:
     other = right if left is own else left
     if type(other) is not Known and not is_number(other):
         return NotImplemented
@@ -134,7 +134,7 @@ def _binary(own: Known, left: Any, right: Any, word: str, function) -> Any:
     return Known(trace, value, f"({texts[0]} {word} {texts[1]})", derived_name(left, word, right, here))
 
 
-def derived_name(left: Any, word: str, right: Any, place) -> str:
+def derived_name(left: Any, word: str, right: Any, place: Any) -> str:
     """`half_window` if the user's code stores it there, else `window_over_2`."""
     where: Optional[Place] = place()
     if where is not None and where.stored:

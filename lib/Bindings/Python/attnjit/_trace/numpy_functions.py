@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
-def call_ufunc(trace: "Trace", ufunc: Any, method: str, inputs: tuple, options: dict) -> Any:
+def call_ufunc(trace: "Trace", ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """np.exp(x), np.float32(2) * x ..."""
     if method != "__call__":
         raise refuse(f"{ufunc.__name__}.{method} has no meaning in a formula", "use the reductions of tensors: x.sum(-1), x.amax(-1)")
@@ -27,7 +27,7 @@ def call_ufunc(trace: "Trace", ufunc: Any, method: str, inputs: tuple, options: 
     return trace.call(name, "torch", inputs, options)
 
 
-def call_function(trace: "Trace", function: Any, args: tuple, kwargs: dict) -> Any:
+def call_function(trace: "Trace", function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """np.where(condition, a, b), np.dot(a, b) ..."""
     name = names.NUMPY.get(function.__name__, function.__name__)
     if trace.has(name):

@@ -52,10 +52,11 @@ class Recorder:
             same = f"repr({expression}) == {repr(value)!r}"
         self.require(f"type({expression}) is {self.bind(type(value))} and {same}")
 
-    def compile(self, results: list[str]) -> Callable[[Any], Optional[tuple]]:
+    def compile(self, results: list[str]) -> Callable[[Any], Optional[tuple[Any, ...]]]:
         """`replay(fn)`: the values of the expressions, or None where something is no longer as it was."""
         body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({''.join(result + ', ' for result in results)})"])
         source = f"def replay(fn):\n    try:\n{body}    except Exception:\n        return None\n"
         space = dict(self.space)
         exec(compile(source, "<attnjit trace>", "exec"), space)  # the text is the trace's own
-        return space["replay"]
+        replay: Callable[[Any], Optional[tuple[Any, ...]]] = space["replay"]
+        return replay

@@ -125,7 +125,7 @@ class SourceText:
         self.add(f"{name} = ({words}{comma})" if type(value) is tuple else f"{name} = [{words}]")
         return name
 
-    def dictionary(self, value: dict, variable: str, wanted: str) -> str:
+    def dictionary(self, value: dict[str, Any], variable: str, wanted: str) -> str:
         keys = tuple(value)
         if not all(isinstance(key, (str, int, float, bool, type(None))) for key in keys):
             raise TraceError(f"the source refers to {wanted}, a dict with keys that a text cannot have")
@@ -135,7 +135,7 @@ class SourceText:
         self.add(f"{name} = {{{', '.join(words)}}}")
         return name
 
-    def partial(self, value: functools.partial, variable: str, wanted: str) -> str:
+    def partial(self, value: functools.partial[Any], variable: str, wanted: str) -> str:
         self.recorder.require(f"len({variable}.args) == {len(value.args)} and {variable}.keywords.keys() == {self.recorder.bind(set(value.keywords))}")
         inner = self.bind(value.func, f"{variable}.func", getattr(value.func, "__name__", "function"))
         words = [self.word(item, f"{variable}.args[{i}]", f"argument_{i}") for i, item in enumerate(value.args)]

@@ -29,7 +29,7 @@ def _pin_all(value: Any) -> Any:
     return slice(*map(pinned, (value.start, value.stop, value.step))) if type(value) is slice else pinned(value)
 
 
-def dispatch(function: Callable, args: tuple, kwargs: dict) -> Any:
+def dispatch(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `function` gives: a value of the trace where one takes part, else what PyTorch computes."""
     parts = [part for value in (*args, *kwargs.values()) for part in _inside(value)]
     owner = next((part for part in parts if is_run_time(part)), None)
@@ -65,13 +65,13 @@ def torch_functions() -> Iterator[None]:
         yield
 
 
-def _mode() -> type:
+def _mode() -> Any:
     global _made
     if _made is None:
         from torch.overrides import TorchFunctionMode
 
-        class Mode(TorchFunctionMode):
-            def __torch_function__(self, function, types, args=(), kwargs=None):
+        class Mode(TorchFunctionMode):  # type: ignore[misc]
+            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 return dispatch(function, args, kwargs or {})
 
         _made = Mode

@@ -26,7 +26,7 @@ class Trace:
         self.graph = Graph()
         self.recorder = Recorder()
         self.captures: dict[str, tuple[Node, Any]] = {}  # how a replay reaches it -> its node and its value
-        self.tables: dict[tuple, Any] = {}               # tensors that the callable makes, by their elements
+        self.tables: dict[tuple[Any, ...], Any] = {}               # tensors that the callable makes, by their elements
         self.taken: set[str] = set()
         self.decisions: list[tuple[Node, bool]] = []     # of the run that is going on
         self.plan: list[bool] = []
@@ -48,7 +48,7 @@ class Trace:
     def is_taken(self, name: str) -> bool:
         return name in self.taken or name in _RESERVED or keyword.iskeyword(name)
 
-    def capture(self, value: Any, access: str, name: str, kind: str, sizes: tuple = (), dtype: str = "") -> Node:
+    def capture(self, value: Any, access: str, name: str, kind: str, sizes: tuple[Any, ...] = (), dtype: str = "") -> Node:
         if access not in self.captures:
             node = self.graph.node("name", (self.name_for(name),), kind=kind, sizes=sizes, place=here(), dtype=dtype)
             self.captures[access] = (node, value)
@@ -76,7 +76,8 @@ class Trace:
     def operand(self, value: Any) -> Node:
         """The node that stands for a value of a formula."""
         if is_run_time(value):
-            return value._node
+            node: Node = value._node
+            return node
         if type(value) is Known:
             return self.number(value)
         if is_number(value):
@@ -175,7 +176,7 @@ class Trace:
             raise refuse(f"an index must be an int, found a {node.kind}", "use '//' instead of '/', or convert with .int()")
         return node
 
-    def call(self, name: str, form: str, args: tuple, kwargs: dict, function: Optional[Callable] = None) -> Any:
+    def call(self, name: str, form: str, args: tuple[Any, ...], kwargs: dict[str, Any], function: Optional[Callable[..., Any]] = None) -> Any:
         """A function (`form` is "torch", or "plain" for attnjit's own) or a method. A name that ends in _ changes its first argument."""
         from .functions import emit
 
@@ -192,7 +193,7 @@ class Trace:
             return args[0]
         return result
 
-    def call_math(self, name: str, args: tuple) -> Any:
+    def call_math(self, name: str, args: tuple[Any, ...]) -> Any:
         """A function of Python's math module on run-time values."""
         if name not in names.MATH:
             raise refuse(f"math.{name} does not take run-time values", "use a function of torch; docs/language.md lists those that a formula has")
@@ -206,7 +207,7 @@ class Trace:
 
         return is_function(names.formula_name(name)) or name.endswith("_") and not name.startswith("_") and is_function(names.formula_name(name[:-1]))
 
-    def derive(self, function: Callable, args: tuple) -> Any:
+    def derive(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """A function of captured numbers alone: computed now, and again by every replay."""
         value = function(*map(bare, args))
         if not is_number(value):
@@ -248,7 +249,7 @@ class Trace:
         return numpy.dtype(value._node.dtype)
 
 
-def _names(args: tuple):
+def _names(args: tuple[Any, ...]) -> Any:
     return (argument._name for argument in args if type(argument) is Known)
 
 
@@ -290,7 +291,7 @@ def dtype_text(value: Any) -> str:
     return ""
 
 
-def broadcast(*shapes: tuple) -> tuple:
+def broadcast(*shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     """The sizes of an element by element result; None where only the call knows them."""
     rank = max(map(len, shapes))
     result = []
@@ -302,7 +303,7 @@ def broadcast(*shapes: tuple) -> tuple:
     return tuple(result)
 
 
-def product_sizes(left: tuple, right: tuple) -> tuple:
+def product_sizes(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
     """The sizes of `left @ right`."""
     if not left or not right:
         raise refuse("'@' is the product of rows and matrices, found a number", "use '*'")
@@ -310,7 +311,7 @@ def product_sizes(left: tuple, right: tuple) -> tuple:
     return rows + (right[-1:] if len(right) > 1 else ())
 
 
-def _swapped(sizes: tuple) -> tuple:
+def _swapped(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     return sizes[:-2] + sizes[-2:][::-1]
 
 

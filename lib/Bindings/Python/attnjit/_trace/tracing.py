@@ -96,7 +96,7 @@ class _Kept:
 
     __slots__ = ("text", "names", "replay", "lines")
 
-    def __init__(self, text: str, names: tuple[str, ...], replay: Callable, lines: dict[int, tuple[str, int]]):
+    def __init__(self, text: str, names: tuple[str, ...], replay: Callable[..., Any], lines: dict[int, tuple[str, int]]):
         self.text, self.names, self.replay, self.lines = text, names, replay, lines
 
 
@@ -116,7 +116,7 @@ def _identity(fn: Any) -> Any:
             return getattr(fn, "__code__", None) or type(fn)
 
 
-def trace(fn: Callable, kind: str, *, name: Optional[str] = None) -> Traced:
+def trace(fn: Callable[..., Any], kind: str, *, name: Optional[str] = None) -> Traced:
     """The formula of a callable; `kind` is "score_mod", "mask_mod" or "prob_mod", `name` what the function of the text is called.
 
     Numbers and tensors that the callable captured are read anew each time; the text is the same object as long as it is the same text.
@@ -147,7 +147,7 @@ def trace(fn: Callable, kind: str, *, name: Optional[str] = None) -> Traced:
 # --- making a trace ---
 
 
-def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
+def _trace(fn: Callable[..., Any], kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
     if kind not in SIGNATURES:
         raise ValueError(f"kind is one of {', '.join(SIGNATURES)}, found {kind!r}")
     if not callable(fn):
@@ -167,7 +167,7 @@ def _trace(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]
         return by_source
 
 
-def _by_running(fn: Callable, kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
+def _by_running(fn: Callable[..., Any], kind: str, name: str) -> tuple[Traced, Optional[_Kept]]:
     """The way for nearly all: Python runs the callable on stand-ins."""
     made = Trace()
     result = _Runs(made, fn, kind).all_paths([])
@@ -195,7 +195,7 @@ def _kept_trace(text: str, used: list[tuple[str, str, Any]], lines: dict[int, tu
     return traced, _Kept(text, tuple(name for name, _, _ in used), recorder.compile([access for _, access, _ in used]), lines)
 
 
-def _by_source(fn: Callable, kind: str) -> Optional[tuple[Traced, Optional[_Kept]]]:
+def _by_source(fn: Callable[..., Any], kind: str) -> Optional[tuple[Traced, Optional[_Kept]]]:
     """The other way: the source as it stands, if attnjit's interpreter takes it. Numbers are captures as far as that goes."""
     for constant in ((), (int,), (int, float)):
         try:
@@ -228,7 +228,7 @@ def _formula_error(traced: Traced, kind: str) -> Optional[ValueError]:
 class _Runs:
     """Runs of one callable over the same trace, which differ in how run-time conditions were decided."""
 
-    def __init__(self, made: Trace, fn: Callable, kind: str):
+    def __init__(self, made: Trace, fn: Callable[..., Any], kind: str):
         self.made, self.fn, self.kind = made, fn, kind
         self.count = 0
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
-class Sizes(tuple):
+class Sizes(tuple[Any, ...]):
     """What `x.shape` is: sizes of captured tensors stay run-time values."""
 
-    def numel(self):
+    def numel(self) -> Any:
         product = 1
         for size in self:
             product = product * size
@@ -36,7 +36,7 @@ class Value:
         self._captured = captured  # the tensor and how a replay reaches it, where this is a captured tensor as it stands
 
     @property  # type: ignore[misc]
-    def __class__(self):  # isinstance(x, torch.Tensor) holds, as in eager PyTorch
+    def __class__(self) -> Any:  # isinstance(x, torch.Tensor) holds, as in eager PyTorch
         torch = sys.modules.get("torch")
         return torch.Tensor if torch is not None else Value
 
@@ -49,7 +49,7 @@ class Value:
         raise refuse("a run-time value cannot be a key of a dictionary or a member of a set",
                      "choose with torch.where, or capture a tensor and index it")
 
-    def _no_number(self, what: str, cure: str):
+    def _no_number(self, what: str, cure: str) -> Any:
         return refuse(f"{what} needs a number that is known, and this is known at run time only", cure)
 
     def __index__(self) -> int:
@@ -67,15 +67,15 @@ class Value:
     def __len__(self) -> int:
         return len(range(self._size(0)))
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         if not self._node.sizes:
             raise refuse("this is a single number, which has no elements", "leave an index out to get a row: t[i] instead of t[i, j]")
         return (self[i] for i in range(self._size(0)))
 
-    def __contains__(self, other) -> bool:
+    def __contains__(self, other: Any) -> bool:
         return bool((self == other).any())
 
-    def _size(self, dimension: int):
+    def _size(self, dimension: int) -> Any:
         size = self._node.sizes[dimension]
         if size is None:
             raise refuse("the size of this computed tensor is not known here", "ask a captured tensor for its size")
@@ -92,33 +92,33 @@ class Value:
 
     # --- indices ---
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self._trace.index(self, index)
 
-    def __setitem__(self, index, value):
+    def __setitem__(self, index: Any, value: Any) -> Any:
         raise refuse("elements of a run-time value cannot be assigned", "choose with torch.where")
 
     # --- Python's other operators ---
 
-    def __round__(self, digits=None):
+    def __round__(self, digits: Any = None) -> Any:
         return self._trace.call("round", "torch", (self,), {} if digits is None else {"decimals": digits})
 
-    def __floor__(self):
+    def __floor__(self) -> Any:
         return self._trace.call_math("floor", (self,))
 
-    def __ceil__(self):
+    def __ceil__(self) -> Any:
         return self._trace.call_math("ceil", (self,))
 
-    def __trunc__(self):
+    def __trunc__(self) -> Any:
         return self._trace.call_math("trunc", (self,))
 
-    def __abs__(self):
+    def __abs__(self) -> Any:
         return self._trace.call("abs", "method", (self,), {})
 
-    def __divmod__(self, other):
+    def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
-    def __rdivmod__(self, other):
+    def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
 
     # --- attributes and methods of tensors ---
@@ -132,21 +132,21 @@ class Value:
         return len(self._node.sizes)
 
     @property
-    def dtype(self):
+    def dtype(self) -> Any:
         return self._trace.dtype(self)
 
     @property
-    def device(self):
+    def device(self) -> Any:
         torch = sys.modules.get("torch")
         tensor = self._captured[0] if self._captured else None
         return getattr(tensor, "device", None) or (torch.device("cpu") if torch is not None else "cpu")
 
     @property
-    def T(self):
+    def T(self) -> Any:
         return self._trace.attribute(self, "T")
 
     @property
-    def mT(self):
+    def mT(self) -> Any:
         return self._trace.attribute(self, "mT")
 
     data = property(lambda self: self)
@@ -158,10 +158,10 @@ class Value:
 
     ndimension = dim
 
-    def size(self, dim=None):
+    def size(self, dim: Any = None) -> Any:
         return self.shape if dim is None else self._size(dim.__index__())
 
-    def numel(self):
+    def numel(self) -> Any:
         return self.shape.numel()
 
     nelement = numel
@@ -169,10 +169,10 @@ class Value:
     def is_floating_point(self) -> bool:
         return self._node.kind == "float"
 
-    def tolist(self):
+    def tolist(self) -> Any:
         return self if not self._node.sizes else [row.tolist() for row in self]
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         is_method = self._trace.has(name) or self._captured is not None and callable(getattr(type(self._captured[0]), name, None))
@@ -184,25 +184,25 @@ class Value:
     # --- protocols ---
 
     @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from .torch_functions import dispatch
 
         return dispatch(function, args, kwargs or {})
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **options: Any) -> Any:
         from .numpy_functions import call_ufunc
 
         return call_ufunc(self._trace, ufunc, method, inputs, options)
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from .numpy_functions import call_function
 
         return call_function(self._trace, function, args, kwargs)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise refuse("a run-time value cannot become an array of numpy", "use the functions of numpy or torch on it as it is")
 
-    def astype(self, dtype):
+    def astype(self, dtype: Any) -> Any:
         return self._trace.call("to", "method", (self, dtype), {})
 
 
