@@ -24,6 +24,7 @@ from attnjit._trace import TraceError, Traced, is_text, merge, rand, randint, tr
 from trace_tools import check_trace  # noqa: E402
 
 WINDOW = 3
+LATER = None
 SLOPES = torch.tensor([0.5, 0.25, 2.0], dtype=torch.float64)
 
 
@@ -184,6 +185,20 @@ def test_decorators_and_wrappers():
         return score + q_idx
 
     assert check_trace(mod, "score_mod").captures == {"by": 0.5}
+
+
+def test_wraps_of_a_librarys_function(monkeypatch):
+    @functools.wraps(F.softplus)
+    def mine(x):
+        return x * WINDOW
+
+    def mod(score, b, h, q_idx, kv_idx):
+        return LATER(score)
+
+    monkeypatch.setitem(globals(), "LATER", mine)
+    assert check_trace(mod, "score_mod").captures == {"WINDOW": 3}
+    monkeypatch.setitem(globals(), "WINDOW", 4)
+    assert trace(mod, "score_mod").captures == {"WINDOW": 4}
 
 
 def test_recursion_and_shared_cells():

@@ -7,6 +7,7 @@ import builtins
 import enum
 import functools
 import math
+import os
 import sys
 import types
 from typing import Any, Callable
@@ -16,14 +17,26 @@ from .known import Known, is_number
 from .trace import Trace, is_tensor
 from .values import is_run_time
 
-_LIBRARIES = frozenset(["attnjit", "torch", "numpy", "jax", "jaxlib", "cupy", "ml_dtypes", "triton", *sys.stdlib_module_names]) - {"__main__"}
+_LIBRARIES = frozenset(["attnjit", "torch", "numpy", "jax", "jaxlib", "cupy", "ml_dtypes", "triton"])
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 _LONGEST_LIST = 256
 _MISSING = object()
 
 
+@functools.lru_cache(1024)
 def is_library(module: Any) -> bool:
     """Whether code of this module computes with its arguments alone."""
-    return isinstance(module, str) and module.partition(".")[0] in _LIBRARIES
+    root = module.partition(".")[0] if isinstance(module, str) else ""
+    if root in _LIBRARIES:
+        return True
+    # A file of the user's may be called like a module of Python's.
+    file = getattr(sys.modules.get(root), "__file__", None) or _STANDARD
+    return root in sys.stdlib_module_names and root != "__main__" and file.startswith(_STANDARD)
+
+
+def is_library_function(fn: types.FunctionType) -> bool:
+    """Whether a function is left as it is: functools.wraps gives it another's __module__, not another's globals."""
+    return is_library(fn.__globals__.get("__name__")) and not fn.__closure__
 
 
 def unwrapped(fn: Any) -> tuple[Any, str]:
@@ -117,7 +130,7 @@ class Wrapper:
     # --- functions ---
 
     def function(self, fn: types.FunctionType, variable: str) -> Callable[..., Any]:
-        if is_library(fn.__module__) and not fn.__closure__:
+        if is_library_function(fn):
             self.recorder.require(f"{variable} is {self.recorder.bind(fn)}")
             return fn
         self.recorder.require(f"{variable}.__code__ is {self.recorder.bind(fn.__code__)}")

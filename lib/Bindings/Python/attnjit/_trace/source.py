@@ -12,7 +12,7 @@ import linecache
 import types
 from typing import Any, Iterator, Optional
 
-from .capture import is_library, unwrapped
+from .capture import is_library, is_library_function, unwrapped
 from .errors import TraceError
 from .graph import number_text
 from .known import is_number
@@ -82,7 +82,7 @@ class SourceText:
             return self.dictionary(value, variable, wanted)
         if type(value) is functools.partial:
             return self.partial(value, variable, wanted)
-        if isinstance(value, types.FunctionType) and not (is_library(value.__module__) and not value.__closure__):
+        if isinstance(value, types.FunctionType) and not is_library_function(value):
             return self.function(value, variable, wanted)
         if callable(value) and is_library(getattr(value, "__module__", None)) and hasattr(value, "__name__"):
             self.recorder.require(f"{variable} is {self.recorder.bind(value)}")
