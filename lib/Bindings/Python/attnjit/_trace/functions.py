@@ -12,7 +12,7 @@ from .trace import Trace, broadcast, dtype_text, is_tensor, kind_of_dtype, produ
 from .values import Value, is_run_time
 
 _LIKE = {"zeros_like": 0, "empty_like": 0, "ones_like": 1, "full_like": None, "new_zeros": 0, "new_empty": 0, "new_ones": 1, "new_full": None, "new_tensor": None}
-_OTHERS = frozenset(["to", "type", "type_as", "tensor", "scalar_tensor", "as_tensor", "asarray", "fill", "zero", "size", "matmul", *_LIKE])
+_OTHERS = frozenset(["to", "type", "type_as", "tensor", "scalar_tensor", "as_tensor", "asarray", "fill", "zero", *_LIKE])
 
 
 def is_function(name: str) -> bool:

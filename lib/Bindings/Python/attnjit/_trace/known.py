@@ -7,7 +7,7 @@ import operator
 import sys
 from typing import TYPE_CHECKING, Any, Optional
 
-from .errors import Number, Place, here
+from .errors import Number, here
 
 if TYPE_CHECKING:
     from .graph import Node
@@ -131,12 +131,12 @@ def _binary(own: Known, left: Any, right: Any, word: str, function: Any) -> Any:
         return function(pinned(left), pinned(right))
     trace = own._trace
     texts = [side._expression if type(side) is Known else trace.recorder.literal(side) for side in (left, right)]
-    return Known(trace, value, f"({texts[0]} {word} {texts[1]})", derived_name(left, word, right, here))
+    return Known(trace, value, f"({texts[0]} {word} {texts[1]})", derived_name(left, word, right))
 
 
-def derived_name(left: Any, word: str, right: Any, place: Any) -> str:
+def derived_name(left: Any, word: str, right: Any) -> str:
     """`half_window` if the user's code stores it there, else `window_over_2`."""
-    where: Optional[Place] = place()
+    where = here()
     if where is not None and where.stored:
         return where.stored
     parts = [side._name if type(side) is Known else f"{side}".replace(".", "_").replace("-", "minus_") for side in (left, right)]

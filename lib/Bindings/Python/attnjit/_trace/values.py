@@ -230,7 +230,3 @@ _install()
 
 def is_run_time(value: Any) -> bool:
     return type(value) is Value
-
-
-def is_traced(value: Any) -> bool:
-    return type(value) in (Value, Known)
