@@ -425,6 +425,21 @@ def test_derived_numbers_are_computed_by_python():
         assert set(traced.captures.values()) == {2 ** (-8.0 / heads), math.log(heads), heads // 2}
 
 
+def test_long_computations():
+    def make(n):
+        def mod(score, b, h, q, kv):
+            total = n
+            for step in range(60):
+                total = (total + total) % 1000003
+                score = score + step * q
+            return score * total if q > kv else score
+        return mod
+
+    text = check_trace(make(3), "score_mod").text
+    assert check_trace(make(5), "score_mod").text is text
+    check_trace(or_masks(*(within(size) for size in range(300)), lambda b, h, q, kv: q > kv and kv > 2), "mask_mod")
+
+
 def test_what_decides_the_structure_is_compiled_in():
     def make(levels, power, is_causal):
         def mod(score, b, h, q, kv):

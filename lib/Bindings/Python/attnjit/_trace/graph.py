@@ -98,9 +98,14 @@ class Graph:
 
 def terms(node: Node, infix: str) -> list[Node]:
     """What `node` joins by & or |."""
-    if node.op != f"infix {infix}" or node.kind != "bool":
-        return [node]
-    return [term for side in node.args for term in terms(side, infix)]
+    found, waiting = [], [node]
+    while waiting:
+        part = waiting.pop()
+        if part.op == f"infix {infix}" and part.kind == "bool":
+            waiting += reversed(part.args)
+        else:
+            found.append(part)
+    return found
 
 
 def literal(node: Node) -> Optional[str]:

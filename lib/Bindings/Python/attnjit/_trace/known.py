@@ -131,7 +131,7 @@ def _binary(own: Known, left: Any, right: Any, word: str, function: Any) -> Any:
         return function(pinned(left), pinned(right))
     trace = own._trace
     texts = [side._expression if type(side) is Known else trace.recorder.literal(side) for side in (left, right)]
-    return Known(trace, value, f"({texts[0]} {word} {texts[1]})", derived_name(left, word, right))
+    return Known(trace, value, trace.recorder.shortened(f"({texts[0]} {word} {texts[1]})"), derived_name(left, word, right))
 
 
 def derived_name(left: Any, word: str, right: Any) -> str:

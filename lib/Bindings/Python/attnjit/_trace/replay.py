@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
+_LONGEST_EXPRESSION = 100
+
 
 class Recorder:
     """Collects reads and conditions in the order in which the trace meets them."""
@@ -26,6 +28,10 @@ class Recorder:
             self.variables[access] = f"v{len(self.variables)}"
             self.lines.append(f"{self.variables[access]} = {access}")
         return self.variables[access]
+
+    def shortened(self, expression: str) -> str:
+        """The expression, or a variable that holds its value: x = x + x doubles no text."""
+        return expression if len(expression) <= _LONGEST_EXPRESSION else self.read(expression)
 
     def require(self, condition: str) -> None:
         if condition not in self.conditions:

@@ -215,7 +215,7 @@ class Trace:
         texts = [argument._expression if type(argument) is Known else self.recorder.literal(argument) for argument in args]
         place: Optional[Place] = here()
         name = place.stored if place is not None and place.stored else f"{getattr(function, '__name__', 'number')}_{next(iter(_names(args)), 'value')}"
-        return Known(self, value, f"{self.recorder.bind(function)}({', '.join(texts)})", name)
+        return Known(self, value, self.recorder.shortened(f"{self.recorder.bind(function)}({', '.join(texts)})"), name)
 
     # --- conditions over run-time values ---
 
