@@ -661,6 +661,7 @@ REFUSED = {
     "table of run-time values": (lambda score, b, h, q, kv: torch.tensor([score, score])[h], "makes no tensors of run-time values", "capture a tensor"),
     "nothing": (lambda score, b, h, q, kv: None, "returns nothing", "return"),
     "a pair": (lambda score, b, h, q, kv: (score, score), "returns a tuple", "return"),
+    "few arguments": (lambda score, b, h: score, "called with score, b, h, q_idx, kv_idx", "any names"),
     "large int": (lambda score, b, h, q, kv: score + (q & 2 ** 70), "more than 64 bits", "64 bits"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import threading
 import tokenize
@@ -256,7 +257,22 @@ class _Runs:
                 if made.decisions:
                     return None, made.decisions
                 raise
+            except TypeError as error:
+                if isinstance(error, TraceError) or self.takes(len(arguments)):
+                    raise
+                raise TraceError(f"a {self.kind} is called with {', '.join(SIGNATURES[self.kind])}: {error}", "give it these arguments, with any names",
+                                 self.definition()) from None
             return self.result(result), made.decisions
+
+    def takes(self, count: int) -> bool:
+        """Whether the callable can be called with so many arguments, as far as can be said."""
+        try:
+            inspect.signature(self.fn).bind(*range(count))
+        except TypeError:
+            return False
+        except ValueError:
+            pass
+        return True
 
     def result(self, result: Any) -> Node:
         if result is None or isinstance(result, (tuple, list, dict)):
