@@ -51,7 +51,7 @@ def expected(q, k, v, score=None, mask=None, **options):
 
 
 def check(q, k, v, score=(None, None), mask=(None, None), **options):
-    block_mask = None if mask[0] is None else create_block_mask(mask[0], None, None, q.shape[2], k.shape[2])
+    block_mask = None if mask[0] is None else create_block_mask(mask[0], q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     out, aux = flex_attention(q, k, v, score[0], block_mask, enable_gqa=True, return_aux=AuxRequest(lse=True), **options)
     want, want_aux = expected(q, k, v, score[1], mask[1], **options)
     torch.testing.assert_close(out, want, rtol=1e-10, atol=1e-12)

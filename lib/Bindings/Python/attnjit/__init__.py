@@ -7,7 +7,8 @@ from ._core import Engine, ExplainReport, FormulaError, Kernel, Report, __versio
 from ._engines import engine, set_engine
 from ._forward import attention, explain, prepare, stages
 from ._mods import Mod
+from ._trace import TraceError, Traced, rand, randint, trace
 from . import nn
 
-__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "__version__", "attention", "engine", "explain", "nn", "prepare", "set_engine",
-           "stages"]
+__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "TraceError", "Traced", "__version__", "attention", "engine", "explain", "nn",
+           "prepare", "rand", "randint", "set_engine", "stages", "trace"]
