@@ -134,12 +134,15 @@ nb::dict toDict(const AutotuneReport &report) {
   return named;
 }
 
-/// Every stage's text, in order.
+/// Every stage's text, in order; the object file is none.
 nb::dict stages(const Engine &engine, const ForwardCall &call, const std::string &stopAfter) {
   std::vector<std::pair<std::string, std::string>> texts;
   StageOptions options;
   options.stopAfter = stopAfter;
-  options.onStage = [&](std::string_view stage, std::string_view text) { texts.emplace_back(stage, text); };
+  options.onStage = [&](std::string_view stage, std::string_view text) {
+    if (stage != "obj")
+      texts.emplace_back(stage, text);
+  };
   take(released([&] { return engine.compileStages(call, options); }));
   nb::dict named;
   for (const auto &[stage, text] : texts)

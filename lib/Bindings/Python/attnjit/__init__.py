@@ -8,7 +8,10 @@ from ._engines import engine, set_engine
 from ._forward import attention, explain, prepare, stages
 from ._mods import Mod
 from ._trace import TraceError, Traced, rand, randint, trace
-from . import nn
+from ._tuning import autotune, warm_up
+from . import _core, _display, nn
 
-__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "TraceError", "Traced", "__version__", "attention", "engine", "explain", "nn",
-           "prepare", "rand", "randint", "set_engine", "stages", "trace"]
+_display.install(_core)
+
+__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "TraceError", "Traced", "__version__", "attention", "autotune", "engine", "explain", "nn",
+           "prepare", "rand", "randint", "set_engine", "stages", "trace", "warm_up"]

@@ -8,6 +8,7 @@ from . import _core, _tensors
 
 _lock = threading.Lock()
 _engines: dict[int | None, _core.Engine] = {}
+_given: set[int | None] = set()  # devices whose engine is the user's
 
 
 def engine(device: int | None = None) -> _core.Engine:
@@ -25,12 +26,19 @@ def set_engine(new: _core.Engine, device: int | None = None) -> None:
     """Makes calls use this engine: with another cache folder, number of threads or target than the default one."""
     with _lock:
         _engines[device] = new
+        _given.add(device)
+
+
+def threads() -> int:
+    """How many threads a call on the CPU takes that does not say: as many as PyTorch does, where that is in the process, so that one setting serves both; 0, which is the
+    engine's own setting, where it is not, or where the user has set an engine."""
+    return 0 if None in _given else _tensors.torch_threads()
 
 
 def engine_for(array: Any, view: _core.Tensor) -> tuple[_core.Engine, dict[str, int]]:
     """The engine where the array lies, and the options of a call that say on which stream."""
     if not view.on_gpu:
-        return engine(), {}
+        return engine(), {"threads": threads()}
     return engine(_tensors.device_index(array)), {"stream": _tensors.stream_of(array)}
 
 

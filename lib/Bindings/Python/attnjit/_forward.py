@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Mapping
 
 from . import _backends, _core, _engines, _tensors
+from ._display import Stages
 from ._mods import Mod, ModLike, as_mod, renamed_apart
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ class Prepared:
         statistics = "float64" if q.dtype == "f64" else "float32"
         self.lse = library.empty(q.shape[:3], statistics) if lse else None
         self.max_scores = library.empty(q.shape[:3], statistics) if max_scores else None
-        self.engine, stream = _engines.engine_for(query, q)
-        core_options = {name: _option(value) for name, value in options.items() if value is not None}
+        self.engine, place = _engines.engine_for(query, q)
+        core_options = place | {name: _option(value) for name, value in options.items() if value is not None}
         captures = self.mod.arguments()
         self._kept = (q, k, v, captures, block_mask, core_options)
         self.call = _core.Call(self.mod.core, q, k, v, _tensors.view(self.out), captures, scale=scale,
                                lse=_view(self.lse), max_scores=_view(self.max_scores), block_mask=block_mask.core if block_mask is not None else None,
-                               backends=_backends.current(), **stream, **core_options)
+                               backends=_backends.current(), **core_options)
         if kernel_options:
             for note in self.call.apply_kernel_options(dict(kernel_options)):
                 _log.debug("kernel_options: %s", note)
@@ -111,13 +112,13 @@ def attention(query: Any, key: Any, value: Any, *, score_mod: ModLike = None, ma
         dropout: (p, seed, offset); the same numbers drop the same pairs.
         q_descale, k_descale, v_descale: f32 [B or 1, Hkv or 1], factors of quantized operands.
         pages: (page table [B or 1, pages], number of keys): key and value are pools of pages [P, Hkv, page size, D].
-        threads: at most so many; 0 for the engine's setting. Never changes the result.
+        threads: at most so many; 0 for as many as PyTorch uses, where that is imported, else the engine's setting. Never changes the result.
         tiles: query rows and keys per tile, for tuning.
         when_missing: "wait" for the best kernel, or "fallback" to another while it is compiled.
     """
     prepared = Prepared(query, key, value, score_mod=score_mod, mask_mod=mask_mod, prob_mod=prob_mod, block_mask=block_mask, scale=scale,
                         lse=return_lse, max_scores=return_max_scores, out=out, sinks=sinks, softcap=float(softcap), dropout=dropout, q_descale=q_descale,
-                        k_descale=k_descale, v_descale=v_descale, pages=pages, threads=threads, tiles=tiles, when_missing=when_missing)
+                        k_descale=k_descale, v_descale=v_descale, pages=pages, threads=threads or None, tiles=tiles, when_missing=when_missing)
     prepared.run()
     results = [prepared.result(prepared.out)]
     if return_lse:
@@ -139,7 +140,7 @@ def prepare(query: Any, key: Any, value: Any, **options: Any) -> _core.Kernel:
     return prepared.engine.prepare(prepared.call)
 
 
-def stages(query: Any, key: Any, value: Any, *, stop_after: str = "", **options: Any) -> dict[str, str]:
+def stages(query: Any, key: Any, value: Any, *, stop_after: str = "", **options: Any) -> Stages:
     """The text of every stage on the way to the kernel of a call: attn, tile, vector, llvm, ll, asm."""
     prepared = Prepared(query, key, value, **options)
-    return prepared.engine.stages(prepared.call, stop_after)
+    return Stages(prepared.engine.stages(prepared.call, stop_after))

@@ -83,6 +83,23 @@ def _view_numpy(array: np.ndarray) -> _core.Tensor:
     return _core.Tensor.at(array.__array_interface__["data"][0], array.dtype.name, array.shape, strides, array)
 
 
+def shape(array: Any) -> tuple[int, ...]:
+    """Sizes of the dimensions; symbols where PyTorch makes a graph for many sizes."""
+    return tuple(array.shape) if is_torch(array) else view(array).shape
+
+
+def in_graph(array: Any) -> bool:
+    """Whether PyTorch makes a graph of what is done with the tensor, so that there are no numbers to compute with yet."""
+    torch = _torch()
+    return is_torch(array) and (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0)
+
+
+def in_dynamo() -> bool:
+    """Whether this is torch.compile looking at the program rather than Python running it."""
+    torch = _torch()
+    return torch is not None and torch.compiler.is_dynamo_compiling()
+
+
 class Library:
     """Makes arrays like `like`: of its library, on its device."""
 
@@ -119,6 +136,9 @@ class Library:
         if self.cupy:
             return self.cupy.asarray(array)
         return self.finished(array)
+
+
+NO_LIBRARY = Library(np.empty(0))  # in the place of one that is not known yet
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -195,6 +215,12 @@ def stream_of(array: Any) -> int:
     if cupy is not None and isinstance(array, cupy.ndarray):
         return int(cupy.cuda.get_current_stream().ptr)
     raise NotImplementedError(f"{type(array).__name__} on a GPU: the stream is known for PyTorch and CuPy; pass the array through torch.from_dlpack")
+
+
+def torch_threads() -> int:
+    """PyTorch's number of threads; 0 where it is not in the process."""
+    torch = _torch()
+    return torch.get_num_threads() if torch is not None else 0
 
 
 def device_index(array: Any) -> int:

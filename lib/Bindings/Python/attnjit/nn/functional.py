@@ -35,7 +35,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     engine = _engines.engine_on_default_stream(query, q)
     try:
         report = _core.sdpa(engine, q, k, v, _tensors.view(out), attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
-                            seed=_drawn_seed(query) if dropout_p else 0, backends=_backends.current())
+                            seed=_drawn_seed(query) if dropout_p else 0, backends=_backends.current(), threads=_engines.threads())
     except ValueError as error:
         raise RuntimeError(str(error)) from None  # as PyTorch's function
     if _backends.warns_for_unfused() and report.backend == "MATH":

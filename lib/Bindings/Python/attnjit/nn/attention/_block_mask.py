@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ... import _core, _tensors
+from ..._display import CELLS, PICTURES, block_mask_html
 from ..._mods import Mod, ModLike, as_mod
 from ._mask_logic import kind_of, noop_mask
 
@@ -67,6 +68,8 @@ class BlockMask:
         self._lists = lists
         self._seq_lengths = (int(seq_lengths[0]), int(seq_lengths[1]))
         self._block_size = (int(block_size[0]), int(block_size[1]))
+        self._is_derived = False  # the blocks follow from the mask_mod
+        self._later: tuple[int, int, bool, Any] | None = None  # batches, heads, separate_full_blocks and device of one that has still to be decided
         self._has_q_blocks = True
         self.dq_write_order = self.dq_write_order_full = self.dq_kv_order = self.dq_kv_order_spt = None
 
@@ -76,7 +79,27 @@ class BlockMask:
         mask = cls.__new__(cls)
         mask._start(library, mask_mod, core.shape[2:], core.block_size, {})
         mask._core, mask._formula, mask._arguments, mask._keeps = core, formula, arguments, keeps
+        mask._is_derived = core.is_derived
+        if not mask._is_derived:
+            for name in _TENSORS[:4]:
+                mask._tensor(name)  # for graphs
         return mask
+
+    @classmethod
+    def _undecided(cls, mask_mod: ModLike, B: int, H: int, seq_lengths: Sequence[int], block_size: Sequence[int], separate_full_blocks: bool,
+                   device: Any) -> BlockMask:
+        """A mask inside of a graph, where no captured array has elements yet. The graph needs its mask_mod only; blocks are decided if somebody asks for them."""
+        mask = cls.__new__(cls)
+        mask._start(_tensors.NO_LIBRARY, mask_mod, seq_lengths, block_size, {})
+        mask._is_derived, mask._later = True, (B, H, separate_full_blocks, device)
+        return mask
+
+    def _in_graph(self) -> tuple[ModLike, tuple[int, ...], tuple[Any, ...]]:
+        """For a graph: the mask_mod, and where lists decide besides, the sizes and the lists that torch_ops.Blocks has."""
+        if self._is_derived:
+            return self._mask_mod, (), ()
+        lists = [self._lists[name] for name in _TENSORS[:4]]
+        return self._mask_mod, (*self._seq_lengths, *self._block_size), tuple(array for array in lists if array is not None)
 
     def _derived(self, core: _core.BlockMask, mask_mod: ModLike) -> BlockMask:
         """A mask that the core made of this one."""
@@ -121,6 +144,11 @@ class BlockMask:
     @property
     def core(self) -> _core.BlockMask:
         """The core's mask: made of the lists again after an attribute was assigned."""
+        if self._later is not None:
+            B, H, separate_full_blocks, device = self._later
+            made = create_block_mask(self._mask_mod, B, H, *self._seq_lengths, device, self._block_size, separate_full_blocks=separate_full_blocks)
+            self._core, self._formula, self._arguments, self._library = made._core, made._formula, made._arguments, made._library
+            self._keeps, self._later = made._keeps, None
         if self._core is None:
             formula = self.formula
             self._arguments = formula.arguments(_tensors.on_host)
@@ -159,7 +187,7 @@ class BlockMask:
         """Another list, length or mask_mod: what there is as runs becomes lists, of which the core makes runs again."""
         for known in _TENSORS[:4]:
             self._tensor(known)
-        self._core = None
+        self._core, self._is_derived = None, False
         if name in _TENSORS[:4]:
             for transposed in _TENSORS[4:]:
                 self._lists.pop(transposed, None)
@@ -293,6 +321,14 @@ class BlockMask:
         return (f"BlockMask(\n{tensors}    BLOCK_SIZE={self.BLOCK_SIZE},\n    shape={self.shape},\n    sparsity={self.sparsity():.2f}%,\n"
                 f"    mask_mod={mod}\n)")
 
+    def _repr_html_(self) -> str:
+        """For notebooks: numbers, and a picture for each of the first batches and heads."""
+        return block_mask_html(self.core.shape, self.BLOCK_SIZE, self.sparsity(), self.to_string(CELLS, PICTURES), _name_of(self._mask_mod))
+
+
+def _name_of(mod: ModLike) -> str:
+    return mod if isinstance(mod, str) else getattr(mod, "__name__", type(mod).__name__)
+
 
 def _list_property(name: str) -> property:
     return property(lambda self: self._tensor(name), lambda self, value: self._assign(name, value), doc=f"{name}, as PyTorch has it; made when asked for.")
@@ -325,6 +361,10 @@ def create_block_mask(mask_mod: ModLike, B: int | None, H: int | None, Q_LEN: in
         BLOCK_SIZE: positions of a block, or those of queries and of keys.
         separate_full_blocks: False lists full blocks as partial.
     """
+    B, H = 1 if B is None else B, 1 if H is None else H
+    block_size = (BLOCK_SIZE, BLOCK_SIZE) if isinstance(BLOCK_SIZE, int) else (int(BLOCK_SIZE[0]), int(BLOCK_SIZE[1]))
+    if _tensors.in_dynamo():
+        return BlockMask._undecided(mask_mod, B, H, (Q_LEN, KV_LEN), block_size, separate_full_blocks, device)
     if not isinstance(mask_mod, (str, Mod)) and (not callable(mask_mod) or kind_of(mask_mod) != "mask_mod"):
         raise AssertionError(f"create_block_mask requires a mask_mod function! Got {mask_mod}")
     if _compile:
@@ -333,10 +373,9 @@ def create_block_mask(mask_mod: ModLike, B: int | None, H: int | None, Q_LEN: in
         raise ValueError("dq_kv_order must be a bool when using create_block_mask")
     if compute_dq_write_order:
         raise NotImplementedError("compute_dq_write_order is about a backward pass, which this version does not have")
-    block_size = (BLOCK_SIZE, BLOCK_SIZE) if isinstance(BLOCK_SIZE, int) else (int(BLOCK_SIZE[0]), int(BLOCK_SIZE[1]))
     formula = Mod() if mask_mod is noop_mask else as_mod(mask_mod, "mask_mod").mask_only()
     arguments = formula.arguments(_tensors.on_host)
-    core = _core.BlockMask.create(formula.core, arguments, 1 if B is None else B, 1 if H is None else H, Q_LEN, KV_LEN, block_size, separate_full_blocks)
+    core = _core.BlockMask.create(formula.core, arguments, B, H, Q_LEN, KV_LEN, block_size, separate_full_blocks)
     return BlockMask._of_core(core, formula, arguments, mask_mod, _tensors.library_for(device, formula.arrays()))
 
 

@@ -59,7 +59,7 @@ def varlen_attn_out(out: Any, query: Any, key: Any, value: Any, cu_seq_q: Any, c
     given = {name: _tensors.view(array) for name, array in arrays.items() if array is not None}
     _core.varlen(_engines.engine_on_default_stream(query, q), mod.core, q, k, v, _tensors.view(out), captures=mod.arguments(), window=window, enable_gqa=enable_gqa,
                  scale=scale, max_q=None if max_q is None else int(max_q), max_k=None if max_k is None or block_table is not None else int(max_k),
-                 backends=_backends.current(), **given)
+                 backends=_backends.current(), threads=_engines.threads(), **given)
     return library.finished(out) if lse is None else (library.finished(out), library.finished(lse))
 
 

@@ -109,7 +109,7 @@ class PagedAttention:
         lse = library.empty(q.shape[:3], "float64" if q.dtype == "f64" else "float32") if return_lse else None
         _core.paged(_engines.engine_on_default_stream(query, q), self._pages, mod.core, q, k, v, _tensors.view(out), batches=_integers(batch_idx),
                     captures=mod.arguments(), kv_len=_tensors.view(kv_len), window=tuple(window_size), scale=scale,
-                    lse=None if lse is None else _tensors.view(lse), backends=_backends.current())
+                    lse=None if lse is None else _tensors.view(lse), backends=_backends.current(), threads=_engines.threads())
         return library.finished(out) if lse is None else (library.finished(out), library.finished(lse))
 
 
