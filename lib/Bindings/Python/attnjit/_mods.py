@@ -37,10 +37,11 @@ class Mod:
         joined = parts[0] if len(parts) == 1 else join(parts, _core.chain_mods)
         self.core: _core.Mod = joined.core
         self.captures: dict[str, Any] = joined.captures
+        self.text: str = joined.text
 
     def to_text(self) -> str:
         """The formulas in canonical form: what is compiled."""
-        return self.core.canonical_text()
+        return self.text
 
     def mask_only(self) -> Mod:
         """The mask_mod alone."""
@@ -80,7 +81,7 @@ class Mod:
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
-    mod.core = core
+    mod.core, mod.text = core, core.canonical_text()
     mod.captures = {name: _number(values[name]) for name, _, _ in core.captures}
     return mod
 
@@ -103,6 +104,8 @@ def _declaration(name: str, value: Any) -> tuple[str, int]:
         return "f64", -1
     if not _tensors.is_array(value):
         raise TypeError(f"capture {name!r} is a {type(value).__name__}; a formula captures arrays, floats, ints and bools")
+    if _tensors.is_torch(value):  # which may have no elements: inside of a graph
+        return _core.dtype_name(str(value.dtype)[6:]), value.dim()
     view = _tensors.view(value)
     return view.dtype, len(view.shape)
 

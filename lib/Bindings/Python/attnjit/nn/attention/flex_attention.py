@@ -82,10 +82,17 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     _check_kernel_options(kernel_options)
     if return_lse:
         _warn_of_return_lse()
-    prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options,
-                        lse=return_lse or (return_aux is not None and return_aux.lse), max_scores=return_aux is not None and return_aux.max_scores)
-    prepared.run()
-    out, lse, max_scores = (prepared.result(array) for array in (prepared.out, prepared.lse, prepared.max_scores))
+    wants_lse, wants_max = return_lse or (return_aux is not None and return_aux.lse), return_aux is not None and return_aux.max_scores
+    if _tensors.in_graph(query):
+        from ...torch_ops import Blocks, in_graph
+
+        mask_mod, sizes, lists = (None, (), ()) if block_mask is None else block_mask._in_graph()
+        out, lse, max_scores = in_graph(query, key, value, score_mod, mask_mod, Blocks(sizes, lists), scale, kernel_options, wants_lse, wants_max)
+    else:
+        prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse,
+                            max_scores=wants_max)
+        prepared.run()
+        out, lse, max_scores = (prepared.result(array) for array in (prepared.out, prepared.lse, prepared.max_scores))
     if return_aux is not None:
         return out, AuxOutput(lse, max_scores)
     return (out, lse) if return_lse else out
@@ -98,7 +105,7 @@ def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
     devices = [array.device for array in (query, key, value) if _tensors.is_torch(array)]
     if any(device != devices[0] for device in devices):
         raise ValueError(f"Expected query, key, and value to have the same device type, but got {', '.join(map(str, devices))}")
-    q, k, v = (_tensors.view(array).shape for array in (query, key, value))
+    q, k, v = (_tensors.shape(array) for array in (query, key, value))
     if any(len(shape) < 2 for shape in (q, k, v)):
         raise ValueError(f"Expected query, key, and value to all be at least 2 dimensional, but got {len(q)}, {len(k)} and {len(v)} dimensions")
     if q[-1] != k[-1]:
@@ -116,7 +123,7 @@ def _check_block_mask(query: Any, key: Any, block_mask: BlockMask) -> None:
     if not isinstance(block_mask, BlockMask):
         raise TypeError(f"block_mask is a {type(block_mask).__module__}.{type(block_mask).__name__}; make it with attnjit's create_block_mask or "
                         "BlockMask.from_kv_blocks")
-    lengths = (_tensors.view(query).shape[2], _tensors.view(key).shape[2])
+    lengths = (_tensors.shape(query)[2], _tensors.shape(key)[2])
     known = block_mask.seq_lengths
     if lengths == tuple(known):
         return
