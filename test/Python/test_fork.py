@@ -72,12 +72,13 @@ def test_child_compiles():
     in_child(work)
 
 
-def test_child_of_a_parent_that_compiles():
+@pytest.mark.parametrize("kernel", ["known", "new"])
+def test_child_of_a_parent_that_compiles(kernel):
     """fork() while other threads are inside the library, again and again."""
     import threading
 
     q, k, v = operands()
-    attnjit.attention(q, k, v)
+    attnjit.attention(q, k, v, score_mod="score")
     going = True
 
     def busy(thread):
@@ -90,8 +91,9 @@ def test_child_of_a_parent_that_compiles():
     for thread in threads:
         thread.start()
     try:
-        for _ in range(10):
-            in_child(lambda: attnjit.attention(q, k, v, threads=2))
+        for number in range(100):
+            text = "score" if kernel == "known" else f"score - 0.0 * torch.cos(score + {os.getpid()}{number})"
+            in_child(lambda: attnjit.attention(q, k, v, score_mod=text, threads=2))
     finally:
         going = False
         for thread in threads:

@@ -3,7 +3,8 @@
 
 NB_MODULE(_core, module) {
   using namespace attnjit::python;
-  // PyTorch's registry of operators holds Python functions, and with them formulas, until after Python's end. test_leaks.py looks for what grows.
+  // PyTorch's registry of operators holds Python functions, and with them formulas, until after Python's end. test_leaks.py looks for what
+  // grows.
   nb::set_leak_warnings(false);
   module.doc() = "attnjit's C++ interface; the package attnjit is the door.";
   module.attr("__version__") = ATTNJIT_VERSION_STRING;
