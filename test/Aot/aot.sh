@@ -79,7 +79,7 @@ choice() {
 
 aarch64() {
   need qemu-aarch64 aarch64-linux-gnu-gcc aarch64-linux-gnu-nm
-  for case in "long 37 53" "few 5 1301"; do
+  for case in "long 37 53" "few 1 1301" "few 5 1301"; do
     set -- $case
     local -n shape=$1
     make "$1" --bare --target aarch64,x86-64-v3 "${shape[@]}" "${captured[@]}"
@@ -88,9 +88,13 @@ aarch64() {
     LINK=-static build "$1.run" "$1" aarch64 aarch64-linux-gnu-gcc -DREAL=float -DROWS="$2" -DKEYS="$3" -DTARGET='"aarch64"'
     qemu-aarch64 "$work/$1.run"
   done
-  make f64 --bare --target aarch64 --dtype f64 --score-mod 'score + sin(score)' "${long[@]}"
-  LINK=-static build f64.run f64 aarch64 aarch64-linux-gnu-gcc -DREAL=double -DROWS=37 -DKEYS=53 -DWITH_SIN -DTARGET='"aarch64"'
-  qemu-aarch64 "$work/f64.run"
+  for case in "long 37 53" "few 5 1301"; do
+    set -- $case
+    local -n shape=$1
+    make "$1.f64" --bare --target aarch64 --dtype f64 --score-mod 'score + sin(score)' "${shape[@]}"
+    LINK=-static build "$1.f64.run" "$1.f64" aarch64 aarch64-linux-gnu-gcc -DREAL=double -DROWS="$2" -DKEYS="$3" -DWITH_SIN -DTARGET='"aarch64"'
+    qemu-aarch64 "$work/$1.f64.run"
+  done
 }
 
 runtime() {

@@ -182,6 +182,31 @@ def test_flash_implementations():
     torch.testing.assert_close(flex_attention(q, q, q), want)
 
 
+def test_quantized():
+    from attnjit.nn.attention.experimental._scaled_dot_product_attention_quantized import _scaled_dot_product_attention_quantized as quantized
+
+    q, k, v = random(2, 4, 7, 32), random(2, 2, 9, 32), random(2, 2, 9, 32)
+    scales = [torch.rand(2, 2, generator=RNG) + 0.5 for _ in range(3)]
+    low = [x.to(torch.float8_e4m3fn) for x in (q, k, v)]
+    out = quantized(*low, True, None, *scales)
+    meant = [x.double() * s.double().repeat_interleave(x.shape[1] // 2, 1)[..., None, None] for x, s in zip(low, scales)]
+    want = F.scaled_dot_product_attention(*meant, is_causal=True, enable_gqa=True)
+    assert out.dtype is torch.bfloat16
+    torch.testing.assert_close(out.double(), want, rtol=2**-7, atol=1e-3)
+    for wrong in (scales[0].double(), scales[0][:1]):
+        with pytest.raises(ValueError, match="k_descale"):
+            quantized(*low, True, None, scales[0], wrong)
+
+
+def test_merge_states():
+    q, k, v = random(1, 2, 7, 16), random(1, 2, 20, 16), random(1, 2, 20, 16)
+    parts = [attnjit.attention(q, k[:, :, part], v[:, :, part], return_lse=True) for part in (slice(0, 3), slice(3, 15), slice(15, 20))]
+    for merged, whole in zip(attnjit.merge_states(parts), attnjit.attention(q, k, v, return_lse=True)):
+        torch.testing.assert_close(merged, whole)
+    with pytest.raises(ValueError, match="no part"):
+        attnjit.merge_states([])
+
+
 LENGTHS = [5, 0, 2, 13]
 
 

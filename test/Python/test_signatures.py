@@ -11,7 +11,7 @@ FUNCTIONS = ["nn.attention:sdpa_kernel", "nn.attention.flex_attention:create_blo
              "nn.attention.flex_attention:flex_attention", "nn.attention.varlen:varlen_attn", "nn.attention.varlen:varlen_attn_out",
              "nn.attention.flex_attention:BlockMask", "nn.attention.flex_attention:BlockMask.from_kv_blocks", "nn.attention.flex_attention:BlockMask.as_tuple",
              "nn.attention.flex_attention:BlockMask.to_string", "nn.attention.flex_attention:BlockMask.to", "nn.attention.flex_attention:BlockMask._adjust",
-             "nn.attention.bias:CausalBias", "nn.attention.experimental._paged_attention:PagedAttention",
+             "nn.attention.experimental._scaled_dot_product_attention_quantized:_scaled_dot_product_attention_quantized", "nn.attention.bias:CausalBias", "nn.attention.experimental._paged_attention:PagedAttention",
              "nn.attention.experimental._paged_attention:PagedAttention.reserve", "nn.attention.experimental._paged_attention:PagedAttention.erase",
              "nn.attention.experimental._paged_attention:PagedAttention.assign",
              "nn.attention.experimental._paged_attention:PagedAttention.convert_logical_block_mask",

@@ -241,6 +241,39 @@ TEST_CASE("fused multiply-adds on a CPU that has none") {
   checkFma<double>("doubles", 200, 4000); // the correction is rounded itself: one in a hundred is off by a last place
 }
 
+// A loop that carries s and adds two products to it; what stands at OTHER may use the sum in between.
+constexpr const char *kCarried = R"(
+declare <4 x float> @llvm.fma.v4f32(<4 x float>, <4 x float>, <4 x float>)
+define void @kernel(ptr %x, ptr %r, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %s = phi <4 x float> [ zeroinitializer, %entry ], [ %second, %loop ]
+  %px = getelementptr <4 x float>, ptr %x, i64 %i
+  %vx = load <4 x float>, ptr %px, align 4
+  %first = call <4 x float> @llvm.fma.v4f32(<4 x float> %vx, <4 x float> %vx, <4 x float> %s)
+  %second = call <4 x float> @llvm.fma.v4f32(<4 x float> %vx, <4 x float> splat (float 3.0), <4 x float> %first)
+  OTHER
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %loop, label %exit
+exit:
+  store <4 x float> %second, ptr %r, align 4
+  ret void
+}
+)";
+
+TEST_CASE("sums that a loop carries on a CPU without fma: every link of a chain is rounded twice, unless it has another use") {
+  const auto widens = [](const std::string &other) {
+    std::string text = kCarried;
+    text.replace(text.find("OTHER"), 5, other);
+    return take(compileLl(text, targetNamed("x86-64-v2"))).assembly.find("cvtps2pd") != std::string::npos;
+  };
+  CHECK_FALSE(widens(""));
+  CHECK(widens("store <4 x float> %first, ptr %px, align 4"));
+}
+
 TEST_CASE("f16 on a CPU that has none: every number there, and every kind of number back") {
   const Spelled<void(const std::uint16_t *, float *)> widen("widen");
   const Spelled<void(const float *, std::uint16_t *)> narrow("narrow");
@@ -311,11 +344,14 @@ TEST_CASE("bad input is an error, not an exit") {
   const TargetDesc desc = targetNamed("x86-64-v3");
   CHECK(messageOf(compileLl("define void @f( {", desc)).find("ll:1:") != std::string::npos);
   CHECK(messageOf(compileLl("define i32 @f() {\n %x = add i32 %y, 1\n ret i32 %x\n}", desc)).find("'%y'") != std::string::npos);
-  CHECK(messageOf(compileLl("define i32 @f(i1 %c) {\n br i1 %c, label %a, label %b\na:\n %x = add i32 1, 1\n br label %b\nb:\n ret i32 %x\n}", desc))
-            .find("not valid LLVM IR") != std::string::npos);
+  CHECK(
+      messageOf(compileLl("define i32 @f(i1 %c) {\n br i1 %c, label %a, label %b\na:\n %x = add i32 1, 1\n br label %b\nb:\n ret i32 %x\n}",
+                          desc))
+          .find("not valid LLVM IR") != std::string::npos);
   CHECK(messageOf(compileLl("define i32 @f() {\n %x = call i32 asm \"\", \"={nonsense}\"()\n ret i32 %x\n}", desc)).find("nonsense") !=
         std::string::npos);
-  CHECK(messageOf(compileLl("define void @f() {\n call void asm \"bogus %eax\", \"\"()\n ret void\n}", desc)).find("bogus") != std::string::npos);
+  CHECK(messageOf(compileLl("define void @f() {\n call void asm \"bogus %eax\", \"\"()\n ret void\n}", desc)).find("bogus") !=
+        std::string::npos);
   CpuBackend backend = take(CpuBackend::create(desc));
   CHECK(messageOf(backend.assemble("\tbogus %eax\n")).find("asm:1:") != std::string::npos);
   CHECK(messageOf(CpuBackend::create({TargetDesc::Kind::Cpu, "pdp11-unknown-none", "", 0, 0})) != "no error");

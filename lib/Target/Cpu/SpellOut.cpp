@@ -1,5 +1,6 @@
 #include "Target/Cpu/SpellOut.h"
 
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
@@ -105,21 +106,22 @@ bool isFma(const Value *value) {
   return call && call->getIntrinsicID() == Intrinsic::fma;
 }
 
-/// c, in a * b + c, is what a loop carries, plus products, and the loop makes no other use of it: a remainder, whose quotient is made of
-/// it, has to be exact.
+/// c, in a * b + c, is what a loop carries, plus products, and the loop makes no other use of any of it: a remainder, whose quotient is
+/// made of it, has to be exact.
 bool isCarriedSum(const Value *sum, const BasicBlock *body) {
-  while (isFma(sum))
-    sum = cast<IntrinsicInst>(sum)->getArgOperand(2);
+  for (; isFma(sum); sum = cast<IntrinsicInst>(sum)->getArgOperand(2))
+    if (!sum->hasOneUse())
+      return false;
   return isa<PHINode>(sum) &&
          llvm::count_if(sum->users(), [&](const User *user) { return cast<Instruction>(user)->getParent() == body; }) <= 1;
 }
 
-Value *spelled(Instruction &instruction) {
+Value *spelled(Instruction &instruction, bool isCarried) {
   Spelling spelling(instruction);
   const Type *type = instruction.getType()->getScalarType();
   if (isFma(&instruction)) {
     Value *a = instruction.getOperand(0), *b = instruction.getOperand(1), *c = instruction.getOperand(2);
-    if (isCarriedSum(c, instruction.getParent()))
+    if (isCarried)
       return spelling.roundedTwice(a, b, c);
     return type->isFloatTy() ? spelling.fusedSingle(a, b, c) : spelling.fusedDouble(a, b, c);
   }
@@ -133,15 +135,16 @@ Value *spelled(Instruction &instruction) {
 } // namespace
 
 void spellOut(Function &function) {
-  SmallVector<std::pair<Instruction *, Value *>> replaced;
+  // Asked before anything is replaced: what replaces one fma of a chain is one more use of its sum.
+  SmallPtrSet<const Instruction *, 32> carried;
+  for (const Instruction &instruction : instructions(function))
+    if (isFma(&instruction) && isCarriedSum(instruction.getOperand(2), instruction.getParent()))
+      carried.insert(&instruction);
   for (Instruction &instruction : make_early_inc_range(instructions(function)))
-    if (Value *value = spelled(instruction))
-      replaced.emplace_back(&instruction, value);
-  // Only now: isCarriedSum reads the fmas of a chain.
-  for (auto [instruction, value] : replaced) {
-    instruction->replaceAllUsesWith(value);
-    instruction->eraseFromParent();
-  }
+    if (Value *value = spelled(instruction, carried.contains(&instruction))) {
+      instruction.replaceAllUsesWith(value);
+      instruction.eraseFromParent();
+    }
 }
 
 } // namespace attnjit::target

@@ -4,6 +4,7 @@
 NumPy, PyTorch, JAX, CuPy and whatever else speaks DLPack or the buffer protocol.
 """
 from ._core import Engine, ExplainReport, FormulaError, Kernel, Report, __version__
+from ._merge import merge_states as merge_states
 from ._engines import engine, set_engine
 from ._forward import attention, explain, prepare, stages
 from ._mods import Mod

@@ -73,14 +73,11 @@ def _option(value: Any) -> Any:
     return value
 
 
-_LONG_NAMES = {"f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16", "f8e4m3fn": "float8_e4m3fn", "f8e5m2": "float8_e5m2"}
-
-
 def float_name(view: _core.Tensor) -> str:
     """The dtype of query by PyTorch's name. Error: TypeError for what no output can be of."""
-    if view.dtype not in _LONG_NAMES:
+    if view.dtype not in _tensors.LONG_NAMES:
         raise TypeError(f"query is of {view.dtype}; attention is computed on floats")
-    return _LONG_NAMES[view.dtype]
+    return _tensors.LONG_NAMES[view.dtype]
 
 
 def warn_of_unfused(backends: list[tuple[str, str, bool, bool, list[tuple[str, bool, str]]]]) -> None:

@@ -15,6 +15,9 @@ from . import _core
 
 Shape = Sequence[int]
 
+LONG_NAMES = {"f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16", "f8e4m3fn": "float8_e4m3fn", "f8e5m2": "float8_e5m2"}
+"""PyTorch's names of the core's floats."""
+
 
 def _torch() -> Any:
     return sys.modules.get("torch")

@@ -27,6 +27,7 @@ void EfficientKernel::packQueries() {
     Value output = rowOf(layout.output, row, dv.padded());
     emit.loop(emit.index(0), emit.index(dv.padded()), lanes, [&](Value column) { emit.store(zero, emit.at(output, compute, column)); });
     emit.store(zero, rowOf(layout.sums, row, shape.lanes));
+    emit.store(splatF(-INFINITY), rowOf(layout.laneMaxima, row, shape.lanes));
     emit.store(scalarF(-INFINITY), rowOf(layout.maxima, row, 1));
     emit.store(scalarF(1.0), rowOf(layout.factors, row, 1));
   });
@@ -34,6 +35,7 @@ void EfficientKernel::packQueries() {
   if (usesDots)
     for (EfficientDot &dot : dots)
       packDotQueries(dot);
+  packWideQueries();
 }
 
 void EfficientKernel::packQueryRow(const OperandAccess &q, Value scale, Value row) {

@@ -14,8 +14,8 @@ namespace attnjit::tile {
 //===------------------------------------------------------------------------------------------------------------------===//
 
 EfficientShape::EfficientShape(const TileProgram &program, const CpuTarget &target)
-    : lanes(target.vectorBits / program.computeType.getIntOrFloatBitWidth()), rowTile(target.vectorBits / 128), keyTile(lanes / rowTile),
-      valueVectors(4) {}
+    : lanes(target.vectorBits / program.computeType.getIntOrFloatBitWidth()), parts(target.vectorBits / 128), keyTile(lanes / parts),
+      rowTile(target.registers / 8), valueVectors(4), wideKeys(target.registers / 2) {}
 
 /// Packed rows of a tile: K and V are streamed once per tile. More would only grow the workspace: 64 rows are bound by arithmetic on any
 /// machine.
@@ -48,8 +48,8 @@ LogicalResult lowerEfficient(const TileProgram &program, const CpuTarget &target
 EfficientKernel::EfficientKernel(OpBuilder &builder, const TileProgram &program, const CpuTarget &target)
     : builder(builder), program(program), emit(builder, program.kernel->getLoc()), compute(program.computeType), shape(program, target),
       d{program.headDim, shape.lanes, program.contiguous && program.headDim >= shape.lanes},
-      dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes},
-      pitch(llvm::alignTo(program.tileCols, shape.lanes)), maxRows(llvm::alignTo(program.tileRows, shape.rowTile)), layout(layOut()),
+      dv{program.valueDim, shape.lanes, program.contiguous && program.valueDim >= shape.lanes}, pitch(blockKeys() + shape.lanes),
+      maxRows(llvm::alignTo(program.tileRows, std::max(shape.lanes, kRowGroup))), layout(layOut()),
       functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
 EfficientWorkspace EfficientKernel::layOut() const {
@@ -61,14 +61,16 @@ EfficientWorkspace EfficientKernel::layOut() const {
   };
   EfficientWorkspace layout;
   layout.queries = place(maxRows, d.padded());
+  layout.wideQueries = place(maxRows, d.count);
   layout.scores = place(maxRows, pitch);
   layout.output = place(maxRows, dv.padded());
   layout.sums = place(maxRows, shape.lanes);
+  layout.laneMaxima = place(maxRows, shape.lanes);
   layout.maxima = place(maxRows, 1);
   layout.normalisers = place(program.isTwoPass ? maxRows : 0, 1);
   layout.factors = place(maxRows, 1);
-  layout.keys = place(d.inPlace ? 0 : program.tileCols, d.padded());
-  layout.values = place(dv.inPlace ? 0 : program.tileCols, dv.padded());
+  layout.keys = place(!d.inPlace ? program.tileCols : isNarrow() ? shape.wideKeys : 0, d.padded());
+  layout.values = place(!dv.inPlace ? program.tileCols : isNarrow() ? keysOfGroup() : 0, dv.padded());
   layout.keyPointers = place(program.paged ? pointerSlots() : 0, kPointerBytes / elementBytes());
   layout.valuePointers = place(program.paged ? pointerSlots() : 0, kPointerBytes / elementBytes());
   layout.bytes = end;
@@ -103,6 +105,7 @@ void EfficientKernel::placeDots() {
   for (ExtraDot &dot : findExtraDots(program)) {
     EfficientDot &made = dots.emplace_back(builder, program, *abi, shape.lanes, std::move(dot));
     made.queries = place(maxRows, kMostDotLength);
+    made.wideQueries = place(maxRows, kMostDotLength);
     made.keys = place(program.tileCols, kMostDotLength);
     made.scores = place(maxRows, pitch);
   }
@@ -164,6 +167,7 @@ void EfficientKernel::bindTile(Value head, Value rowTile, Value rowTiles, Value 
   tile.kvHead = emit.sub(head, emit.mul(tile.b, hkv));
   tile.row0 = emit.mul(rowTile, program.tileRows);
   tile.rows = emit.minS(emit.index(program.tileRows), emit.sub(rows, tile.row0));
+  tile.wideRows = emit.bitAnd(emit.add(tile.rows, shape.lanes / 2 - 1), emit.index(-shape.lanes));
   tile.firstUnit = emit.add(emit.mul(emit.mul(head, parts), rowTiles), rowTile);
   tile.unitStride = rowTiles;
   tile.parts = parts;
@@ -250,35 +254,50 @@ void EfficientKernel::walkKeys(Pass pass, Value part) {
 }
 
 void EfficientKernel::emitBlock(Pass pass, const KvBlock &block) {
-  Value count = emit.sub(block.end, block.begin), zero = emit.index(0);
+  Value count = emit.sub(block.end, block.begin);
   EfficientRows keys = rowsOf(k, d, block, region(layout.keys), region(layout.keyPointers));
   if (usesDots)
     packDotKeys(block);
-  Value isOneRow = emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1));
-  auto overRows = [&](llvm::function_ref<void(Value row, int64_t rows)> body) {
-    auto one = [&] {
-      prefetchShare = nullptr; // all of it
-      body(zero, 1);
-    };
-    auto many = [&] {
-      emit.loop(zero, tile.rows, emit.index(shape.rowTile), [&](Value row) {
-        sharePrefetch(row);
-        body(row, shape.rowTile);
-      });
-    };
-    emit.ifElse(isOneRow, one, many);
-  };
-  overRows([&](Value row, int64_t rows) {
-    emitScores(keys, count, row, rows);
-    if (usesDots && hasScoreMap)
-      for (const EfficientDot &dot : dots)
-        emitDotScores(dot, count, row, rows);
-  });
+  emitProductOfKeys(keys, count);
   emitSoftmax(pass, block, count);
   if (pass == Pass::State)
     return;
   EfficientRows values = rowsOf(v, dv, block, region(layout.values), region(layout.valuePointers));
-  overRows([&](Value row, int64_t rows) { emitValues(values, count, row, rows); });
+  byRowCount([&](RowCount rowCount) { emitValues(values, count, rowCount); });
+}
+
+/// Emits `body` for each count of rows that this tile may have; at run time one of them happens.
+void EfficientKernel::byRowCount(llvm::function_ref<void(RowCount)> body) {
+  auto one = [&] { body(RowCount::One); };
+  auto few = [&] { body(RowCount::Few); };
+  auto many = [&] { body(RowCount::Many); };
+  Value isOne = emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1)), isFew = emit.cmp(Emitter::CmpI::eq, tile.wideRows, emit.index(0));
+  emit.ifElse(isOne, one, [&] { emit.ifElse(isFew, few, many); });
+}
+
+/// S, and the dots that a map takes.
+void EfficientKernel::emitProductOfKeys(const EfficientRows &keys, Value count) {
+  bool mapsDots = usesDots && hasScoreMap;
+  auto alongColumns = [&](RowCount rowCount) {
+    emitScores(keys, count, rowCount);
+    if (mapsDots)
+      for (const EfficientDot &dot : dots)
+        emitDotScores(dot, count, rowCount);
+  };
+  auto alongRows = [&] {
+    SmallVector<EfficientProduct> products{productOf(keys)};
+    if (const EfficientDot *dot = addedDot())
+      products.push_back(productOf(*dot));
+    emitWideScores(products, count, layout.scores);
+    if (mapsDots)
+      for (const EfficientDot &dot : dots)
+        emitWideScores(productOf(dot), count, dot.scores);
+  };
+  auto several = [&] {
+    emit.ifThen(emit.cmp(Emitter::CmpI::sgt, tile.wideRows, emit.index(0)), alongRows);
+    emit.ifThen(emit.cmp(Emitter::CmpI::slt, tile.wideRows, tile.rows), [&] { alongColumns(RowCount::Few); });
+  };
+  emit.ifElse(emit.cmp(Emitter::CmpI::eq, tile.rows, emit.index(1)), [&] { alongColumns(RowCount::One); }, several);
 }
 
 } // namespace attnjit::tile

@@ -4,13 +4,15 @@
 // make one tile (packed rows, KernelAbi.h), keys are cut into parts that any processor may take, and inside a block of keys a vector lies
 // along what is contiguous in memory, so that K and V are used where they lie, in their own type, at any row stride:
 //
-//     S[row][key]   lanes along D: a register tile is keyTile keys x rowTile rows; its sums across lanes are made by pairs, so that one
-//     vector
-//                   comes out per tile instead of one number per reduction
+//     S[row][key]   whole vectors of rows have lanes along rows: a register tile is wideKeys keys x one vector, whose rows and keys change
+//                   places at the end
+//                   rows that are left have lanes along D: a register tile is keyTile keys x rowTile rows, whose sums across lanes are
+//                   made by pairs, so that one vector comes out per tile instead of one number per reduction
 //     P = 2^(S-m)   lanes along keys; b, h and q are scalars of a row, which is all that packed heads ask of a formula
 //     O[row][col]   lanes along Dv: a register tile is rowTile rows x valueVectors; P is broadcast
 //
-// One row (one head, one query) has register tiles of its own: rowTile 1, more keys and columns.
+// One row (one head, one query) has register tiles of its own: rowTile 1, more keys and columns. Many rows read K and V more than once:
+// where those are narrower than the compute type, they are widened a few keys at a time, into the first-level cache.
 //
 // The last vector of a row that is no multiple of the lanes overlaps the one before it instead of reading past the row: in K the lanes that
 // were seen already are zeroed, in V and O they are computed twice, to the same bits. Rows that this cannot serve (strided columns, fewer
@@ -19,12 +21,13 @@
 // Workspace, in the compute type, every region on a cache line:
 //
 //     queries [rows][padded D]          times scale (times log2 e where there is no score map); rows past the end are 0
-//     scores  [rows][blockKeys]         S, then P
+//     wide queries [rows / lanes][D][lanes]      the same as many rows need it
+//     scores  [rows][blockKeys + padding]        S, then P
 //     output  [rows][padded Dv]         not normalised
-//     sums    [rows][lanes]             per lane; added up at the end
+//     sums, lane maxima [rows][lanes]   per lane; the sums are added up at the end
 //     maxima, normalisers [rows]        running maximum; what makes p of e^(score - maximum)
 //     factors [rows]                    what the block rescales O by; at the end, what is left to multiply it by
-//     keys [blockKeys][padded D], values [blockKeys][padded Dv]      copies, where rows cannot be used in place
+//     keys [blockKeys][padded D], values [blockKeys][padded Dv]      copies, where rows cannot be used in place, or as many as are widened
 //     key and value pointers [2 blockKeys]                           where K and V lie in pages: rows of this block and the next
 //
 // and for each further product of queries and keys in score_mod (ExtraDots.h), r being its length, known at run time only:
@@ -42,6 +45,8 @@
 #include "attnjit-mlir/Conversion/TileToVector/KernelFrame.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
+
+#include "llvm/Support/MathExtras.h"
 
 #include <deque>
 #include <optional>
@@ -63,25 +68,29 @@ struct EfficientColumns {
   int64_t overlap() const { return lanes - count % lanes; }
 };
 
-/// Register tiles on a machine; measured, see docs/performance.md.
+/// Register tiles on a machine: half of the registers hold sums of f32. Measured, see docs/performance.md.
 struct EfficientShape {
   int64_t lanes;        ///< compute elements in a vector
-  int64_t rowTile;      ///< rows of a register tile: the 128-bit parts of a vector
-  int64_t keyTile;      ///< keys of a register tile of S: the elements of a 128-bit part
+  int64_t parts;        ///< 128-bit parts of a vector
+  int64_t keyTile;      ///< keys of a register tile of S: the elements of a part
+  int64_t rowTile;      ///< rows of a register tile: a multiple of the parts, and never one, which is a tile of its own kind
   int64_t valueVectors; ///< vectors of a register tile of O
+  int64_t wideKeys;     ///< keys of a register tile of S with lanes along rows: a multiple of the lanes
 
   EfficientShape(const TileProgram &program, const CpuTarget &target);
 };
 
 /// Byte offsets of the workspace regions.
 struct EfficientWorkspace {
-  int64_t queries, scores, output, sums, maxima, normalisers, factors, keys, values, keyPointers, valuePointers, bytes;
+  int64_t queries, wideQueries, scores, output, sums, laneMaxima, maxima, normalisers, factors, keys, values, keyPointers, valuePointers,
+      bytes;
 };
 
 /// The packed rows of one unit, i64 values.
 struct EfficientTile {
   mlir::Value b, kvHead, group;             ///< group: query heads per kv head
   mlir::Value row0, rows;                   ///< first packed row, number of rows
+  mlir::Value wideRows;                     ///< of them, those that S has lanes along: whole vectors, more than half full
   mlir::Value firstUnit, unitStride, parts; ///< units of its parts
 };
 
@@ -92,7 +101,7 @@ struct EfficientDot : PackedDot {
         query(builder, program.kernel->getLoc(), program, *dot.querySide, abi, lanes) {}
 
   MapExpander query;
-  int64_t queries = 0, keys = 0, scores = 0; ///< offsets of its regions
+  int64_t queries = 0, wideQueries = 0, keys = 0, scores = 0; ///< offsets of its regions
 };
 
 /// Rows of K or V of one block: where row 0 is and elements between rows, or else where each row is; element type.
@@ -103,8 +112,31 @@ struct EfficientRows {
   EfficientColumns columns;
 };
 
-/// Emits one kernel. EfficientSchedule.cpp: units and blocks; EfficientDots.cpp: the two products; EfficientSoftmax.cpp: maps, mask,
-/// exponentials; EfficientState.cpp: states, their merging and what comes out; EfficientPack.cpp: what goes in.
+/// Rows of K or V that come soon, and how asking memory for them is spread over the work at hand.
+struct EfficientAhead {
+  EfficientRows rows;
+  int64_t pieceLines;        ///< cache lines that are asked for at a time
+  int64_t rowPieces, pieces; ///< such pieces of a row, and of all
+  bool boundByMemory;        ///< few rows to compute with
+  mlir::Value perStep;
+};
+
+/// Keys of a block that the second product takes together.
+struct EfficientValueGroup {
+  EfficientRows values;
+  mlir::Value firstKey, count;
+};
+
+/// One product that goes into S with lanes along rows: keys in memory, queries as packWideQueries left them.
+struct EfficientProduct {
+  EfficientRows keys;
+  mlir::Value queries, depth;
+  int64_t rest; ///< of the depth, what is left after whole turns of the inner loop
+};
+
+/// Emits one kernel. EfficientSchedule.cpp: units and blocks; EfficientDots.cpp, EfficientWide.cpp and EfficientValues.cpp: the two
+/// products; EfficientStream.cpp: rows of K and V; EfficientSoftmax.cpp: maps, mask, exponentials; EfficientState.cpp: states, their
+/// merging and what comes out; EfficientPack.cpp: what goes in.
 class EfficientKernel {
 public:
   EfficientKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
@@ -113,6 +145,8 @@ public:
 private:
   using Value = mlir::Value;
   using Values = Emitter::Values;
+  /// Rows of a tile: one, fewer than make a vector, or more.
+  enum class RowCount { One, Few, Many };
 
   // EfficientSchedule.cpp
   void placeDots();
@@ -124,35 +158,62 @@ private:
   void emitMerge(Value isSecondRound);
   void walkKeys(Pass pass, Value part);
   void emitBlock(Pass pass, const KvBlock &block);
+  void byRowCount(llvm::function_ref<void(RowCount)> body);
+  void emitProductOfKeys(const EfficientRows &keys, Value count);
   EfficientWorkspace layOut() const;
 
-  // EfficientDots.cpp
-  /// S of rows [row, row + rows) x all keys of the block.
-  void emitScores(const EfficientRows &keys, Value count, Value row, int64_t rows);
-  /// O = factors * O + P V for rows [row, row + rows).
-  void emitValues(const EfficientRows &values, Value count, Value row, int64_t rows);
-  void emitValueTile(const EfficientRows &values, Value count, Value row, int64_t rows, mlir::ArrayRef<Value> columns, Value slot);
-  Values accumulateScores(const EfficientRows &keys, mlir::ArrayRef<Value> keyRows, Value queryRow, int64_t rows);
-  /// The same of a dot that a map takes, into its own region.
-  void emitDotScores(const EfficientDot &dot, Value count, Value row, int64_t rows);
-  Values accumulateDot(const EfficientDot &dot, mlir::ArrayRef<Value> keys, Value row, int64_t rows, Values sums);
-  void storeScores(mlir::ArrayRef<Value> sums, Value target, int64_t rows, Value key);
-  /// Keys of a register tile of S. A single row needs more chains of additions.
-  int64_t keysOfTile(int64_t rows) const { return rows == 1 ? 2 * shape.keyTile : shape.keyTile; }
-  /// Key `key` and those behind it that make a register tile of S; past the last one, that one again, which becomes -inf later.
-  Values tileOfKeys(Value key, Value count, int64_t rows);
-  void emitPrefetch(const EfficientRows &rows, Value key, int64_t count, Value column, int64_t bytes);
-  void sharePrefetch(Value row);
+  // EfficientStream.cpp
   Value rowAt(const EfficientRows &rows, Value index) const;
+  EfficientRows rowsFrom(EfficientRows rows, Value first) const;
   Value loadColumns(const EfficientRows &rows, Value rowPointer, Value column, bool isTail);
   Value isNewInTail(const EfficientColumns &columns) const;
-  Value addWithinParts(mlir::ArrayRef<Value> vectors);
-  Value addAcrossParts(mlir::ArrayRef<Value> vectors);
+  EfficientRows widenRows(const EfficientRows &rows, Value count, Value target);
+  EfficientAhead planAhead(const EfficientRows &rows, int64_t count, Value steps, RowCount rowCount);
+  Value askAhead(const EfficientAhead &ahead, Value cursor);
+
+  // EfficientDots.cpp
+  using Combine = llvm::function_ref<Value(Value, Value)>;
+  /// S of all keys of the block and the rows from wideRows on.
+  void emitScores(const EfficientRows &keys, Value count, RowCount rowCount);
+  Values accumulateScores(const EfficientRows &keys, mlir::ArrayRef<Value> keyRows, Value row, int64_t rows, const EfficientAhead &ahead,
+                          Value &cursor);
+  /// The same of a dot that a map takes, into its own region.
+  void emitDotScores(const EfficientDot &dot, Value count, RowCount rowCount);
+  Values accumulateDot(const EfficientDot &dot, mlir::ArrayRef<Value> keys, Value row, int64_t rows, mlir::ValueRange sums);
+  void storeScores(mlir::ArrayRef<Value> sums, Value target, int64_t rows, Value key);
+  /// Rows of a register tile with lanes along columns.
+  int64_t rowsOfTile(RowCount rowCount) const { return rowCount == RowCount::One ? 1 : shape.rowTile; }
+  /// Keys of a register tile of S. A single row needs more chains of additions.
+  int64_t keysOfTile(int64_t rows) const { return rows == 1 ? 2 * shape.keyTile : shape.keyTile; }
+  Values tileOfKeys(Value key, Value count, int64_t tileKeys);
+  int64_t rowsAhead(const EfficientRows &keys, int64_t tileKeys) const;
+  Value foldWithinParts(mlir::ArrayRef<Value> vectors, Combine combine);
+  Value foldAcrossParts(mlir::ArrayRef<Value> vectors, Combine combine);
+
+  // EfficientWide.cpp
+  void emitWideScores(mlir::ArrayRef<EfficientProduct> products, Value count, int64_t target);
+  Values wideKeyRows(const EfficientRows &keys, Value key, Value count);
+  void accumulateWide(const EfficientProduct &product, mlir::ValueRange keyRows, Value row, Values &sums, const EfficientAhead &ahead,
+                      Value &cursor);
+  void storeWide(mlir::ArrayRef<Value> sums, Value target);
+  void packWideQueries();
+  EfficientProduct productOf(const EfficientRows &keys) const;
+  EfficientProduct productOf(const EfficientDot &dot) const;
+
+  // EfficientValues.cpp
+  int64_t keysOfGroup() const;
+  /// O += P V for all rows.
+  void emitValues(const EfficientRows &values, Value count, RowCount rowCount);
+  void emitValueGroup(const EfficientValueGroup &group, int64_t rows, int64_t width, const EfficientAhead &ahead);
+  Value emitValueTile(const EfficientValueGroup &group, Value row, int64_t rows, mlir::ArrayRef<Value> columns, Value slot,
+                      const EfficientAhead &ahead, Value cursor);
 
   // EfficientSoftmax.cpp
-  /// Turns the scores of every row into P, but for a walk of the state alone; updates maxima and sums, unless they are known; leaves in
-  /// `factors` what O so far must be multiplied with.
+  /// Turns the scores of every row into P, but for a walk of the state alone; updates maxima and sums, unless they are known, and rescales
+  /// O.
   void emitSoftmax(Pass pass, const KvBlock &block, Value count);
+  void updateMaxima();
+  void rescaleRow(Value row, Value factor);
   /// The exponentials of a row of scores over `reference`, in their place after prob_mod unless `pass` is of the state; returns `sums` plus
   /// those before prob_mod.
   Value emitExponentials(Pass pass, const KvBlock &block, Value count, Value row, Value reference, Value sums);
@@ -206,12 +267,21 @@ private:
   Value region(int64_t offset) const { return emit.atBytes(workspace, offset); }
   Value rowOf(int64_t offset, Value row, int64_t pitch) const { return emit.at(region(offset), compute, emit.mul(row, pitch)); }
   void forEachRow(llvm::function_ref<void(Value row)> body) { emit.loop(emit.index(0), tile.rows, emit.index(1), body); }
-  /// Rows in whole register tiles.
-  Value paddedRows() { return emit.alignedTo(tile.rows, shape.rowTile); }
+  /// Rows in whole register tiles with lanes along columns.
+  Value paddedRows() { return emit.alignedTo(tile.rows, kRowGroup); }
+  /// Tiles of so many rows from row `first` on.
+  Value tilesFrom(Value first, int64_t rows) {
+    return emit.make<mlir::arith::DivUIOp>(emit.add(emit.sub(tile.rows, first), rows - 1), emit.index(rows));
+  }
 
   static constexpr int64_t kPointerBytes = 8, kCacheLineBytes = 64;
+  /// What a tile's rows are filled up to; rowTile and keyTile divide it.
+  static constexpr int64_t kRowGroup = 4;
+  /// Keys of a block, in whole register tiles of any kind.
+  int64_t blockKeys() const { return llvm::alignTo(program.tileCols, std::max(shape.wideKeys, keysOfTile(1))); }
   /// Rows of a block and the next.
-  int64_t pointerSlots() const { return 2 * program.tileCols; }
+  int64_t pointerSlots() const { return 2 * blockKeys(); }
+  bool isNarrow() const { return program.kvType != compute; }
   int64_t elementBytes() const { return compute.getIntOrFloatBitWidth() / 8; }
   /// Elements behind the output of a state's row. Normalisers stand in the first part of a tile only.
   enum StateElement : int64_t { kStateMax, kStateSum, kStateWeight, kStateNormaliser, kStateElements };
@@ -227,8 +297,8 @@ private:
   mlir::Type compute;
   EfficientShape shape;
   EfficientColumns d, dv;
-  int64_t pitch;   ///< of a row of scores
-  int64_t maxRows; ///< of a tile, in whole register tiles
+  int64_t pitch;   ///< of a row of scores: a vector more than a block, for the -inf behind the last key
+  int64_t maxRows; ///< of a tile, in whole register tiles of any kind
   EfficientWorkspace layout;
   bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
   bool hasScoreMap = false; ///< it maps scores
@@ -240,8 +310,7 @@ private:
   Value workspace;
   EfficientTile tile;
   HeadFactors factors;
-  KvRows k, v;                       ///< of this batch and kv head
-  Value prefetchShare, prefetchBase; ///< of the register tile at work; null: all of it
+  KvRows k, v; ///< of this batch and kv head
   std::optional<MapExpander> score, mask, prob;
   std::deque<EfficientDot> dots;
 };

@@ -25,20 +25,49 @@ Value EfficientKernel::sumOf(Value row) const {
 
 void EfficientKernel::emitSoftmax(Pass pass, const KvBlock &block, Value count) {
   forEachRow([&](Value row) {
-    Value blockMax = emitMaps(block, count, row);
+    // Keys past the block are none.
+    emit.store(splatF(-INFINITY), emit.at(rowOf(layout.scores, row, pitch), compute, count));
+    emit.store(emitMaps(block, count, row), rowOf(layout.laneMaxima, row, shape.lanes));
+  });
+  if (pass != Pass::Output)
+    updateMaxima();
+  forEachRow([&](Value row) {
+    Value reference = softmax.reference(emit.load(compute, rowOf(layout.maxima, row, 1)));
     if (pass == Pass::Output) {
-      Value reference = softmax.reference(emit.load(compute, rowOf(layout.maxima, row, 1)));
       emitExponentials(pass, block, count, row, reference, splatF(0.0));
       return;
     }
-    Value maxAddress = rowOf(layout.maxima, row, 1), sumAddress = rowOf(layout.sums, row, shape.lanes);
-    Value oldMax = emit.load(compute, maxAddress);
-    Value newMax = softmax.maximum(fold(blockMax, [&](Value a, Value b) { return softmax.maximum(a, b); }), oldMax);
-    Value reference = softmax.reference(newMax), factor = softmax.exponential(oldMax, reference);
-    emit.store(newMax, maxAddress);
-    emit.store(factor, rowOf(layout.factors, row, 1));
+    Value sumAddress = rowOf(layout.sums, row, shape.lanes), factor = emit.load(compute, rowOf(layout.factors, row, 1));
     Value before = emit.mulF(emit.load(vectorType(), sumAddress), broadcast(factor));
     emit.store(emitExponentials(pass, block, count, row, reference, before), sumAddress);
+    if (pass == Pass::Whole)
+      rescaleRow(row, factor);
+  });
+}
+
+/// From the maxima per lane of this block: the maxima so far, and the factors of what stands over the ones before. keyTile rows make one
+/// vector: what one row would wait for alone, they wait for together.
+void EfficientKernel::updateMaxima() {
+  auto larger = [&](Value a, Value b) { return softmax.maximum(a, b); };
+  emit.loop(emit.index(0), tile.rows, emit.index(shape.keyTile), [&](Value row) {
+    Values ofRows;
+    for (int64_t r = 0; r < shape.keyTile; ++r)
+      ofRows.push_back(emit.load(vectorType(), emit.atBytes(rowOf(layout.laneMaxima, row, shape.lanes), r * shape.lanes * elementBytes())));
+    Value blockMaxima = foldAcrossParts(foldWithinParts(ofRows, larger), larger), address = rowOf(layout.maxima, row, 1);
+    Value oldMaxima = emit.load(blockMaxima.getType(), address), newMaxima = softmax.maximum(blockMaxima, oldMaxima);
+    emit.store(newMaxima, address);
+    emit.store(softmax.exponential(oldMaxima, softmax.reference(newMaxima)), rowOf(layout.factors, row, 1));
+  });
+}
+
+/// Most blocks raise no maximum.
+void EfficientKernel::rescaleRow(Value row, Value factor) {
+  emit.ifThen(emit.cmp(Emitter::CmpF::UNE, factor, scalarF(1.0)), [&] {
+    Value output = rowOf(layout.output, row, dv.padded()), factors = broadcast(factor);
+    emit.loop(0, dv.padded(), shape.lanes, [&](Value column) {
+      Value address = emit.at(output, compute, column);
+      emit.store(emit.mulF(emit.load(vectorType(), address), factors), address);
+    });
   });
 }
 
@@ -124,8 +153,10 @@ Value EfficientKernel::emitMaps(const KvBlock &block, Value count, Value row) {
       return {value};
     };
     value = mask ? emit.ifElse({vectorType()}, block.partial, masked, unmasked)[0] : unmasked()[0];
-    value = emit.select(isInside, value, minusInf);
-    emit.store(value, address);
+    if (score) // it may have made something of what is none
+      value = emit.select(isInside, value, minusInf);
+    if (score || mask)
+      emit.store(value, address);
     return {softmax.maximum(value, carried[0])};
   })[0];
 }

@@ -260,8 +260,6 @@ private:
   /// Loads or stores the `panelVectors` vectors of one row of a panel.
   Values loadRow(Value address) const;
   void storeRow(mlir::ValueRange row, Value address) const;
-  /// Lanes and rows exchanged, of as many vectors as each has lanes.
-  Values transpose(mlir::ValueRange rows) const;
   int64_t rowBytes() const { return shape.panelWidth() * elementBytes(); }
 
   mlir::OpBuilder &builder;

@@ -3,6 +3,7 @@
 #include "Elements.h"
 #include "FlashSchedule.h"
 #include "ScoreTables.h"
+#include "Transpose.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -84,7 +85,7 @@ void FlashKernel::fillPairs(FlashTable &table, const FlashBlock &block, const Fl
           elements.push_back(widenElements(emit, some, memory, type));
         }
         Value target = at(key, lane);
-        for (auto [i, ofKey] : llvm::enumerate(transpose(elements)))
+        for (auto [i, ofKey] : llvm::enumerate(transpose(emit, elements)))
           emit.store(ofKey, emit.atBytes(target, i * shape.panelWidth() * elementBytes));
       });
     });

@@ -3,6 +3,7 @@
 #include "FlashSchedule.h"
 
 #include "Elements.h"
+#include "Transpose.h"
 
 #include <cmath>
 
@@ -63,7 +64,7 @@ void FlashKernel::packQueryWords(const FlashPanel &panel, const OperandAccess &q
         Values rows;
         for (Value pointer : pointers)
           rows.push_back(emit.loadUnaligned(vectorType(), emit.at(pointer, compute, word), 2));
-        for (auto [index, words] : llvm::enumerate(transpose(rows)))
+        for (auto [index, words] : llvm::enumerate(transpose(emit, rows)))
           emit.store(words, emit.atBytes(state[0], index * rowBytes()));
         return {emit.atBytes(state[0], lanes * rowBytes())};
       });
@@ -156,7 +157,7 @@ Value FlashKernel::packValueWords(const KvRows &rows, Value begin, Value count) 
         Values words;
         for (int64_t i = 0; i < kTileKeys; i += 2)
           words.push_back(wordsOf(pointers[i], pointers[i + 1], column, kTileWords, exist[i], exist[i + 1]));
-        for (auto [index, row] : llvm::enumerate(transpose(words)))
+        for (auto [index, row] : llvm::enumerate(transpose(emit, words)))
           emit.store(row, emit.atBytes(state[0], index * kTileWords * elementBytes()));
         return {emit.atBytes(state[0], columnWords * elementBytes())};
       });
@@ -205,7 +206,7 @@ void FlashKernel::writeOutputRows(const FlashPanel &panel, const OperandAccess &
         rows.push_back(emit.select(isEmpty, splatF(0.0), element));
       }
       // From the last lane down: those past the last query go to its place, and then it does.
-      rows = transpose(rows);
+      rows = transpose(emit, rows);
       for (int64_t lane = lanes; lane-- > 0;)
         storeFloats(emit, rows[lane], emit.at(targets[lane], program.outType, column), program.outType);
       return {emit.atBytes(state[0], lanes * rowBytes())};
