@@ -1,6 +1,7 @@
 """Many Python threads at once: none holds the others up, and none gets another's numbers."""
 
 import concurrent.futures
+import os
 import subprocess
 import sys
 import threading
@@ -59,20 +60,19 @@ def test_threads_that_compile_do_not_disturb_each_other():
 
 
 class Ticks:
-    """A thread of plain Python that counts the longest time it could not run."""
+    """A thread of plain Python that notes when it ran."""
 
     def __enter__(self):
-        self.going, self.longest, self.count = True, 0.0, 0
+        self.going, self.times = True, []
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
         return self
 
     def run(self):
-        last = time.perf_counter()
         while self.going:
             now = time.perf_counter()
-            self.longest, last = max(self.longest, now - last), now
-            self.count += 1
+            if not self.times or now - self.times[-1] > 1e-4:
+                self.times.append(now)
 
     def __exit__(self, *error):
         self.going = False
@@ -81,21 +81,20 @@ class Ticks:
 
 @pytest.mark.parametrize("what", ["run", "compile"])
 def test_other_threads_run_meanwhile(what):
-    """The interpreter's lock is not held: a thread of plain Python is never kept waiting as long as the call takes."""
+    """The interpreter's lock is not held: a thread of plain Python runs in the middle of a call, which is no Python."""
     q, k, v = operands(2, M=1024, N=4096, D=64)
-    threads = 1  # so that a processor is left for the other thread
     text = "score * 1.0"
-    attnjit.attention(q, k, v, score_mod=text, threads=threads)
-    for attempt in range(5):
+    attnjit.attention(q, k, v, score_mod=text, threads=1)
+    for attempt in range(10):  # a busy machine may have no processor for the other thread
         if what == "compile":
-            text = f"score + 1e-9 * torch.tanh(score * {attempt + 2}.25) + 1e-9 * torch.erf(score) + 1e-9 * torch.sin(score + {attempt})"
+            text = f"score + 1e-9 * torch.tanh(score * {attempt + 2}.25) + 1e-9 * torch.erf(score) + 1e-9 * torch.sin(score + {os.getpid()}{attempt})"
         with Ticks() as ticks:
             begin = time.perf_counter()
-            attnjit.attention(q, k, v, score_mod=text, threads=threads)
+            attnjit.attention(q, k, v, score_mod=text, threads=1)
             took = time.perf_counter() - begin
-        if ticks.longest < took / 2:
+        if any(begin + 0.3 * took < tick < begin + 0.7 * took for tick in ticks.times):
             return
-    pytest.fail(f"a call of {took * 1e3:.1f} ms kept another thread waiting for {ticks.longest * 1e3:.1f} ms")
+    pytest.fail(f"no other thread ran in the middle of a call of {took * 1e3:.1f} ms")
 
 
 def in_own_process(program):
