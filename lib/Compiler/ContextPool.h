@@ -1,6 +1,7 @@
 // MLIR contexts, each used by one compile at a time. Making one costs milliseconds (dialects, patterns), so they are kept.
 #pragma once
 
+#include "Support/ForkMutex.h"
 #include "attnjit-mlir/Pipelines/Pipelines.h"
 
 #include "mlir/IR/MLIRContext.h"
@@ -41,7 +42,7 @@ public:
 private:
   void giveBack(std::unique_ptr<CompileSlot> slot);
 
-  std::mutex mutex;
+  ForkMutex mutex;
   std::vector<std::unique_ptr<CompileSlot>> idle;
 };
 

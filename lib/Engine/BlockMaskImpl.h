@@ -3,6 +3,7 @@
 
 #include "BlockMask/BlockRows.h"
 #include "Engine/MaskRewrite.h"
+#include "Support/ForkMutex.h"
 #include "attnjit/BlockMask.h"
 
 #include <mutex>
@@ -41,7 +42,7 @@ private:
     bool withTable;
     Composed composed;
   };
-  mutable std::mutex mutex;
+  mutable ForkMutex mutex;
   mutable std::vector<Entry> known;
   mutable std::vector<std::int8_t> states;
 };

@@ -1,5 +1,7 @@
 #include "Engine/CompilerLoader.h"
 
+#include "Support/ForkMutex.h"
+
 #include <cstdlib>
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -68,7 +70,7 @@ Result<compiler::CompilerInterface *> loadCompiler(const std::string &option) {
 
 /// What one engine has found; a failure is not kept, because the library may be installed meanwhile.
 struct Found {
-  std::mutex mutex;
+  ForkMutex mutex;
   compiler::CompilerInterface *compiler = nullptr;
 };
 

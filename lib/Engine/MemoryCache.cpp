@@ -2,6 +2,8 @@
 
 #include "Engine/Guard.h"
 
+#include <unistd.h>
+
 namespace attnjit::engine {
 
 namespace {
@@ -27,7 +29,7 @@ MemoryCache::Obtained MemoryCache::obtain(const Wanted &wanted, const std::funct
     return {std::move(kernel), false};
   }
 
-  if (const auto underWay = flights.find(key); underWay != flights.end()) {
+  if (const auto underWay = flights.find(key); underWay != flights.end() && underWay->second->process == ::getpid()) {
     const std::shared_ptr<Flight> flight = underWay->second;
     if (flight->maker == std::this_thread::get_id())
       return {Error{ErrorCode::InvalidArgument, "a pipeline's builder asked the engine for the very kernel that it is building"}, false};
@@ -42,7 +44,8 @@ MemoryCache::Obtained MemoryCache::obtain(const Wanted &wanted, const std::funct
   ++misses;
   auto flight = std::make_shared<Flight>();
   flight->maker = std::this_thread::get_id();
-  flights.emplace(key, flight);
+  flight->process = ::getpid();
+  flights.insert_or_assign(key, flight);
   lock.unlock();
   Result<KernelPtr> outcome = guarded(make); // waiters must be woken whatever happens
   lock.lock();

@@ -7,6 +7,7 @@
 
 #include "Engine/Hashing.h"
 #include "Engine/KernelImpl.h"
+#include "Support/ForkMutex.h"
 #include "attnjit/Result.h"
 
 #include <condition_variable>
@@ -17,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -71,9 +73,10 @@ private:
   /// One making in progress; those who wait hold it too.
   struct Flight {
     std::thread::id maker;
+    pid_t process; ///< that the maker is in: a child of fork() has nobody to wait for
     bool landed = false;
     Result<KernelPtr> outcome{Error{}};
-    std::condition_variable done;
+    std::condition_variable_any done;
   };
   struct Entry {
     KernelPtr kernel;
@@ -88,7 +91,7 @@ private:
   void remove(const Hash128 &key);
 
   const std::size_t maxKernels, maxBytes;
-  mutable std::mutex mutex;
+  mutable ForkMutex mutex;
   std::unordered_map<Hash128, Hash128, HashOfHash> resolved; ///< fingerprint -> key
   std::unordered_map<Hash128, Entry, HashOfHash> entries;
   std::unordered_map<Hash128, std::shared_ptr<Flight>, HashOfHash> flights;

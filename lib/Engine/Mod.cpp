@@ -144,6 +144,29 @@ Result<Mod> Mod::parse(const ModText &text, std::vector<CaptureInfo> captures) {
   });
 }
 
+Result<Mod> Mod::withCaptureNames(const std::vector<std::string> &names) const {
+  return engine::guarded([&]() -> Result<Mod> {
+    std::vector<CaptureInfo> captures = program->captures;
+    if (names.size() != captures.size())
+      return Error{ErrorCode::InvalidArgument, fmt::format("{} names for {} captures", names.size(), captures.size())};
+    expr::Formula formula = program->formula;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      captures[i].name = names[i];
+      const ModImpl::Slot slot = program->slots[i];
+      if (slot.index >= 0 && slot.tensor)
+        formula.captures[static_cast<std::size_t>(slot.index)].name = names[i];
+      else if (slot.index >= 0)
+        formula.scalars[static_cast<std::size_t>(slot.index)].name = names[i];
+    }
+    if (Result<void> checked = checkCaptures(captures); !checked)
+      return checked.error();
+    for (expr::ScalarDecl &scalar : formula.scalars)
+      if (scalar.source == expr::ScalarDecl::Source::Size)
+        scalar = expr::ScalarDecl::size(formula.captures[static_cast<std::size_t>(scalar.capture)].name, scalar.capture, scalar.dim);
+    return Mod(makeModImpl(std::move(formula), std::move(captures)));
+  });
+}
+
 Result<Mod> Mod::parseCanonical(std::string_view text) {
   return engine::guarded([&]() -> Result<Mod> {
     Result<expr::Formula> formula = expr::parseCanonical(text);

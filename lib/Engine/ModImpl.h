@@ -3,6 +3,7 @@
 
 #include "Expr/Interp.h"
 #include "Expr/Ir.h"
+#include "Support/ForkMutex.h"
 #include "attnjit/Mod.h"
 
 #include <array>
@@ -38,7 +39,7 @@ struct ModImpl {
   bool indicesProved(std::int64_t B, std::int64_t Hq, std::int64_t M, std::int64_t N, const expr::Bindings &bindings) const;
 
 private:
-  mutable std::mutex proofMutex;
+  mutable ForkMutex proofMutex;
   mutable std::vector<std::int64_t> provedFor; ///< sizes and numbers of the last question
   mutable bool lastProof = false;
   mutable bool hasLastProof = false;

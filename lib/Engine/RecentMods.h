@@ -2,6 +2,7 @@
 #pragma once
 
 #include "Engine/ModImpl.h"
+#include "Support/ForkMutex.h"
 #include "attnjit/Result.h"
 
 #include <cstddef>
@@ -40,7 +41,7 @@ private:
     Made made;
   };
 
-  std::mutex mutex;
+  ForkMutex mutex;
   std::list<Entry> entries; ///< the latest first
 };
 

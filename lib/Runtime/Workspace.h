@@ -1,6 +1,7 @@
 // Scratch memory of kernels, kept from launch to launch.
 #pragma once
 
+#include "Support/ForkMutex.h"
 #include "attnjit/Hooks.h"
 #include "attnjit/Result.h"
 
@@ -36,7 +37,7 @@ private:
 
   const MemoryHook hook;
   const std::size_t keptBuffers;
-  std::mutex mutex;
+  ForkMutex mutex;
   std::vector<Buffer> idle;
 };
 

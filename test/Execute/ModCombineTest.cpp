@@ -136,6 +136,25 @@ TEST_CASE("numbers of combined mods stay numbers, each with its own value; sizes
       CHECK(end[q * kN + kv] == (kv > 0 && kv >= kN - 4 && q - kv < 4));
 }
 
+TEST_CASE("captures of one name that are two things get other names before they are joined") {
+  const Mod tensor = parseMod("", "t[q_idx] > 0 and kv_idx < t.size(0)", {{"t", DType::F32, 1}}),
+            number = parseMod("", "q_idx < t", {{"t", DType::I64}});
+  CHECK(!andMasks({tensor, number}));
+  const Mod renamed = get(number.withCaptureNames({"limit"}));
+  CHECK(renamed.captures()[0].name == "limit");
+  const Mod both = get(andMasks({tensor, renamed}));
+  CHECK(both.captures().size() == 2);
+  const Mod limited = parseMod("", "q_idx < limit", {{"limit", DType::I64}});
+  CHECK(both.canonicalText() == get(andMasks({tensor, limited})).canonicalText());
+
+  const Mod sized = get(tensor.withCaptureNames({"documents"}));
+  CHECK(contains(sized.canonicalText(), "documents.size(0)"));
+  CHECK(get(sized.withCaptureNames({"t"})).canonicalText() == tensor.canonicalText());
+  CHECK(contains(number.withCaptureNames({"a", "b"}).error().message, "2 names for 1 captures"));
+  CHECK(contains(number.withCaptureNames({""}).error().message, "it needs a name"));
+  CHECK(contains(both.withCaptureNames({"x", "x"}).error().message, "has the same name"));
+}
+
 TEST_CASE("what cannot be combined is an error with the cure") {
   const Mod biased = parseMod("score + 1", "q_idx >= kv_idx");
   CHECK(contains(andMasks({Mod(), biased}).error().message, "andMasks: mod 1 has a score_mod as well"));

@@ -32,6 +32,7 @@ ROOMS = {
     "lib/Aot": {"lib/Engine", "lib/Compiler/CompilerInterface.h", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "lib/Attention": {"lib/Engine", "lib/Runtime", "lib/Expr", "lib/Support", "fmt"},
     "lib/CAPI": {"include/attnjit-c"},
+    "lib/Bindings/Python": {"lib/Bindings/Python"},
     "tools/attnjit-opt": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
     "tools/attnjit-mlir-plugin": {"mlir-rooms", "mlir-dialects", "mlir", "llvm"},
 }
