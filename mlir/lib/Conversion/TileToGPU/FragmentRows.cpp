@@ -100,6 +100,17 @@ void FragmentRows::bindFormulas() {
   bind(prob, program.prob);
   Value dense = program.score ? score[0]->hasUnitStrides() : Value();
   isStrided = dense ? emit.logicalNot(dense) : Value();
+  blockScore.reset();
+  if (!program.score || group)
+    return;
+  std::optional<StageRoom> stage;
+  if (room)
+    stage = StageRoom{room, position.lane, firstRow, cols};
+  blockScore.emplace(FormulaFrame{emit.builder, emit.loc, program, abi}, ends, stage);
+  if (blockScore->isUseful())
+    blockScore->bindTile(tile);
+  else
+    blockScore.reset();
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -116,9 +127,9 @@ Value FragmentRows::insideOf(bool needed, Value index, Value end) {
   return needed ? emit.minS(index, emit.toInt(program.indexType, emit.sub(end, 1))) : index;
 }
 
-void FragmentRows::bindQuery(MapExpander &expander, int64_t row) {
-  expander.bindQuery(insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()));
-}
+Value FragmentRows::queryOf(int64_t row) { return insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()); }
+
+void FragmentRows::bindQuery(MapExpander &expander, int64_t row) { expander.bindQuery(queryOf(row)); }
 
 /// Visits (tile, part) of every element in this thread, with the expander bound to it. `isPlain`: the block is not special.
 void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool isPlain,
@@ -138,24 +149,87 @@ void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool i
   }
 }
 
+void FragmentRows::stageLoads(const KvBlock &block) {
+  if (!room || !blockScore)
+    return;
+  emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1)); // all lanes have read what came before
+  emit.ifThen(emit.logicalNot(isIrregular(block)), [&] { blockScore->stage(block); });
+}
+
+/// Where keys of the tile do not exist, or captured tensors do not lie as most do.
+Value FragmentRows::isIrregular(const KvBlock &block) {
+  Value irregular = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
+  for (Value reason : {isStrided, blockScore ? blockScore->isUnfit(block) : Value()})
+    irregular = reason ? emit.bitOr(irregular, reason) : irregular;
+  return irregular;
+}
+
 Value FragmentRows::isSpecial(const KvBlock &block) {
-  Value special = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
-  for (Value needs : {program.mask ? block.partial : Value(), isUnusual, isStrided})
-    special = needs ? emit.bitOr(special, needs) : special;
+  Value special = isIrregular(block);
+  for (Value reason : {program.mask ? block.partial : Value(), isUnusual})
+    special = reason ? emit.bitOr(special, reason) : special;
   return special;
+}
+
+static Values flatten(const Fragments &fragments) {
+  Values values;
+  for (const Fragment4 &fragment : fragments)
+    values.append(fragment.begin(), fragment.end());
+  return values;
+}
+
+/// What one of two ways, which all threads of a warp take alike, makes of the scores.
+static void applyEither(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> ifTrue,
+                        llvm::function_ref<void(Fragments &)> ifFalse) {
+  const Fragments before = scores;
+  auto result = [&](llvm::function_ref<void(Fragments &)> apply) {
+    return [&before, apply] {
+      Fragments changed = before;
+      apply(changed);
+      return flatten(changed);
+    };
+  };
+  SmallVector<Type> types(scores.size() * 4, emit.f32());
+  Values changed = emit.ifElse(types, condition, result(ifTrue), result(ifFalse));
+  for (size_t i = 0; i < changed.size(); ++i)
+    scores[i / 4][i % 4] = changed[i];
 }
 
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
-  auto contract = arith::FastMathFlagsAttr::get(emit.builder.getContext(), arith::FastMathFlags::contract); // with a sum in score_mod
-  if (program.score)
-    forEachElement(score, block, isPlain, [&](MapExpander &expander, int64_t tile, int64_t part) {
-      Value scaled = emit.make<arith::MulFOp>(emit.f32(), scores[tile][part], scoreFactor, contract);
-      MapResult result = ends.firstProduct ? expander.expand(Value(), scaled) : expander.expand(scaled);
-      scores[tile][part] = result.value;
-      outOfRange[tile * 4 + part] = result.outOfRange;
-    });
+  auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
+  auto together = [&](Fragments &all) { applyBlockScore(all, block); };
+  if (!blockScore)
+    general(scores);
+  else if (isPlain)
+    together(scores);
+  else
+    applyEither(emit, isIrregular(block), scores, general, together);
   return outOfRange;
+}
+
+void FragmentRows::applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange) {
+  if (!program.score)
+    return;
+  forEachElement(score, block, isPlain, [&](MapExpander &expander, int64_t tile, int64_t part) {
+    Value product = scaled(scores[tile][part]);
+    MapResult result = ends.firstProduct ? expander.expand(Value(), product) : expander.expand(product);
+    scores[tile][part] = result.value;
+    outOfRange[tile * 4 + part] = result.outOfRange;
+  });
+}
+
+Value FragmentRows::scaled(Value product) {
+  auto contract = arith::FastMathFlagsAttr::get(emit.builder.getContext(), arith::FastMathFlags::contract); // with a sum in score_mod
+  return emit.make<arith::MulFOp>(emit.f32(), product, scoreFactor, contract);
+}
+
+/// From left to right, so that what both rows share need not be kept for long.
+void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block) {
+  blockScore->bindBlock({{queryOf(0), queryOf(1)}, keyBase(block)});
+  for (int64_t tile = 0; tile < cols / 8; ++tile)
+    for (int64_t part = 0; part < 4; ++part)
+      scores[tile][part] = blockScore->expand({rowOf(part), tile, columnOf(part)}, scaled(scores[tile][part]));
 }
 
 void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBlock &block) {
@@ -169,19 +243,9 @@ void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBloc
 /// Most blocks are not special, so what those need is one branch, which all threads of a warp take alike.
 void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
   Flags outOfRange = applyScore(scores, block, /*isPlain=*/false);
-  auto flatten = [](const Fragments &fragments) {
-    Values values;
-    for (const Fragment4 &fragment : fragments)
-      values.append(fragment.begin(), fragment.end());
-    return values;
-  };
-  const Fragments plain = scores;
-  SmallVector<Type> types(scores.size() * 4, emit.f32());
-  Values changed = emit.ifElse(
-      types, isSpecial(block), [&] { return dropHidden(scores, block, outOfRange), flatten(scores); },
-      [&] { return reportScores(outOfRange, block), flatten(plain); });
-  for (size_t i = 0; i < changed.size(); ++i)
-    scores[i / 4][i % 4] = changed[i];
+  applyEither(
+      emit, isSpecial(block), scores, [&](Fragments &all) { dropHidden(all, block, outOfRange); },
+      [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
 /// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.

@@ -5,7 +5,7 @@
 // thread plus a constant.
 #pragma once
 
-#include "FormulaMath.h"
+#include "BlockScore.h"
 #include "Fragments.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 
@@ -38,6 +38,12 @@ public:
   /// What stays the same for the whole tile. Products enter as they are where no score_mod wants them scaled: see `unit`.
   /// Rows that are packed by `group` heads (KernelAbi.h): row r of the tile is query (q0 + r) / group of head h + (q0 + r) % group.
   void bindTile(const TileCoords &coords, mlir::Value group = {});
+
+  /// Shared memory of this warp, i32, for what score_mod reads: before bindTile.
+  void useRoom(mlir::Value address) { room = address; }
+  /// With room: starts to bring what score_mod reads for this block. The formulas of the block staged before are done with, those of this
+  /// one come next.
+  void stageLoads(const KvBlock &block);
 
   RowState initialState() const;
   /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, where the products need more than `unit`,
@@ -94,6 +100,11 @@ private:
   /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
   using Flags = llvm::SmallVector<mlir::Value>;
   Flags applyScore(Fragments &scores, const KvBlock &block, bool isPlain);
+  void applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange);
+  mlir::Value isIrregular(const KvBlock &block);
+  mlir::Value scaled(mlir::Value product);
+  void applyBlockScore(Fragments &scores, const KvBlock &block);
+  mlir::Value queryOf(int64_t row);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
@@ -109,6 +120,7 @@ private:
   mlir::Value firstRow;
   int64_t cols;
   bool joinsFactors;
+  mlir::Value room;              ///< null: none
   bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
 
   TileCoords tile;
@@ -126,6 +138,7 @@ private:
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;
   Formula score, mask, prob;
+  std::optional<BlockScore> blockScore; ///< for blocks that are not irregular, where it helps
 };
 
 } // namespace attnjit::tile

@@ -179,15 +179,19 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   int64_t consumer = isLarge ? 160 : 232, producer = isLarge ? 32 : 40;
   if (program.closedForm)
     consumer -= 8, producer = 56;
-  auto withBuffers = [&](int64_t qBuffers) {
-    // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
-    // its way while a loop turns would be waited for at once.
-    constexpr int64_t kLongFormula = 80;
-    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer,
-                          /*overlap=*/weightOf(program) < kLongFormula, /*turns=*/program.valueDim > 64);
+  // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
+  // its way while a loop turns would be waited for at once.
+  constexpr int64_t kLongFormula = 80;
+  bool overlaps = weightOf(program) < kLongFormula;
+  auto withBuffers = [&](int64_t qBuffers, bool stagesLoads = false) {
+    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer, overlaps,
+                          /*turns=*/program.valueDim > 64, stagesLoads);
   };
-  WgmmaAttr two = withBuffers(2); // the second one hides how Q comes and how the output goes
-  return WgmmaShape::of(program, two).sharedBytes() <= target.sharedBytes ? two : withBuffers(1);
+  auto fits = [&](WgmmaAttr choices) { return WgmmaShape::of(program, choices).sharedBytes() <= target.sharedBytes; };
+  // A second buffer of Q hides how Q comes and how the output goes.
+  if (overlaps && BlockScore::hasLoadToStage(program) && fits(withBuffers(2, /*stagesLoads=*/true)))
+    return withBuffers(2, /*stagesLoads=*/true);
+  return fits(withBuffers(2)) ? withBuffers(2) : withBuffers(1);
 }
 
 std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices) {

@@ -31,6 +31,8 @@ public:
   void run() {
     Value zero = emit.constInt(emit.i32(), 0);
     bindTurns();
+    if (shape.choices.getStagesLoads())
+      rows.useRoom(emit.add(emit.add(kernel.shared, shape.loads), emit.mul(warp, StagedLoad::roomBytes(shape.cols))));
     Values initial = {zero, zero};
     initial.append(receiveTile(zero));
     emit.loopWhile(
@@ -161,12 +163,14 @@ private:
     State initial{rows.initialState(), noOutput(), {}};
     RingUse k = whenFull(shape.kRing, firstBlock);
     auto [firstKeys, firstWord] = readFirstBlock(k);
+    rows.stageLoads(blockOf(firstKeys));
     Fragments scores = issueScores(k);
     emitWarpgroupWait(emit, 0, {&scores});
     release(k);
     rows.applyFormulasTo(/*special=*/true, scores, blockOf(firstKeys));
     rows.takeIntoState(initial.row, scores, blockOf(firstKeys));
     initial.probs = leftFactors(scores);
+    stageAfter(firstWord);
 
     Values last = emit.loopWhile(
         flatten(emit.add(firstBlock, 1), firstWord, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
@@ -180,11 +184,19 @@ private:
             stepOverlapping(special, emit.sub(n, 1), k, keys, state);
             return flatten(emit.add(n, 1), word, state);
           };
-          return emit.ifElse(TypeRange(values), rows.isSpecial(keys), [&] { return step(true); }, [&] { return step(false); });
+          Values next = emit.ifElse(TypeRange(values), rows.isSpecial(keys), [&] { return step(true); }, [&] { return step(false); });
+          stageAfter(word);
+          return next;
         });
     State state = stateOf(last);
     addProbs(emit.sub(last[0], 1), state.out, state.probs);
     return {last[0], state};
+  }
+
+  /// What the formulas of the block after one read is on its way while that one's products are issued.
+  void stageAfter(const Word &word) {
+    if (shape.choices.getStagesLoads())
+      emit.ifThen(emit.logicalNot(word.isLast), [&] { rows.stageLoads(blockOf(word.next)); });
   }
 
   /// The scores of a block, whose keys have come, and the output of the block before.

@@ -25,10 +25,11 @@ struct WgmmaShape {
   WgmmaAttr choices;
   SwizzledTile q, k, v;
   BufferRing qRing, kRing, vRing;
+  int64_t loads; ///< room for what score_mod reads (BlockScore.h), if the schedule stages that
   int64_t endOfShared;
 
   static WgmmaShape of(const TileProgram &program, WgmmaAttr choices) {
-    WgmmaShape shape{program.tileRows, program.tileCols, program.headDim, program.valueDim, choices, {}, {}, {}, {}, {}, {}, 0};
+    WgmmaShape shape{program.tileRows, program.tileCols, program.headDim, program.valueDim, choices, {}, {}, {}, {}, {}, {}, 0, 0};
     shape.q = {shape.rows, shape.headDim};
     shape.k = {shape.cols, shape.headDim};
     shape.v = {shape.cols, shape.valueDim};
@@ -40,6 +41,8 @@ struct WgmmaShape {
     shape.qRing = ring(shape.q, choices.getQBuffers());
     shape.kRing = ring(shape.k, choices.getKvStages());
     shape.vRing = ring(shape.v, choices.getKvStages());
+    shape.loads =
+        take(choices.getStagesLoads() ? shape.consumers() * (kWarpgroupRows / StagedLoad::kRows) * StagedLoad::roomBytes(shape.cols) : 0);
     for (BufferRing *ring : {&shape.qRing, &shape.kRing, &shape.vRing})
       ring->slots = take(ring->count * BufferRing::kSlotBytes);
     for (BufferRing *ring : {&shape.qRing, &shape.kRing, &shape.vRing}) {

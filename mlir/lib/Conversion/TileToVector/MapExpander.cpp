@@ -335,7 +335,6 @@ void MapExpander::flag(Level level, Value outOfRange) {
   flags = Emitter(builder, loc).bitOr(flags, outOfRange);
 }
 
-/// Whether a value of the body cannot be negative, so that Python's wrap is not needed. Only cheap, certain cases.
 bool MapExpander::isNonNegative(Value bodyValue, unsigned depth) const {
   if (auto argument = dyn_cast<BlockArgument>(bodyValue))
     return argument.getOwner() != &body || // the index of a reduction

@@ -60,14 +60,14 @@ void DiagonalValues::visit(Operation &op) {
   SmallVector<Value> inputs = inputsOf(op);
   if (llvm::all_of(inputs, [&](Value input) { return isUniform(input); }))
     slopes[op.getResult(0)] = {};
-  else if (std::optional<Slope> slope = slopeOf(op))
+  else if (std::optional<Slope> slope = slopeMadeBy(op))
     slopes[op.getResult(0)] = *slope;
   else if (llvm::all_of(inputs, [&](Value input) { return isOfDiagonal(input); }))
     diagonal.insert(op.getResult(0));
 }
 
 /// Integer arithmetic wraps alike on both ways to a difference, so that nothing has to be known of the size of its parts.
-std::optional<DiagonalValues::Slope> DiagonalValues::slopeOf(Operation &op) const {
+std::optional<DiagonalValues::Slope> DiagonalValues::slopeMadeBy(Operation &op) const {
   SmallVector<Slope> operands;
   for (Value operand : op.getOperands()) {
     auto slope = slopes.find(operand);
@@ -82,6 +82,19 @@ std::optional<DiagonalValues::Slope> DiagonalValues::slopeOf(Operation &op) cons
   if (isa<arith::ExtSIOp>(op)) // of an i32 that promises not to overflow
     return operands[0];
   return std::nullopt;
+}
+
+std::optional<DiagonalValues::Slope> DiagonalValues::slopeOf(Value value) const {
+  auto slope = slopes.find(value);
+  return slope == slopes.end() ? std::nullopt : std::optional(slope->second);
+}
+
+SmallVector<Operation *> DiagonalValues::numbers() const {
+  SmallVector<Operation *> found;
+  for (Operation &op : body.without_terminator())
+    if (op.getNumResults() == 1 && isa<FloatType>(op.getResult(0).getType()) && contains(op.getResult(0)) && leaves(op))
+      found.push_back(&op);
+  return found;
 }
 
 SmallVector<Operation *> DiagonalValues::worthTables() const {

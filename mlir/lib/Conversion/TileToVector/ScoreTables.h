@@ -27,15 +27,19 @@ public:
   bool contains(mlir::Value value) const { return isOfDiagonal(value) && !isUniform(value); }
   /// Those that cost more than the load that a table asks for, as far up in the formula as they go.
   llvm::SmallVector<mlir::Operation *> worthTables() const;
+  /// Those that are floats, as far up as they go.
+  llvm::SmallVector<mlir::Operation *> numbers() const;
 
-private:
   /// An integer that is q * slope.q + kv * slope.kv + what moves with neither.
   struct Slope {
     int64_t q = 0, kv = 0;
   };
+  /// Of an integer, if it is one.
+  std::optional<Slope> slopeOf(mlir::Value value) const;
 
+private:
   void visit(mlir::Operation &op);
-  std::optional<Slope> slopeOf(mlir::Operation &op) const;
+  std::optional<Slope> slopeMadeBy(mlir::Operation &op) const;
   bool isUniform(mlir::Value value) const;
   bool isOfDiagonal(mlir::Value value) const;
   bool leaves(mlir::Operation &op) const;

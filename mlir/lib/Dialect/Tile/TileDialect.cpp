@@ -44,13 +44,15 @@ static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what)
 }
 
 LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t qBuffers, int64_t consumerRegisters, int64_t producerRegisters,
-                                bool, bool) {
+                                bool overlap, bool, bool stagesLoads) {
   for (auto [name, count] : {std::pair("kv_stages", kvStages), std::pair("q_buffers", qBuffers)})
     if (count != 1 && count != 2 && count != 4)
       return emitError() << name << ": expected 1, 2 or 4, got " << count;
   for (auto [name, count] : {std::pair("consumer_registers", consumerRegisters), std::pair("producer_registers", producerRegisters)})
     if (count < 24 || count > 240 || count % 8)
       return emitError() << name << ": expected a multiple of 8 from 24 to 240, got " << count;
+  if (stagesLoads && !overlap)
+    return emitError() << "stages_loads: expected with overlap only, whose steps bring the next one's loads";
   return success();
 }
 

@@ -64,6 +64,9 @@ public:
   mlir::Value addressOf(attn::LoadOp load);
   /// The stride, in elements, of a dimension of what this load reads.
   mlir::Value strideOf(attn::LoadOp load, unsigned dimension) const { return captureOf(load).strides[dimension]; }
+  mlir::Value pointerOf(attn::LoadOp load) const { return captureOf(load).pointer; }
+  /// Whether a value of the body cannot be negative, so that Python's wrap is not needed. Only cheap, certain cases.
+  bool isNonNegative(mlir::Value bodyValue, unsigned depth = 0) const;
 
   /// Broadcasts a scalar to a vector of `lanes`; vectors pass through.
   mlir::Value splat(mlir::Value value);
@@ -105,7 +108,6 @@ private:
   mlir::Value emitLanes(attn::LoadOp load, llvm::function_ref<mlir::Value()> gather);
   mlir::Value countsIf(mlir::Value bodyValue);
   void flag(Level level, mlir::Value outOfRange);
-  bool isNonNegative(mlir::Value bodyValue, unsigned depth = 0) const;
 
   mlir::OpBuilder &builder;
   mlir::Location loc;

@@ -28,9 +28,10 @@ def Tile_WgmmaAttr : AttrDef<TileDialect, "Wgmma"> {
     * `consumer_registers`, `producer_registers`: per thread; multiples of 8 from 24 to 240.
     * `overlap`: the softmax of a block runs while the output of the block before is summed up.
     * `turns`: consumers issue their products in turn.
+    * `stages_loads`: a captured tensor with an element for each pair comes to shared memory a block ahead.
   }];
   let parameters = (ins "int64_t":$kv_stages, "int64_t":$q_buffers, "int64_t":$consumer_registers, "int64_t":$producer_registers,
-                        "bool":$overlap, "bool":$turns);
+                        "bool":$overlap, "bool":$turns, DefaultValuedParameter<"bool", "false">:$stages_loads);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

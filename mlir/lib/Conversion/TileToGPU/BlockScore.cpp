@@ -1,0 +1,363 @@
+#include "BlockScore.h"
+
+#include "../TileToVector/Elements.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+
+namespace attnjit::tile {
+
+using CmpI = Emitter::CmpI;
+
+/// Keys from a thread's first one.
+static int64_t distanceOf(Place place) { return 8 * place.tile + place.column; }
+
+static Value keyAt(const Emitter &emit, Value firstKey, Place place) {
+  return emit.make<arith::AddIOp>(firstKey, emit.constInt(firstKey.getType(), distanceOf(place)), arith::IntegerOverflowFlags::nsw);
+}
+
+/// Either of them, where there are two.
+static Value either(const Emitter &emit, Value a, Value b) { return a && b ? emit.bitOr(a, b) : a ? a : b; }
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Loads
+//===------------------------------------------------------------------------------------------------------------------===//
+
+bool EvenLoad::fits(attn::LoadOp load, const DiagonalValues &values) {
+  for (auto [dim, index] : llvm::enumerate(load.getIndices())) {
+    std::optional<DiagonalValues::Slope> slope = values.slopeOf(index);
+    bool isLast = dim + 1 == load.getIndices().size();
+    if (!slope || (std::abs(slope->kv) == 1) != isLast || (slope->kv != 0) != isLast)
+      return false;
+  }
+  return !load.getIndices().empty();
+}
+
+/// A column of pairs lies at even distances in every row.
+static int64_t alignmentFor(int64_t elementBytes, const DiagonalValues::Slope &last) {
+  constexpr int64_t kLargestPiece = 8;
+  return 2 * elementBytes <= kLargestPiece && last.q % 2 == 0 ? 2 * elementBytes : elementBytes;
+}
+
+EvenLoad::EvenLoad(const FormulaFrame &frame, attn::LoadOp load, const DiagonalValues &values)
+    : frame(frame), emit(frame.builder, frame.loc), op(load), memory(attn::captureElementType(load.getCapture().getType())),
+      raw(rawType(emit, memory)) {
+  for (Value index : load.getIndices()) {
+    auto expander =
+        std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, *load->getParentRegion(), frame.abi, /*lanes=*/1, index);
+    bool mayWrap = !expander->isNonNegative(index);
+    indices.push_back({*values.slopeOf(index), std::move(expander), mayWrap});
+  }
+  elementBytes = raw.getIntOrFloatBitWidth() / 8;
+  alignment = alignmentFor(elementBytes, indices.back().slope);
+  sharesRows = llvm::all_of(indices, [](const Index &index) { return index.slope.q == 0; });
+}
+
+Value EvenLoad::indexAt(Index &index, Value query, Value key) {
+  index.expander->bindQuery(emit.toInt(frame.program.indexType, query));
+  index.expander->bindKey(emit.toInt(frame.program.indexType, key));
+  return emit.toInt(emit.i64(), index.expander->expand(Value()).value);
+}
+
+Value EvenLoad::addressAt(Value query, Value key) {
+  Value offset;
+  for (auto [dim, index] : llvm::enumerate(indices)) {
+    Value position = indexAt(index, query, key);
+    bool isLast = dim + 1 == indices.size();
+    Value term = isLast ? position : emit.mul(position, index.expander->strideOf(op, dim));
+    offset = offset ? emit.add(offset, term) : term;
+  }
+  Type global = LLVM::LLVMPointerType::get(frame.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
+  Value pointer = emit.make<LLVM::AddrSpaceCastOp>(global, indices.front().expander->pointerOf(op));
+  return emitByteOffset(emit, pointer, emit.mul(offset, elementBytes));
+}
+
+void EvenLoad::bindTile(const TileCoords &coords) {
+  tile = coords;
+  for (Index &index : indices)
+    index.expander->bindHeads(tile.b, tile.h);
+  if (!readsPairs())
+    return;
+  tileAddress = addressAt(tile.q0, emit.index(0));
+  rowBytes = emit.index(0);
+  for (auto [dim, index] : llvm::enumerate(indices))
+    if (index.slope.q != 0) {
+      bool isLast = dim + 1 == indices.size();
+      Value stride = isLast ? emit.index(1) : index.expander->strideOf(op, dim);
+      rowBytes = emit.add(rowBytes, emit.mul(stride, index.slope.q * elementBytes));
+    }
+  Value start = emit.make<LLVM::PtrToIntOp>(emit.i64(), tileAddress);
+  if (keyStep() < 0) // the second key of a pair lies before the first one
+    start = emit.sub(start, elementBytes);
+  Value rest = emit.bitAnd(emit.bitOr(start, rowBytes), emit.index(alignment - 1));
+  tileIsMisaligned = emit.cmp(CmpI::ne, rest, emit.index(0));
+}
+
+/// The smallest value of an index among the pairs of a block, all of which exist.
+Value EvenLoad::lowestOf(Index &index, const KvBlock &block) {
+  Value lastQuery = emit.sub(emit.add(tile.q0, tile.rows), 1), lastKey = emit.sub(block.end, 1);
+  return indexAt(index, index.slope.q < 0 ? lastQuery : tile.q0, index.slope.kv < 0 ? lastKey : block.begin);
+}
+
+Value EvenLoad::isUnfit(const KvBlock &block) {
+  Value unfit;
+  for (Index &index : indices)
+    if (index.mayWrap)
+      unfit = either(emit, unfit, emit.cmp(CmpI::slt, lowestOf(index, block), emit.index(0)));
+  return readsPairs() ? either(emit, unfit, isMisaligned(block)) : unfit;
+}
+
+Value EvenLoad::isMisaligned(const KvBlock &block) {
+  Value rest = emit.bitAnd(block.begin, emit.index(alignment / elementBytes - 1));
+  return emit.bitOr(tileIsMisaligned, emit.cmp(CmpI::ne, rest, emit.index(0)));
+}
+
+void EvenLoad::bindBlock(const FragmentOrigin &origin) {
+  known.clear();
+  for (int64_t row = 0; row < (sharesRows ? 1 : 2); ++row)
+    first[row] = addressAt(origin.queries[row], origin.key);
+}
+
+/// Captured tensors are never written to while a kernel runs (A8).
+Value EvenLoad::read(Type type, int64_t row, int64_t distance, int64_t alignment) const {
+  return emit.make<LLVM::LoadOp>(type, emitByteOffset(emit, first[row], distance * elementBytes), alignment, /*isVolatile=*/false,
+                                 /*isNonTemporal=*/false, /*isInvariant=*/true);
+}
+
+Value EvenLoad::widen(Value element) { return widenElements(emit, element, memory, op.getResult().getType()); }
+
+std::array<Value, 2> EvenLoad::readPair(Place place) {
+  Type twice = emit.builder.getIntegerType(16 * elementBytes);
+  return halvesOf(read(twice, place.row, keyStep() * 8 * place.tile - (keyStep() < 0), 2 * elementBytes));
+}
+
+std::array<Value, 2> EvenLoad::halvesOf(Value both) {
+  Type bits = emit.builder.getIntegerType(8 * elementBytes);
+  auto half = [&](int64_t i) {
+    Value part = emit.make<arith::TruncIOp>(bits, i ? emit.shrU(both, 8 * elementBytes) : both);
+    return widen(raw == bits ? part : emit.bitcast(raw, part));
+  };
+  int64_t firstColumn = keyStep() < 0;
+  return {half(firstColumn), half(1 - firstColumn)};
+}
+
+Value EvenLoad::at(Place place) {
+  if (sharesRows)
+    place.row = 0;
+  Value &value = known[place];
+  if (value)
+    return value;
+  if (!readsPairs())
+    return value = widen(read(raw, place.row, keyStep() * distanceOf(place), elementBytes));
+  std::array<Value, 2> pair = readPair(place);
+  for (int64_t column = 0; column < 2; ++column)
+    known[{place.row, place.tile, column}] = pair[column];
+  return pair[place.column];
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Loads by way of shared memory
+//===------------------------------------------------------------------------------------------------------------------===//
+
+bool StagedLoad::fits(attn::LoadOp load, const DiagonalValues &values, int64_t cols) {
+  constexpr int64_t kBits = 16, kLeast = 64, kMost = 256; // a row's chunks are 8, 16 or 32
+  if (!EvenLoad::fits(load, values) || attn::captureElementType(load.getCapture().getType()).getIntOrFloatBitWidth() != kBits)
+    return false;
+  DiagonalValues::Slope last = *values.slopeOf(load.getIndices().back());
+  bool movesWithQuery = llvm::any_of(load.getIndices(), [&](Value index) { return values.slopeOf(index)->q != 0; });
+  return last.kv == 1 && last.q == 0 && movesWithQuery && llvm::isPowerOf2_64(cols) && cols >= kLeast && cols <= kMost;
+}
+
+StagedLoad::StagedLoad(const FormulaFrame &frame, attn::LoadOp load, const DiagonalValues &values, const StageRoom &room)
+    : EvenLoad(frame, load, values), room(room) {
+  alignment = kChunkBytes;
+}
+
+Value StagedLoad::sharedPointer(Value address) const {
+  return emit.make<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(frame.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Shared)),
+                                     address);
+}
+
+/// Lanes take a row's chunks side by side, and as many rows at a time as they reach. Rows that do not exist are the last one once more.
+void StagedLoad::stage(const KvBlock &block) {
+  int64_t chunks = room.cols * elementBytes / kChunkBytes, rowsAtOnce = 32 / chunks;
+  Value row = emit.shrU(room.lane, llvm::Log2_64(chunks)), chunk = emit.bitAnd(room.lane, emit.constInt(emit.i32(), chunks - 1));
+  Value to = emit.add(room.address, emit.add(emit.mul(row, rowPitch(room.cols)), emit.shl(emit.bitXor(chunk, row), 4)));
+  Value begin = emit.add(emit.mul(block.begin, elementBytes), emit.make<arith::ExtUIOp>(emit.i64(), emit.shl(chunk, 4)));
+  Value from = emitByteOffset(emit, tileAddress, begin);
+  Value firstRow = emit.add(room.firstRow, row), lastRow = emit.toInt(emit.i32(), emit.sub(tile.rows, 1));
+  for (int64_t distance = 0; distance < kRows; distance += rowsAtOnce) {
+    Value source = emit.make<arith::ExtUIOp>(emit.i64(), emit.minS(emit.add(firstRow, distance), lastRow));
+    Value target = emit.add(emit.bitXor(to, emit.constInt(emit.i32(), distance % 8 * kChunkBytes)), distance * rowPitch(room.cols));
+    emit.make<NVVM::CpAsyncOp>(sharedPointer(target), emitByteOffset(emit, from, emit.mul(source, rowBytes)), kChunkBytes,
+                               NVVM::LoadCacheModifierKind::CG, Value());
+  }
+  emit.make<NVVM::CpAsyncCommitGroupOp>();
+}
+
+void StagedLoad::bindBlock(const FragmentOrigin &origin) {
+  known.clear();
+  emit.make<NVVM::CpAsyncWaitGroupOp>(frame.builder.getI32IntegerAttr(0));
+  emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1)); // what other lanes have brought
+}
+
+/// Matrices of 8 rows and 8 keys: both rows of a tile, and both of the next one. Lanes 8i .. 8i + 7 name the rows of the i-th.
+Value StagedLoad::at(Place place) {
+  Value &value = known[place];
+  if (value)
+    return value;
+  int64_t left = place.tile & ~int64_t(1);
+  auto bits = [&](int64_t from, int64_t count) {
+    return emit.bitAnd(emit.shrU(room.lane, from), emit.constInt(emit.i32(), (1 << count) - 1));
+  };
+  Value row = emit.add(bits(0, 3), emit.shl(bits(3, 1), 3)), chunk = emit.bitXor(bits(0, 3), bits(4, 1));
+  Value first = emit.add(room.address, emit.add(emit.mul(row, rowPitch(room.cols)), emit.shl(chunk, 4)));
+  Fragment4 matrices = emitLoadMatrices(emit, sharedPointer(emit.bitXor(first, emit.constInt(emit.i32(), left * kChunkBytes))),
+                                        /*transposed=*/false);
+  for (int64_t i = 0; i < 4; ++i)
+    for (auto [column, half] : llvm::enumerate(halvesOf(matrices[i])))
+      known[{i % 2, left + i / 2, int64_t(column)}] = half;
+  return known[place];
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// Diagonals
+//===------------------------------------------------------------------------------------------------------------------===//
+
+DiagonalValue::DiagonalValue(const FormulaFrame &frame, Operation *op, const DiagonalValues &values) : frame(frame), op(op) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, *op->getParentRegion(), frame.abi, /*lanes=*/1,
+                                        op->getResult(0));
+  for (auto load : op->getBlock()->getOps<attn::LoadOp>())
+    if (rows[0]->needs(load) && EvenLoad::fits(load, values)) {
+      loads.push_back(std::make_unique<EvenLoad>(frame, load, values));
+      for (std::unique_ptr<MapExpander> &row : rows)
+        row->takeGiven(load);
+    }
+}
+
+void DiagonalValue::bindTile(const TileCoords &tile) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row->bindHeads(tile.b, tile.h);
+  for (std::unique_ptr<EvenLoad> &load : loads)
+    load->bindTile(tile);
+}
+
+Value DiagonalValue::isUnfit(const KvBlock &block) {
+  Value unfit;
+  for (std::unique_ptr<EvenLoad> &load : loads)
+    unfit = either(Emitter(frame.builder, frame.loc), unfit, load->isUnfit(block));
+  return unfit;
+}
+
+void DiagonalValue::bindBlock(const FragmentOrigin &origin) {
+  known.clear();
+  firstKey = origin.key;
+  for (int64_t row = 0; row < 2; ++row) {
+    rows[row]->assumeUnitStrides(true);
+    rows[row]->bindQuery(origin.queries[row]);
+  }
+  for (std::unique_ptr<EvenLoad> &load : loads)
+    load->bindBlock(origin);
+}
+
+/// Where the second row does not exist its values do not count, so that it does no harm to take them from the first.
+Value DiagonalValue::at(Place place) {
+  if (place.row == 1 && place.tile > 0)
+    place = {0, place.tile - 1, place.column};
+  Value &value = known[place];
+  if (value)
+    return value;
+  MapExpander &row = *rows[place.row];
+  row.bindKey(keyAt(Emitter(frame.builder, frame.loc), firstKey, place));
+  Emitter::Values given;
+  for (std::unique_ptr<EvenLoad> &load : loads)
+    given.push_back(load->at(place));
+  return value = row.expand(Value(), given).value;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
+// The formula
+//===------------------------------------------------------------------------------------------------------------------===//
+
+bool BlockScore::hasLoadToStage(const TileProgram &program) {
+  if (!program.score || program.checkedIndices)
+    return false;
+  const DiagonalValues values(*program.score);
+  return llvm::any_of(program.score->front().getOps<attn::LoadOp>(),
+                      [&](attn::LoadOp load) { return StagedLoad::fits(load, values, program.tileCols); });
+}
+
+/// There is room for one load, the first that can use it.
+BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends, const std::optional<StageRoom> &room)
+    : frame(frame), hasFirstProduct(ends.firstProduct) {
+  Region &score = *frame.program.score;
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, score, frame.abi, /*lanes=*/1, ends.root);
+  auto take = [&](Operation *op) {
+    for (std::unique_ptr<MapExpander> &row : rows)
+      row->takeGiven(op);
+  };
+  if (hasFirstProduct)
+    take(ends.firstProduct);
+  // An index that may leave its tensor has to be seen by the map of each element.
+  if (frame.program.checkedIndices)
+    return;
+  const DiagonalValues classes(score);
+  for (Operation *op : classes.numbers())
+    if (rows[0]->needs(op)) {
+      values.push_back(std::make_unique<DiagonalValue>(frame, op, classes));
+      take(op);
+    }
+  bool isFree = room.has_value();
+  for (auto load : score.front().getOps<attn::LoadOp>())
+    if (rows[0]->needs(load) && EvenLoad::fits(load, classes)) {
+      bool staged = isFree && StagedLoad::fits(load, classes, room->cols);
+      isFree &= !staged;
+      values.push_back(staged ? std::make_unique<StagedLoad>(frame, load, classes, *room)
+                              : std::make_unique<EvenLoad>(frame, load, classes));
+      take(load);
+    }
+}
+
+void BlockScore::bindTile(const TileCoords &tile) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row->bindHeads(tile.b, tile.h);
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->bindTile(tile);
+}
+
+Value BlockScore::isUnfit(const KvBlock &block) {
+  Value unfit;
+  for (std::unique_ptr<BlockValue> &value : values)
+    unfit = either(Emitter(frame.builder, frame.loc), unfit, value->isUnfit(block));
+  return unfit;
+}
+
+void BlockScore::stage(const KvBlock &block) {
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->stage(block);
+}
+
+void BlockScore::bindBlock(const FragmentOrigin &origin) {
+  firstKey = origin.key;
+  for (int64_t row = 0; row < 2; ++row) {
+    rows[row]->assumeUnitStrides(true);
+    rows[row]->bindQuery(origin.queries[row]);
+  }
+  for (std::unique_ptr<BlockValue> &value : values)
+    value->bindBlock(origin);
+}
+
+Value BlockScore::expand(Place place, Value scaled) {
+  MapExpander &row = *rows[place.row];
+  row.bindKey(keyAt(Emitter(frame.builder, frame.loc), firstKey, place));
+  Emitter::Values given;
+  if (hasFirstProduct)
+    given.push_back(scaled);
+  for (std::unique_ptr<BlockValue> &value : values)
+    given.push_back(value->at(place));
+  return row.expand(hasFirstProduct ? Value() : scaled, given).value;
+}
+
+} // namespace attnjit::tile
