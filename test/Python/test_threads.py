@@ -120,31 +120,16 @@ assert Prepared(q, q, q).run().workers == 1
 """)
 
 
-def test_taking_turns_with_torch():
-    """OpenMP's threads of PyTorch and oneTBB's of attnjit in turn: neither keeps the other from its processors, and their threads do not add up with calls."""
+def test_pools_do_not_add_up():
+    """PyTorch's OpenMP and attnjit's oneTBB in turn: two pools of torch.get_num_threads(), however many calls there are."""
     pytest.importorskip("torch")
-    said = in_own_process("""
-import os, statistics, time, torch, attnjit
+    more = int(in_own_process("""
+import os, torch, attnjit
 torch.manual_seed(0)
 q, values = torch.randn(1, 8, 512, 64), torch.randn(1 << 21)
-work = [lambda: torch.exp(values), lambda: attnjit.attention(q, q, q)]
-
-def timed(call):
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-for call in work * 3:
-    call()
-ratios = [[], []]
-for _ in range(10):
-    alone = [min(timed(call) for _ in range(5)) for call in work]
-    turns = [[timed(call) for call in work] for _ in range(5)]
-    for place in range(2):
-        ratios[place].append(min(turn[place] for turn in turns) / alone[place])
-    threads = len(os.listdir("/proc/self/task"))
-print(*(statistics.median(ratio) for ratio in ratios), threads - 2 * torch.get_num_threads())
-""")
-    torch_ratio, own_ratio, more = map(float, said.split())
-    assert torch_ratio < 1.5 and own_ratio < 1.5, "turns take longer than the same calls by themselves"
+for _ in range(50):
+    torch.exp(values)
+    attnjit.attention(q, q, q)
+print(len(os.listdir("/proc/self/task")) - 2 * torch.get_num_threads())
+"""))
     assert more <= 2, f"{more} threads more than two pools of torch.get_num_threads()"

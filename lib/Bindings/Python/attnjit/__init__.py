@@ -14,5 +14,5 @@ from . import _core, _display, nn
 
 _display.install(_core)
 
-__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "TraceError", "Traced", "__version__", "attention", "autotune", "engine", "explain", "nn",
+__all__ = ["Engine", "ExplainReport", "FormulaError", "Kernel", "Mod", "Report", "TraceError", "Traced", "__version__", "attention", "autotune", "engine", "explain", "merge_states", "nn",
            "prepare", "rand", "randint", "set_engine", "stages", "trace", "warm_up"]
