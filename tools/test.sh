@@ -73,6 +73,7 @@ static() {
   cmake --build --preset static -j "$jobs"
   (cd build/static && cpack)
   test/Install/bundle.sh build/static/attnjit-*-static.tar.xz
+  if [ -x build/torch/bin/python ]; then test/Python/wheel.sh "$PWD/build/torch/bin/python" "$PWD" "$PWD/build/static"; fi
 }
 
 case "${1:-}" in

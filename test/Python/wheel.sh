@@ -21,6 +21,7 @@ site=$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("p
 ln -s "$numpy" "$site/numpy"
 [ ! -e "$numpy.libs" ] || ln -s "$numpy.libs" "$site/numpy.libs"
 
+link=$(sed -n 's/^ATTNJIT_LINK:STRING=//p' "$build/CMakeCache.txt")
 cd "$work"
 env -u PYTHONPATH -u ATTNJIT_COMPILER_LIBRARY XDG_CACHE_HOME="$work/cache" "$work/venv/bin/python" -c '
 import importlib.metadata, pathlib, sys
@@ -35,5 +36,8 @@ out = flex_attention(q, q, q, "score / 2", create_block_mask("q_idx >= kv_idx", 
 scores = np.where(np.tril(np.ones((200, 200), bool)), np.einsum("bhmd,bhnd->bhmn", q, q) / 8, -np.inf)
 weights = np.exp(scores - scores.max(-1, keepdims=True))
 np.testing.assert_allclose(out, weights / weights.sum(-1, keepdims=True) @ q, rtol=1e-10)
+if sys.argv[1] == "static":
+    others = {line.split("/")[-1].strip() for line in open("/proc/self/maps") if "/libLLVM" in line or "/libMLIR" in line or "/libtbb" in line}
+    assert not others, f"the wheel of a static build needs {others}"
 print("attnjit", attnjit.__version__, "in", sys.prefix, attnjit.engine().counters()["compiles"], "kernel compiled")
-'
+' "$link"

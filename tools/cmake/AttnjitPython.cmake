@@ -10,9 +10,9 @@ if(NOT Python_EXECUTABLE)
 endif()
 find_package(Python 3.10 QUIET COMPONENTS Interpreter OPTIONAL_COMPONENTS Development.Module)
 
-# A sanitizer has to be in the process from its start, which Python is not linked for; the static configuration has no library to link.
+# A sanitizer has to be in the process from its start, which Python is not linked for.
 set(HAS_NANOBIND OFF)
-if(Python_Development.Module_FOUND AND PROJECT_IS_TOP_LEVEL AND ATTNJIT_LINK STREQUAL "dylib" AND NOT ATTNJIT_SANITIZE)
+if(Python_Development.Module_FOUND AND PROJECT_IS_TOP_LEVEL AND NOT ATTNJIT_SANITIZE)
   execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
     RESULT_VARIABLE FAILED OUTPUT_VARIABLE nanobind_ROOT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   if(NOT FAILED)
