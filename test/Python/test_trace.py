@@ -1,4 +1,4 @@
-"""The tracer: what a callable may be made of, what stays out of the text, what is asked anew, and how refusals read."""
+"""The tracer: what a callable may be made of, what stays out of the text, and what is asked anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import enum
 import functools
 import math
 import threading
-import timeit
 import types
 
 import pytest
@@ -20,7 +19,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch.nn.attention.flex_attention import and_masks, noop_mask, or_masks  # noqa: E402
 
-from attnjit._trace import TraceError, Traced, is_text, merge, rand, randint, trace  # noqa: E402
+from attnjit._trace import Traced, is_text, merge, rand, randint, trace  # noqa: E402
 from trace_tools import check_trace  # noqa: E402
 
 WINDOW = 3
@@ -579,13 +578,9 @@ def test_enumerations_and_texts():
     assert trace(mod, "mask_mod").text != first
 
 
-def test_a_call_costs_microseconds():
+def test_the_same_again_is_not_traced_again():
     mod = and_masks(causal, within(100), global_window)
-    text = trace(mod, "mask_mod").text
-    calls = 2000
-    seconds = min(timeit.repeat(lambda: trace(mod, "mask_mod"), number=calls, repeat=5)) / calls
-    assert trace(mod, "mask_mod").text is text
-    assert seconds < 100e-6
+    assert trace(mod, "mask_mod").text is trace(mod, "mask_mod").text
 
 
 def test_threads():
@@ -637,76 +632,3 @@ def test_random_numbers():
     assert words.tolist() == [randint(7, int(offset)) for offset in offsets] == randint(7, offsets.numpy()).tolist()
     numbers = rand(7, offsets)
     assert 0 <= numbers.min() and numbers.max() < 1 and numbers.tolist() == [float(rand(7, int(offset))) for offset in offsets]
-
-
-# --- refusals ---
-
-
-REFUSED = {
-    "bound of range": (lambda score, b, h, q, kv: sum(score for _ in range(q)), "needs a number that is known", "capture a tensor"),
-    "index of a list": (lambda score, b, h, q, kv: score + [1.0, 2.0, 3.0][h], "needs a number that is known", "torch.where"),
-    "key": (lambda score, b, h, q, kv: score + {0: 1.0}[h], "cannot be a key", "torch.where"),
-    "softmax": (lambda score, b, h, q, kv: torch.softmax(score, -1), "no function 'softmax'", "attention's own"),
-    "method": (lambda score, b, h, q, kv: score.cholesky(), "'cholesky' is nothing", "docs/language.md"),
-    "half": (lambda score, b, h, q, kv: score.half(), "'half' is nothing", "drop the cast"),
-    "to half": (lambda score, b, h, q, kv: score.to(torch.float16), "has no float16", "drop the cast"),
-    "draw": (lambda score, b, h, q, kv: score + torch.rand_like(score), "no function 'rand_like'", "attnjit.rand(seed, offset)"),
-    "index of a number": (lambda score, b, h, q, kv: score[0], "a single number has no elements", "leave an index out"),
-    "too many indices": (lambda score, b, h, q, kv: score + SLOPES[h, q], "2 indices for 1 dimensions", "leave an index out"),
-    "float index": (lambda score, b, h, q, kv: score + SLOPES[q / 2], "an index must be an int, found a float", "'//'"),
-    "a row": (lambda score, b, h, q, kv: score + SLOPES, "a tensor of 1 dimensions", "index or reduce it"),
-    "truth of a row": (lambda score, b, h, q, kv: score if SLOPES > 0 else -score, "ambiguous", ".any() or .all()"),
-    "minus a bool": (lambda score, b, h, q, kv: score + -(q > kv), "'-' of a bool", "~x"),
-    "assignment": (lambda score, b, h, q, kv: score.__setitem__(0, 1), "cannot be assigned", "torch.where"),
-    "table of run-time values": (lambda score, b, h, q, kv: torch.tensor([score, score])[h], "makes no tensors of run-time values", "capture a tensor"),
-    "nothing": (lambda score, b, h, q, kv: None, "returns nothing", "return"),
-    "a pair": (lambda score, b, h, q, kv: (score, score), "returns a tuple", "return"),
-    "few arguments": (lambda score, b, h: score, "called with score, b, h, q_idx, kv_idx", "any names"),
-    "large int": (lambda score, b, h, q, kv: score + (q & 2 ** 70), "more than 64 bits", "64 bits"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refusal(name):
-    mod, why, cure = REFUSED[name]
-    with pytest.raises(TraceError) as caught:
-        trace(mod, "score_mod")
-    message = str(caught.value)
-    assert why in message and cure in message
-    assert f'File "{__file__}", line {mod.__code__.co_firstlineno}' in message
-    assert isinstance(caught.value, TypeError) and isinstance(caught.value, NotImplementedError)
-
-
-def test_refusals_of_other_things():
-    with pytest.raises(TraceError, match="a callable or a text, found int"):
-        trace(3, "score_mod")
-    with pytest.raises(ValueError, match="kind is one of"):
-        trace(causal, "mask")
-    with pytest.raises(ZeroDivisionError):
-        trace(lambda score, b, h, q, kv: score + 1 // (WINDOW - WINDOW), "score_mod")
-    with pytest.raises(NameError):
-        trace(lambda score, b, h, q, kv: no_such_name, "score_mod")  # noqa: F821
-    with pytest.raises(TraceError, match="complex"):
-        table = torch.zeros(3, dtype=torch.complex64)
-        trace(lambda score, b, h, q, kv: score + table[h], "score_mod")
-
-
-def test_error_shows_the_caret():
-    with pytest.raises(TraceError) as caught:
-        trace(lambda score, b, h, q, kv: score + torch.softmax(score, -1), "score_mod")
-    *_, code, caret, cure = str(caught.value).splitlines()
-    start = caret.index("^")
-    assert code[start:start + len("torch.softmax(score, -1)")] == "torch.softmax(score, -1)"
-
-
-def test_what_the_parser_says_leads_to_the_users_line():
-    pytest.importorskip("attnjit")
-    table = torch.zeros(3, 4)
-
-    def mod(score, b, h, q_idx, kv_idx):
-        row = table[h]
-        return score + row.flatten(3)[0]
-
-    with pytest.raises(TraceError) as caught:
-        trace(mod, "score_mod")
-    assert f"line {mod.__code__.co_firstlineno + 2}" in str(caught.value) and "row.flatten(3)" in str(caught.value)
