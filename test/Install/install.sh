@@ -35,6 +35,10 @@ if command -v pkg-config > /dev/null; then
   for package in attnjit-runtime attnjit; do
     "$cxx" -std=c++20 "$source/test/Install/consumer/main.cpp" $(pkg-config --cflags --libs "$package") $flags -o "$work/by-$package"
   done
+  # The C door, from C.
+  if [ "$mode" = with-compiler ]; then
+    "$cxx" -x c -std=c99 -pedantic-errors "$source/docs/examples/c_causal.c" -x none $(pkg-config --cflags --libs attnjit) -lm $flags -o "$work/by-c"
+  fi
 fi
 
 # Binaries must not remember where they were built, nor where they were installed first.
