@@ -5,6 +5,7 @@
 #include "attnjit-mlir/Conversion/LinalgToAttn/LinalgToAttn.h"
 #include "attnjit-mlir/Conversion/TileToGPU/TileToGPU.h"
 #include "attnjit-mlir/Conversion/TileToVector/TileToVector.h"
+#include "attnjit-mlir/Conversion/TorchToAttn/TorchToAttn.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 #include "attnjit-mlir/Dialect/Attn/InterfaceModels.h"
 #include "attnjit-mlir/Dialect/Tile/Tile.h"
@@ -24,6 +25,7 @@ void registerAllPasses() {
   attn::registerConvertAttnToGPUPass();
   attn::registerLowerToLlvmPipeline();
   attn::registerRaiseLinalgToAttnPass();
+  attn::registerConvertTorchToAttnPass();
   tile::registerTileVerifyPass();
   tile::registerConvertTileToGPUPass();
   tile::registerConvertTileToVectorPass();
