@@ -224,7 +224,7 @@ Value StagedLoad::at(Place place) {
 // Diagonals
 //===------------------------------------------------------------------------------------------------------------------===//
 
-DiagonalValue::DiagonalValue(const FormulaFrame &frame, Operation *op, const DiagonalValues &values) : frame(frame), op(op) {
+DiagonalValue::DiagonalValue(const FormulaFrame &frame, Operation *op, const DiagonalValues &values) : frame(frame) {
   for (std::unique_ptr<MapExpander> &row : rows)
     row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, *op->getParentRegion(), frame.abi, /*lanes=*/1,
                                         op->getResult(0));

@@ -142,7 +142,6 @@ public:
 
 private:
   FormulaFrame frame;
-  mlir::Operation *op;
   llvm::SmallVector<std::unique_ptr<EvenLoad>> loads;
   std::unique_ptr<MapExpander> rows[2];
   mlir::Value firstKey;
