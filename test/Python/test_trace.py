@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch.nn.attention.flex_attention import and_masks, noop_mask, or_masks  # noqa: E402
 
-from attnjit._trace import Traced, is_text, merge, rand, randint, trace  # noqa: E402
+from attnjit._trace import TraceError, Traced, is_text, merge, rand, randint, trace  # noqa: E402
 from trace_tools import check_trace  # noqa: E402
 
 WINDOW = 3
