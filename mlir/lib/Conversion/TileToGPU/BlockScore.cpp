@@ -221,24 +221,53 @@ Value StagedLoad::at(Place place) {
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
+// Maps of rows
+//===------------------------------------------------------------------------------------------------------------------===//
+
+RowMaps::RowMaps(const FormulaFrame &frame, Region &score, Value root) : emit(frame.builder, frame.loc) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, score, frame.abi, /*lanes=*/1, root);
+}
+
+void RowMaps::takeGiven(Operation *op) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row->takeGiven(op);
+}
+
+void RowMaps::bindTile(const TileCoords &tile) {
+  for (std::unique_ptr<MapExpander> &row : rows)
+    row->bindHeads(tile.b, tile.h);
+}
+
+void RowMaps::bindBlock(const FragmentOrigin &origin) {
+  firstKey = origin.key;
+  for (int64_t row = 0; row < 2; ++row) {
+    rows[row]->assumeUnitStrides(true);
+    rows[row]->bindQuery(origin.queries[row]);
+  }
+}
+
+Value RowMaps::expand(Place place, Value scaled, ValueRange given) {
+  MapExpander &row = *rows[place.row];
+  row.bindKey(keyAt(emit, firstKey, place));
+  return row.expand(scaled, given).value;
+}
+
+//===------------------------------------------------------------------------------------------------------------------===//
 // Diagonals
 //===------------------------------------------------------------------------------------------------------------------===//
 
-DiagonalValue::DiagonalValue(const FormulaFrame &frame, Operation *op, const DiagonalValues &values) : frame(frame) {
-  for (std::unique_ptr<MapExpander> &row : rows)
-    row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, *op->getParentRegion(), frame.abi, /*lanes=*/1,
-                                        op->getResult(0));
+DiagonalValue::DiagonalValue(const FormulaFrame &frame, Operation *op, const DiagonalValues &values)
+    : emit(frame.builder, frame.loc), rows(frame, *op->getParentRegion(), op->getResult(0)) {
   for (auto load : op->getBlock()->getOps<attn::LoadOp>())
-    if (rows[0]->needs(load) && EvenLoad::fits(load, values)) {
+    if (rows.needs(load) && EvenLoad::fits(load, values)) {
       loads.push_back(std::make_unique<EvenLoad>(frame, load, values));
-      for (std::unique_ptr<MapExpander> &row : rows)
-        row->takeGiven(load);
+      rows.takeGiven(load);
     }
 }
 
 void DiagonalValue::bindTile(const TileCoords &tile) {
-  for (std::unique_ptr<MapExpander> &row : rows)
-    row->bindHeads(tile.b, tile.h);
+  rows.bindTile(tile);
   for (std::unique_ptr<EvenLoad> &load : loads)
     load->bindTile(tile);
 }
@@ -246,17 +275,13 @@ void DiagonalValue::bindTile(const TileCoords &tile) {
 Value DiagonalValue::isUnfit(const KvBlock &block) {
   Value unfit;
   for (std::unique_ptr<EvenLoad> &load : loads)
-    unfit = either(Emitter(frame.builder, frame.loc), unfit, load->isUnfit(block));
+    unfit = either(emit, unfit, load->isUnfit(block));
   return unfit;
 }
 
 void DiagonalValue::bindBlock(const FragmentOrigin &origin) {
   known.clear();
-  firstKey = origin.key;
-  for (int64_t row = 0; row < 2; ++row) {
-    rows[row]->assumeUnitStrides(true);
-    rows[row]->bindQuery(origin.queries[row]);
-  }
+  rows.bindBlock(origin);
   for (std::unique_ptr<EvenLoad> &load : loads)
     load->bindBlock(origin);
 }
@@ -268,12 +293,10 @@ Value DiagonalValue::at(Place place) {
   Value &value = known[place];
   if (value)
     return value;
-  MapExpander &row = *rows[place.row];
-  row.bindKey(keyAt(Emitter(frame.builder, frame.loc), firstKey, place));
   Emitter::Values given;
   for (std::unique_ptr<EvenLoad> &load : loads)
     given.push_back(load->at(place));
-  return value = row.expand(Value(), given).value;
+  return value = rows.expand(place, Value(), given);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -290,39 +313,32 @@ bool BlockScore::hasLoadToStage(const TileProgram &program) {
 
 /// There is room for one load, the first that can use it.
 BlockScore::BlockScore(const FormulaFrame &frame, const ScoreFactors &ends, const std::optional<StageRoom> &room)
-    : frame(frame), hasFirstProduct(ends.firstProduct) {
-  Region &score = *frame.program.score;
-  for (std::unique_ptr<MapExpander> &row : rows)
-    row = std::make_unique<MapExpander>(frame.builder, frame.loc, frame.program, score, frame.abi, /*lanes=*/1, ends.root);
-  auto take = [&](Operation *op) {
-    for (std::unique_ptr<MapExpander> &row : rows)
-      row->takeGiven(op);
-  };
+    : emit(frame.builder, frame.loc), hasFirstProduct(ends.firstProduct), rows(frame, *frame.program.score, ends.root) {
   if (hasFirstProduct)
-    take(ends.firstProduct);
+    rows.takeGiven(ends.firstProduct);
   // An index that may leave its tensor has to be seen by the map of each element.
   if (frame.program.checkedIndices)
     return;
+  Region &score = *frame.program.score;
   const DiagonalValues classes(score);
   for (Operation *op : classes.numbers())
-    if (rows[0]->needs(op)) {
+    if (rows.needs(op)) {
       values.push_back(std::make_unique<DiagonalValue>(frame, op, classes));
-      take(op);
+      rows.takeGiven(op);
     }
   bool isFree = room.has_value();
   for (auto load : score.front().getOps<attn::LoadOp>())
-    if (rows[0]->needs(load) && EvenLoad::fits(load, classes)) {
+    if (rows.needs(load) && EvenLoad::fits(load, classes)) {
       bool staged = isFree && StagedLoad::fits(load, classes, room->cols);
       isFree &= !staged;
       values.push_back(staged ? std::make_unique<StagedLoad>(frame, load, classes, *room)
                               : std::make_unique<EvenLoad>(frame, load, classes));
-      take(load);
+      rows.takeGiven(load);
     }
 }
 
 void BlockScore::bindTile(const TileCoords &tile) {
-  for (std::unique_ptr<MapExpander> &row : rows)
-    row->bindHeads(tile.b, tile.h);
+  rows.bindTile(tile);
   for (std::unique_ptr<BlockValue> &value : values)
     value->bindTile(tile);
 }
@@ -330,7 +346,7 @@ void BlockScore::bindTile(const TileCoords &tile) {
 Value BlockScore::isUnfit(const KvBlock &block) {
   Value unfit;
   for (std::unique_ptr<BlockValue> &value : values)
-    unfit = either(Emitter(frame.builder, frame.loc), unfit, value->isUnfit(block));
+    unfit = either(emit, unfit, value->isUnfit(block));
   return unfit;
 }
 
@@ -340,24 +356,18 @@ void BlockScore::stage(const KvBlock &block) {
 }
 
 void BlockScore::bindBlock(const FragmentOrigin &origin) {
-  firstKey = origin.key;
-  for (int64_t row = 0; row < 2; ++row) {
-    rows[row]->assumeUnitStrides(true);
-    rows[row]->bindQuery(origin.queries[row]);
-  }
+  rows.bindBlock(origin);
   for (std::unique_ptr<BlockValue> &value : values)
     value->bindBlock(origin);
 }
 
 Value BlockScore::expand(Place place, Value scaled) {
-  MapExpander &row = *rows[place.row];
-  row.bindKey(keyAt(Emitter(frame.builder, frame.loc), firstKey, place));
   Emitter::Values given;
   if (hasFirstProduct)
     given.push_back(scaled);
   for (std::unique_ptr<BlockValue> &value : values)
     given.push_back(value->at(place));
-  return row.expand(hasFirstProduct ? Value() : scaled, given).value;
+  return rows.expand(place, hasFirstProduct ? Value() : scaled, given);
 }
 
 } // namespace attnjit::tile

@@ -130,6 +130,24 @@ private:
   StageRoom room;
 };
 
+/// A map for each of a thread's two rows, for what of score_mod `root` stands on.
+class RowMaps {
+public:
+  RowMaps(const FormulaFrame &frame, mlir::Region &score, mlir::Value root);
+
+  bool needs(mlir::Operation *op) const { return rows[0]->needs(op); }
+  /// Its result comes with expand().
+  void takeGiven(mlir::Operation *op);
+  void bindTile(const TileCoords &tile);
+  void bindBlock(const FragmentOrigin &origin);
+  mlir::Value expand(Place place, mlir::Value scaled, mlir::ValueRange given);
+
+private:
+  Emitter emit;
+  std::unique_ptr<MapExpander> rows[2];
+  mlir::Value firstKey;
+};
+
 /// A value of score_mod that moves with q - kv alone.
 class DiagonalValue : public BlockValue {
 public:
@@ -141,10 +159,9 @@ public:
   mlir::Value at(Place place) override;
 
 private:
-  FormulaFrame frame;
+  Emitter emit;
+  RowMaps rows;
   llvm::SmallVector<std::unique_ptr<EvenLoad>> loads;
-  std::unique_ptr<MapExpander> rows[2];
-  mlir::Value firstKey;
   std::map<Place, mlir::Value> known;
 };
 
@@ -166,11 +183,10 @@ public:
   mlir::Value expand(Place place, mlir::Value scaled);
 
 private:
-  FormulaFrame frame;
+  Emitter emit;
   bool hasFirstProduct;
+  RowMaps rows;
   llvm::SmallVector<std::unique_ptr<BlockValue>> values;
-  std::unique_ptr<MapExpander> rows[2];
-  mlir::Value firstKey;
 };
 
 } // namespace attnjit::tile

@@ -36,8 +36,6 @@ FailureOr<std::string> attributeText(Attribute value) {
   if (auto flag = dyn_cast<BoolAttr>(value))
     return std::string(flag.getValue() ? "True" : "False");
   if (auto number = dyn_cast<IntegerAttr>(value)) {
-    if (number.getType().isInteger(1))
-      return std::string(number.getValue().isZero() ? "False" : "True");
     const llvm::APInt bits = number.getValue();
     return fmt::format("({})", number.getType().isUnsignedInteger() ? int64_t(bits.getZExtValue()) : bits.getSExtValue());
   }
