@@ -195,6 +195,10 @@ static void applyEither(const Emitter &emit, Value condition, Fragments &scores,
     scores[i / 4][i % 4] = changed[i];
 }
 
+static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> apply) {
+  applyEither(emit, condition, scores, apply, [](Fragments &) {});
+}
+
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
   auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
@@ -248,28 +252,35 @@ void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
       [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
-/// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
+/// A select after score_mod: it wins even over NaN (A3). Each step is a branch of its own, for hardly any block needs more than one.
 void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   if (early)
-    for (Fragment4 &fragment : scores)
-      for (Value &element : fragment)
-        element = emit.mulF(element, early);
-  Flags visible(scores.size() * 4);
-  if (program.mask) {
-    Value isKnown = emit.logicalNot(block.partial);
-    forEachElement(mask, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
-      MapResult result = expander.expand(Value());
-      report(result.outOfRange, block.partial, block, tile, part);
-      visible[tile * 4 + part] = emit.bitOr(result.value, isKnown);
-    });
-  }
-  Value count = emit.toInt(emit.i32(), emit.sub(block.end, block.begin)), keysLeft = emit.sub(count, position.pair);
+    applyWhere(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); });
+  auto report = [&](Fragments &) { reportScores(scoreOutOfRange, block); };
+  if (program.mask) // where the plan knows it to be true it is not evaluated
+    applyEither(emit, block.partial, scores, [&](Fragments &all) { dropMasked(all, block, scoreOutOfRange); }, report);
+  else
+    report(scores);
+  Value count = emit.toInt(emit.i32(), emit.sub(block.end, block.begin));
+  applyWhere(emit, emit.cmp(CmpI::slt, count, emit.constInt(emit.i32(), cols)), scores, [&](Fragments &all) { dropMissing(all, count); });
+}
+
+void FragmentRows::dropMasked(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
+  forEachElement(mask, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
+    MapResult visible = expander.expand(Value());
+    report(visible.outOfRange, Value(), block, tile, part);
+    report(scoreOutOfRange[tile * 4 + part], visible.value, block, tile, part);
+    scores[tile][part] = emit.select(visible.value, scores[tile][part], minusInfinity());
+  });
+}
+
+/// Of a block of `count` keys.
+void FragmentRows::dropMissing(Fragments &scores, Value count) {
+  Value keysLeft = emit.sub(count, position.pair);
   for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
     for (int64_t part = 0; part < 4; ++part) {
-      Value shown = visible[tile * 4 + part];
-      report(scoreOutOfRange[tile * 4 + part], shown, block, tile, part);
       Value exists = emit.cmp(CmpI::sgt, keysLeft, emit.constInt(emit.i32(), 8 * tile + columnOf(part)));
-      scores[tile][part] = emit.select(shown ? emit.bitAnd(shown, exists) : exists, scores[tile][part], minusInfinity());
+      scores[tile][part] = emit.select(exists, scores[tile][part], minusInfinity());
     }
 }
 
@@ -386,20 +397,18 @@ FragmentRows::RowEnd FragmentRows::endOf(Value h, Value max, Value sum) const {
 }
 
 void FragmentRows::finish(const RowState &state, Fragments &out) {
-  Value zero = emit.constFloat(emit.f32(), 0.0);
-  SmallVector<RowEnd> ends;
+  Value zero = emit.constFloat(emit.f32(), 0.0), sums[kRowsPerThread];
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
-    ends.push_back(endOf(heads[row], state.max[row], sum));
+    sums[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
+    RowEnd end = endOf(heads[row], state.max[row], sums[row]);
     for (Fragment4 &fragment : out)
       for (int64_t column = 0; column < 2; ++column) {
         // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
         Value &element = fragment[row * 2 + column];
-        element = emit.select(ends[row].isEmpty, zero, emit.mulF(element, ends[row].factor));
+        element = emit.select(end.isEmpty, zero, emit.mulF(element, end.factor));
       }
   }
-  storeRows(Operand::Lse, [&](int64_t row) { return ends[row].lse; });
-  storeRows(Operand::Max, [&](int64_t row) { return ends[row].max; });
+  storeRows(state.max, sums);
 }
 
 void FragmentRows::storeElements(const Fragments &out) {
@@ -423,13 +432,16 @@ static Value isWanted(const Emitter &emit, const OperandAccess &operand) {
   return emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
 }
 
-/// One of the four threads of a row has the word.
-void FragmentRows::storeRows(Operand which, llvm::function_ref<Value(int64_t)> valueOf) {
-  OperandAccess operand = abi.operand(which);
-  Value speaks = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 0));
-  emit.ifThen(emit.bitAnd(isWanted(emit, operand), speaks), [&] {
-    for (int64_t row = 0; row < kRowsPerThread; ++row)
-      emit.ifThen(rowExists[row], [&] { emit.store(valueOf(row), rowPointer(operand, emit.f32(), heads[row], queries[row])); });
+/// The first of the four threads of two rows has the word for one of them, the second for the other.
+void FragmentRows::storeRows(const Value (&max)[kRowsPerThread], const Value (&sum)[kRowsPerThread]) {
+  Value isSecond = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 2));
+  auto own = [&](const Value(&values)[kRowsPerThread]) { return emit.select(isSecond, values[1], values[0]); };
+  Value h = own(heads), query = own(queries);
+  Value speaks = emit.bitAnd(own(rowExists), emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), 4)));
+  emit.ifThen(speaks, [&] {
+    RowEnd end = endOf(h, own(max), own(sum));
+    storeRow(Operand::Lse, h, query, end.lse);
+    storeRow(Operand::Max, h, query, end.max);
   });
 }
 
