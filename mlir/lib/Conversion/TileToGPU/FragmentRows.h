@@ -106,10 +106,11 @@ private:
   mlir::Value queryOf(int64_t row);
   FragmentOrigin originOf(const KvBlock &block);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
+  void dropUnseen(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
   void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
-  void storeRows(Operand which, llvm::function_ref<mlir::Value(int64_t)> valueOf);
+  void storeRows(const mlir::Value (&max)[kRowsPerThread], const mlir::Value (&sum)[kRowsPerThread]);
   mlir::Value exponential(mlir::Value x) const;
   mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }
 

@@ -186,6 +186,10 @@ Fragments emitWarpgroupSum(const Emitter &emit, Type type, const Fragments &sum,
   return unpack(emit, emitPtx(emit, structOf(emit, accumulators), group.finish(), constraints, operands), 0, accumulators);
 }
 
+void emitWarpgroupNothing(const Emitter &emit) {
+  emitPtx(emit, "wgmma.fence.sync.aligned;\nwgmma.commit_group.sync.aligned;", "~{memory}", {});
+}
+
 void emitWarpgroupWait(const Emitter &emit, int64_t inFlight, ArrayRef<Fragments *> results) {
   SmallVector<Value> operands;
   for (Fragments *fragments : results)

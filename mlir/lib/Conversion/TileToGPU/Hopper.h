@@ -53,6 +53,8 @@ Fragments emitWarpgroupProduct(const Emitter &emit, mlir::Type type, const Swizz
 /// Issues sum + a . b; `a` as left factors of 64x16 from left to right.
 Fragments emitWarpgroupSum(const Emitter &emit, mlir::Type type, const Fragments &sum, llvm::ArrayRef<Fragment4> a, const SwizzledTile &b,
                            mlir::Value bAddress);
+/// Issues no product: for emitWarpgroupWait one like any other.
+void emitWarpgroupNothing(const Emitter &emit);
 /// Waits until at most `inFlight` products are on their way. Only the returned values may be used from here on.
 void emitWarpgroupWait(const Emitter &emit, int64_t inFlight, llvm::ArrayRef<Fragments *> results);
 
