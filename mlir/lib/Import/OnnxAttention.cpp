@@ -76,7 +76,7 @@ private:
       return emitError(loc) << "nonpad_kv_seqlen: expected rank 1 and elements of i64, got " << tensorOf(onnx.keysUsed);
     if (onnx.pastKey && onnx.keysUsed)
       return emitError(loc) << "nonpad_kv_seqlen: a cache that grows within the op has no padding; leave out past_key and past_value";
-    const bool headsKnown = is3D() || !(tensorOf(onnx.q).isDynamicDim(1) || tensorOf(onnx.k).isDynamicDim(1));
+    const bool headsKnown = is3D() || (tensorOf(onnx.q).getDimSize(1) > 0 && tensorOf(onnx.k).getDimSize(1) > 0);
     if (onnx.scores && !headsKnown)
       return emitError(loc) << "qk_matmul_output: expected a static number of heads, got " << tensorOf(onnx.q) << " and "
                             << tensorOf(onnx.k);
