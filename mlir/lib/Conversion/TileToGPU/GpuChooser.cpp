@@ -35,9 +35,9 @@ static std::string toText(Type type) {
 }
 
 static std::optional<std::string> refuseDim(StringRef what, int64_t size) {
-  if (size % 16 == 0 && size <= 256)
+  if (size <= 256)
     return std::nullopt;
-  return (what + " is " + Twine(size) + "; tiles of tensor cores need a multiple of 16 up to 256").str();
+  return (what + " is " + Twine(size) + "; registers of tensor cores' fragments end at 256").str();
 }
 
 static std::optional<std::string> refuseFormula(StringRef what, Region *formula) {
@@ -212,7 +212,7 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
   if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 256)
     return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 256", program.tileCols).str();
   constexpr int64_t kOtherRegisters = 32;
-  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + program.valueDim / 2 + kOtherRegisters;
+  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + paddedColumns(program.valueDim) / 2 + kOtherRegisters;
   if (registers > choices.getConsumerRegisters())
     return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols,
                          program.valueDim, registers, choices.getConsumerRegisters())

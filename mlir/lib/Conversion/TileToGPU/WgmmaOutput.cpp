@@ -9,7 +9,7 @@ namespace attnjit::tile {
 using CmpI = Emitter::CmpI;
 
 void WgmmaOutput::store(const Fragments &out) {
-  if (program.outType != program.qType)
+  if (program.outType != program.qType || program.valueDim % kPieceElements)
     return rows.storeElements(out);
   OperandAccess access = abi.operand(Operand::Out);
   emit.ifElse(isDense(access), [&] { storePieces(access, out); }, [&] { rows.storeElements(out); });
@@ -79,7 +79,7 @@ void WgmmaOutput::unstage(int64_t firstBox, int64_t boxes, Value warpAddress, Va
           Value data = emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes);
           emit.make<LLVM::StoreOp>(data, emit.atBytes(target, (firstBox + box) * SwizzledTile::kBoxRowBytes), kPieceBytes);
         };
-        int64_t pieces = (shape.valueDim - (firstBox + box) * 64) / kPieceElements;
+        int64_t pieces = (program.valueDim - (firstBox + box) * 64) / kPieceElements;
         if (pieces >= kPiecesPerRow)
           move();
         else

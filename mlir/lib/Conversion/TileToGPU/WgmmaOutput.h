@@ -6,7 +6,8 @@
 namespace attnjit::tile {
 
 /// Fragments have pairs of elements in each thread; whole rows reach memory at less cost. So the output goes through the warpgroup's rows
-/// of Q, which nobody needs any more, and out again in pieces of 16 bytes, eight threads to a row. Each warp does so with its own 16 rows.
+/// of Q, which nobody needs any more, and out again in pieces of 16 bytes, eight threads to a row, if rows consist of such. Each warp does
+/// so with its own 16 rows.
 class WgmmaOutput {
 public:
   /// `qAddress`: of the warpgroup's rows; `group`: its number, `warp`: that of the warp among all consumers' warps.

@@ -46,7 +46,7 @@ private:
   /// Heads are gone through in groups whose K and V stay in the L2 cache together: half of it, 24 MiB.
   void bindGroups() {
     constexpr int64_t kCacheBytes = 24 << 20;
-    Value bytesPerKvHead = emit.mul(abi.keys(), (shape.headDim + shape.valueDim) * 2);
+    Value bytesPerKvHead = emit.mul(abi.keys(), (program.headDim + program.valueDim) * 2);
     Value kvHeads = emit.make<arith::DivUIOp>(emit.index(kCacheBytes), emit.maxS(bytesPerKvHead, emit.index(1)));
     ratio = divide(narrow(abi.queryHeads()), narrow(abi.kvHeads()));
     Value most = emit.make<arith::ExtUIOp>(emit.i64(), heads);

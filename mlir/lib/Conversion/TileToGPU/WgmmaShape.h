@@ -21,7 +21,7 @@ struct WgmmaShape {
   /// Shared memory is aligned by the kernel itself to what the swizzle repeats after.
   static constexpr int64_t kAlignment = 1024;
 
-  int64_t rows, cols, headDim, valueDim;
+  int64_t rows, cols, headDim, valueDim; ///< padded
   WgmmaAttr choices;
   SwizzledTile q, k, v;
   BufferRing qRing, kRing, vRing;
@@ -29,7 +29,19 @@ struct WgmmaShape {
   int64_t endOfShared;
 
   static WgmmaShape of(const TileProgram &program, WgmmaAttr choices) {
-    WgmmaShape shape{program.tileRows, program.tileCols, program.headDim, program.valueDim, choices, {}, {}, {}, {}, {}, {}, 0, 0};
+    WgmmaShape shape{program.tileRows,
+                     program.tileCols,
+                     paddedColumns(program.headDim),
+                     paddedColumns(program.valueDim),
+                     choices,
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     0,
+                     0};
     shape.q = {shape.rows, shape.headDim};
     shape.k = {shape.cols, shape.headDim};
     shape.v = {shape.cols, shape.valueDim};
