@@ -12,7 +12,7 @@ namespace {
 /// What a thread stores at a time, unless it is a piece of cp.async: 16 bytes of shared memory.
 constexpr int64_t kChunkBytes = 16;
 
-int64_t chunkElements(const SharedTile &tile) { return kChunkBytes / tile.elementBytes; }
+int64_t chunkElements(const TilePlaces &to) { return kChunkBytes / to.elementBytes; }
 
 /// A chunk of this thread, or a piece of one.
 struct Chunk {
@@ -24,7 +24,8 @@ struct Chunk {
 struct Chunks {
   int64_t bytes, perRow, total;
 
-  Chunks(const SharedTile &tile, int64_t bytes) : bytes(bytes), perRow(tile.cols * tile.elementBytes / bytes), total(tile.rows * perRow) {}
+  template <typename Tile>
+  Chunks(const Tile &tile, int64_t bytes) : bytes(bytes), perRow(tile.cols * tile.elementBytes / bytes), total(tile.rows * perRow) {}
 
   Chunk at(const Emitter &emit, Value number) const {
     Value row = emit.make<arith::DivUIOp>(number, emit.constInt(emit.i32(), perRow));
@@ -60,8 +61,7 @@ struct Copy {
   const Emitter &emit;
   const ThreadPosition &position;
   int64_t threads;
-  Value shared; ///< first element of the tile
-  const SharedTile &tile;
+  const TilePlaces &to;
   const TileSource &source;
   Type element; ///< of the tile
   Value global; ///< the first row, or the head in the first page, a pointer to global memory
@@ -77,27 +77,23 @@ struct Copy {
     return {inside, emitByteOffset(emit, global, emit.mul(safe, rowStrideBytes))};
   }
 
-  Value sharedAt(Value row, Value columnBytes) const {
-    return emitByteOffset(emit, shared, emit.add(emit.mul(row, tile.pitchBytes()), columnBytes));
-  }
-
   bool converts() const { return source.memory != element; }
   int64_t memoryBytes() const { return source.memory.getIntOrFloatBitWidth() / 8; }
-  bool isPadded() const { return source.columns < tile.cols; }
+  bool isPadded() const { return source.columns < to.cols; }
   /// What rows of a tensor without gaps are aligned to, but no more than a chunk takes.
   int64_t unitBytes() const {
     int64_t rowBytes = source.columns * memoryBytes();
-    return std::min(rowBytes & -rowBytes, chunkElements(tile) * memoryBytes());
+    return std::min(rowBytes & -rowBytes, chunkElements(to) * memoryBytes());
   }
 
   /// cp.async; what does not exist becomes zero.
   void start(const Chunk &piece, int64_t bytes) const {
     auto [exists, rowAddress] = locate(piece.row);
     if (isPadded())
-      exists = emit.bitAnd(exists, isColumn(piece.columnBytes, tile.elementBytes));
+      exists = emit.bitAnd(exists, isColumn(piece.columnBytes, to.elementBytes));
     Value none = emit.constInt(emit.i32(), 0), all = emit.constInt(emit.i32(), bytes);
     auto cached = bytes == 16 ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA; // those that there are
-    emit.make<NVVM::CpAsyncOp>(sharedAt(piece.row, piece.columnBytes), emitByteOffset(emit, rowAddress, piece.columnBytes), int32_t(bytes),
+    emit.make<NVVM::CpAsyncOp>(to.at(piece.row, piece.columnBytes), emitByteOffset(emit, rowAddress, piece.columnBytes), int32_t(bytes),
                                cached, emit.select(exists, all, none));
   }
 
@@ -105,9 +101,9 @@ struct Copy {
   /// branch, so that many loads may be on their way together.
   void move(const Chunk &chunk, int64_t unit, Value strideBytes) const {
     auto [inside, rowAddress] = locate(chunk.row);
-    int64_t perLoad = unit / memoryBytes(), loads = chunkElements(tile) / perLoad;
+    int64_t perLoad = unit / memoryBytes(), loads = chunkElements(to) / perLoad;
     Type word = emit.builder.getIntegerType(unsigned(unit * 8));
-    Value first = emit.shrU(chunk.columnBytes, llvm::Log2_64(tile.elementBytes)), words = emit.make<LLVM::PoisonOp>(emit.vec(loads, word));
+    Value first = emit.shrU(chunk.columnBytes, llvm::Log2_64(to.elementBytes)), words = emit.make<LLVM::PoisonOp>(emit.vec(loads, word));
     for (int64_t i = 0; i < loads; ++i) {
       Value column = emit.add(first, i * perLoad), exists = inside;
       if (isPadded()) {
@@ -120,7 +116,7 @@ struct Copy {
     }
     Value converted = converts() ? widenChunk(emit, words, source.memory, element)
                                  : Value(emit.make<LLVM::BitcastOp>(emit.vec(kChunkBytes / 4, emit.i32()), words));
-    emit.make<LLVM::StoreOp>(converted, sharedAt(chunk.row, chunk.columnBytes), /*alignment=*/kChunkBytes);
+    emit.make<LLVM::StoreOp>(converted, to.at(chunk.row, chunk.columnBytes), /*alignment=*/kChunkBytes);
   }
 
   /// Whether a column, counted in units of which an element has so many, exists.
@@ -132,7 +128,7 @@ struct Copy {
   void aligned() const {
     int64_t unit = unitBytes();
     bool starts = !converts() && unit >= 4;
-    for (const Chunk &each : dealChunks(emit, position, threads, Chunks(tile, starts ? unit : kChunkBytes))) {
+    for (const Chunk &each : dealChunks(emit, position, threads, Chunks(to, starts ? unit : kChunkBytes))) {
       auto copy = [&] { starts ? start(each, unit) : move(each, unit, Value()); };
       if (each.exists)
         emit.ifThen(each.exists, copy);
@@ -143,7 +139,7 @@ struct Copy {
 
   /// Any strides, any alignment.
   void elements() const {
-    Chunks all(tile, kChunkBytes);
+    Chunks all(to, kChunkBytes);
     Value begin = emit.make<arith::ExtUIOp>(emit.i64(), position.thread);
     Value strideBytes = source.contiguous ? Value() : emit.mul(source.operand.strides[3], memoryBytes());
     emit.loop(begin, emit.index(all.total), emit.index(threads),
@@ -153,8 +149,8 @@ struct Copy {
 
 } // namespace
 
-void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
-                      Type element, const TileSource &source) {
+void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, const TilePlaces &to, Type element,
+                      const TileSource &source) {
   const OperandAccess &operand = source.operand;
   int64_t memoryBytes = source.memory.getIntOrFloatBitWidth() / 8;
   Type globalPointer = LLVM::LLVMPointerType::get(emit.builder.getContext(), unsigned(NVVM::NVVMMemorySpace::Global));
@@ -166,8 +162,7 @@ void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64
     head = emitByteOffset(emit, head, emit.mul(source.b, batchBytes));
   Value firstRow = source.inPages() ? head : emitByteOffset(emit, head, emit.mul(source.first, rowStrideBytes));
   Value rowCount = emit.toInt(emit.i32(), emit.sub(source.end, source.first));
-  Copy copy{emit,     position,       threads, emitByteOffset(emit, sharedBase, tile.offsetBytes), tile, source, element,
-            firstRow, rowStrideBytes, rowCount};
+  Copy copy{emit, position, threads, to, source, element, firstRow, rowStrideBytes, rowCount};
   // The compiled-in stride class promises a last stride of 1; alignment is the launch's affair, but to elements everything is aligned.
   if (!source.contiguous || copy.unitBytes() == memoryBytes)
     return copy.elements();
@@ -176,6 +171,15 @@ void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64
     bits = emit.bitOr(bits, batchBytes); // from page to page
   Value misaligned = emit.bitAnd(bits, emit.index(copy.unitBytes() - 1));
   emit.ifElse(emit.cmp(Emitter::CmpI::eq, misaligned, emit.index(0)), [&] { copy.aligned(); }, [&] { copy.elements(); });
+}
+
+void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, Value sharedBase, const SharedTile &tile,
+                      Type element, const TileSource &source) {
+  Value shared = emitByteOffset(emit, sharedBase, tile.offsetBytes);
+  auto at = [&](Value row, Value columnBytes) {
+    return emitByteOffset(emit, shared, emit.add(emit.mul(row, tile.pitchBytes()), columnBytes));
+  };
+  emitCopyToShared(emit, position, threads, {tile.rows, tile.cols, tile.elementBytes, at}, element, source);
 }
 
 void emitWidenShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, const TileToWiden &tile) {

@@ -17,6 +17,13 @@ struct SharedTile {
   int64_t sizeBytes() const { return rows * pitchBytes(); }
 };
 
+/// Where threads write a tile of any layout: `at` is the place, a pointer to shared memory, of byte columnBytes (i32) of a row (i32), from
+/// which on 16 bytes lie together.
+struct TilePlaces {
+  int64_t rows, cols, elementBytes;
+  llvm::function_ref<mlir::Value(mlir::Value row, mlir::Value columnBytes)> at;
+};
+
 /// What a tile is filled from: rows [first, end) of one head of an operand, each of so many columns; what the tile has beyond becomes zero
 /// and is never read from memory.
 struct TileSource {
@@ -33,6 +40,8 @@ struct TileSource {
 /// to 16: asynchronously (cp.async) from 4 bytes on, else through registers. 8-bit floats in a tile of f16 or bf16 are widened on the way,
 /// exactly, and come through registers too. Rows that are not contiguous, or not aligned so, come element by element. The copies belong to
 /// the current group of cp.async: commit and wait before the barrier.
+void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, const TilePlaces &to, mlir::Type element,
+                      const TileSource &source);
 void emitCopyToShared(const Emitter &emit, const ThreadPosition &position, int64_t threads, mlir::Value sharedBase, const SharedTile &tile,
                       mlir::Type element, const TileSource &source);
 

@@ -64,6 +64,8 @@ struct WgmmaShape {
     return shape;
   }
 
+  /// That fill a buffer: one thread's, with its tensor copies; or two of every thread, for what it has stored and with its copies.
+  int64_t producerArrivals() const { return choices.getThreadCopies() ? 2 * kWarpgroupThreads : 1; }
   int64_t consumers() const { return rows / kWarpgroupRows; }
   int64_t consumerThreads() const { return consumers() * kWarpgroupThreads; }
   /// The first warpgroup is the producer.
@@ -76,7 +78,7 @@ struct WgmmaKernel {
   const TileProgram &program;
   const WgmmaShape &shape;
   mlir::Value args;             ///< KernelArgs
-  mlir::Value qMap, kMap, vMap; ///< tensor maps
+  mlir::Value qMap, kMap, vMap; ///< tensor maps; null with thread_copies, and so is `counters`
   mlir::Value counters;         ///< two i32 of global memory: tiles handed out, thread blocks that are through
   mlir::Value shared;           ///< address of shared memory, aligned
   ThreadPosition position;
