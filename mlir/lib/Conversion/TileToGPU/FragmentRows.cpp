@@ -412,6 +412,16 @@ void FragmentRows::finish(const RowState &state, Fragments &out) {
   storeRows(state.max, sums);
 }
 
+/// `column`: of the output, that of the first of four threads. Others have the columns after it: `pair` says which.
+void FragmentRows::ifColumnExists(int64_t column, llvm::function_ref<void()> body) {
+  constexpr int64_t kLastPair = 6;
+  int64_t left = program.valueDim - column;
+  if (left > kLastPair)
+    body();
+  else if (left > 0)
+    emit.ifThen(emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), left)), body);
+}
+
 void FragmentRows::storeElements(const Fragments &out) {
   OperandAccess access = abi.operand(Operand::Out);
   Type memory = program.outType;
@@ -422,8 +432,10 @@ void FragmentRows::storeElements(const Fragments &out) {
       for (auto [tile, fragment] : llvm::enumerate(out))
         for (int64_t column = 0; column < 2; ++column) {
           Value element = fragment[row * 2 + column];
-          Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
-          emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          ifColumnExists(8 * int64_t(tile) + column, [&] {
+            Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
+            emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          });
         }
     });
 }

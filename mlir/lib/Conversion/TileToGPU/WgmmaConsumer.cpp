@@ -80,6 +80,8 @@ private:
   RingUse whenFull(const BufferRing &ring, Value n) {
     RingUse use(emit, kernel, ring, n);
     emitBarrierWait(emit, use.full, use.parity);
+    if (shape.choices.getThreadCopies())
+      emitProxyFence(emit); // wgmma reads what threads have written
     return use;
   }
   /// Each thread says for itself that it needs a buffer no more: it has read the slot too.
