@@ -271,6 +271,7 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
     }
     forward.backends = call.backends;
     forward.threads = call.threads;
+    forward.stream = call.stream;
     forward.tiles = call.tiles;
   }
   return calls;

@@ -103,6 +103,14 @@ void bindBlockMask(nb::module_ &module) {
           [](const BlockMask &mask, std::int64_t q, std::int64_t kv) { return take(released([&] { return mask.adjust(q, kv); })); },
           nb::arg("q_length"), nb::arg("kv_length"))
       .def(
+          "with_captures",
+          [](const BlockMask &mask, nb::handle captures) {
+            std::vector<CaptureArgument> values;
+            assign(values, captures);
+            return take(mask.withCaptures(values));
+          },
+          nb::arg("captures"), "The same blocks, with other memory of what is captured.")
+      .def(
           "grow",
           [](const BlockMask &mask, std::int64_t q, std::int64_t kv, nb::handle captures, int threads) {
             std::vector<CaptureArgument> values;

@@ -51,9 +51,10 @@ class Mod:
         """The score_mod alone."""
         return bound(self.core.score_only(), self.captures)
 
-    def arguments(self, convert: Callable[[Any], Any] = lambda array: array) -> list[tuple[str, Any]]:
-        """Captures as the core takes them. `convert` is called on arrays first. The result has to outlive the calls that it is given to."""
-        return [(name, _tensors.view(convert(value)) if _tensors.is_array(value) else value) for name, value in self.captures.items()]
+    def arguments(self, convert: Callable[[Any], Any] = lambda array: array, stream: int | None = None) -> list[tuple[str, Any]]:
+        """Captures as the core takes them. `convert` is called on arrays first; `stream` is that of a GPU which reads them. The result has to outlive the calls that it is
+        given to."""
+        return [(name, _tensors.view(convert(value), stream) if _tensors.is_array(value) else value) for name, value in self.captures.items()]
 
     def arrays(self) -> list[Any]:
         """The captured arrays."""

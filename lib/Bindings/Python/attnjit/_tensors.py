@@ -45,8 +45,9 @@ def _has_buffer(value: Any) -> bool:
     return True
 
 
-def view(array: Any) -> _core.Tensor:
-    """The core's view of an array, which keeps the array alive."""
+def view(array: Any, stream: int | None = None) -> _core.Tensor:
+    """The core's view of an array, which keeps the array alive. `stream`: where a GPU reads it, if that is known; the library of an array that comes by DLPack makes that
+    wait for what it has under way."""
     if isinstance(array, _core.Tensor):
         return array
     if is_torch(array):
@@ -54,11 +55,18 @@ def view(array: Any) -> _core.Tensor:
     if isinstance(array, (np.ndarray, np.generic)):
         return _view_numpy(np.asarray(array))
     try:
-        return _core.Tensor.of(array)
+        return _core.Tensor.of(array if stream is None or not _is_on_cuda(array) else array.__dlpack__(stream=stream or _LEGACY_STREAM))
     except TypeError:
         raise TypeError(
             f"{type(array).__name__} is no array: expected a torch.Tensor, a NumPy array, or what speaks DLPack or the buffer protocol"
         ) from None
+
+
+_DLPACK_CUDA, _LEGACY_STREAM = 2, 1  # DLPack's numbers; its 0 is no stream
+
+
+def _is_on_cuda(array: Any) -> bool:
+    return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == _DLPACK_CUDA
 
 
 def _view_torch(tensor: Any) -> _core.Tensor:
@@ -135,7 +143,7 @@ class Library:
     def from_numpy(self, array: np.ndarray) -> Any:
         """The elements as an array of this library; without a copy where it lies in host memory."""
         if self.torch:
-            return self.torch.from_numpy(array).to(self.like.device)
+            return to_device(array, self.like.device)
         if self.cupy:
             return self.cupy.asarray(array)
         return self.finished(array)
@@ -173,9 +181,29 @@ def library_for(device: Any, captures: Sequence[Any] = ()) -> Library:
     return Library(np.empty(0))
 
 
+_of_graphs: list[Any] = []  # what captured copies read at each replay
+
+
+def to_device(array: np.ndarray, device: Any) -> Any:
+    """The elements as a tensor of PyTorch; in host memory they are the array's own. Nothing waits for a GPU: what is copied there goes through pinned memory, on its current
+    stream."""
+    torch = _torch()
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    tensor = tensor.pin_memory()
+    if torch.cuda.is_current_stream_capturing():
+        _of_graphs.append(tensor)
+    return tensor.to(device, non_blocking=True)
+
+
 def on_host(array: Any) -> Any:
-    """The array, or a copy in host memory of one that lies on a GPU: blocks of masks are decided by the CPU."""
+    """The array, or a copy in host memory of one that lies on a GPU, which waits for its stream: lengths are read and blocks of masks are decided by the CPU.
+    Error: RuntimeError while a CUDA graph is captured, which nothing can wait for."""
     if is_torch(array):
+        if array.is_cuda and _torch().cuda.is_current_stream_capturing():
+            raise RuntimeError(f"a tensor {tuple(array.shape)} of {array.dtype} is on {array.device} and has to be read on the host, which a CUDA graph cannot capture: give "
+                               "lengths in host memory, and make block masks before the capture")
         return array.detach().cpu() if array.device.type != "cpu" else array.detach()
     return array.get() if type(array).__module__.startswith("cupy") else array
 
@@ -216,7 +244,7 @@ def stream_of(array: Any) -> int:
         return int(_torch().cuda.current_stream(array.device).cuda_stream)
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
-        return int(cupy.cuda.get_current_stream().ptr)
+        return int(cupy.cuda.get_current_stream(array.device.id).ptr)
     raise NotImplementedError(f"{type(array).__name__} on a GPU: the stream is known for PyTorch and CuPy; pass the array through torch.from_dlpack")
 
 

@@ -63,7 +63,8 @@ class BlockMask:
         self._mask_mod = mask_mod
         self._formula: Mod | None = None
         self._core: _core.BlockMask | None = None
-        self._arguments: list[tuple[str, Any]] = []
+        self._arguments: list[tuple[str, Any]] = []  # of the formula, in host memory, to decide blocks with
+        self.arguments: list[tuple[str, Any]] = []  #: the same where they lie, for calls
         self._keeps: Any = None
         self._lists = lists
         self._seq_lengths = (int(seq_lengths[0]), int(seq_lengths[1]))
@@ -78,7 +79,8 @@ class BlockMask:
                  keeps: Any = None) -> BlockMask:
         mask = cls.__new__(cls)
         mask._start(library, mask_mod, core.shape[2:], core.block_size, {})
-        mask._core, mask._formula, mask._arguments, mask._keeps = core, formula, arguments, keeps
+        mask._formula, mask._arguments, mask._keeps = formula, arguments, keeps
+        mask._take(core)
         mask._is_derived = core.is_derived
         if not mask._is_derived:
             for name in _TENSORS[:4]:
@@ -100,6 +102,12 @@ class BlockMask:
             return self._mask_mod, (), ()
         lists = [self._lists[name] for name in _TENSORS[:4]]
         return self._mask_mod, (*self._seq_lengths, *self._block_size), tuple(array for array in lists if array is not None)
+
+    def _take(self, core: _core.BlockMask) -> None:
+        """The core's mask, of which calls read what is captured where it lies; its blocks were decided by copies in host memory where that is a GPU."""
+        self.arguments = self.formula.arguments()
+        on_gpu = any(isinstance(value, _core.Tensor) and value.on_gpu for _, value in self.arguments)
+        self._core = core.with_captures(self.arguments) if on_gpu else core
 
     def _derived(self, core: _core.BlockMask, mask_mod: ModLike) -> BlockMask:
         """A mask that the core made of this one."""
@@ -148,11 +156,13 @@ class BlockMask:
             B, H, separate_full_blocks, device = self._later
             made = create_block_mask(self._mask_mod, B, H, *self._seq_lengths, device, self._block_size, separate_full_blocks=separate_full_blocks)
             self._core, self._formula, self._arguments, self._library = made._core, made._formula, made._arguments, made._library
+            self.arguments = made.arguments
             self._keeps, self._later = made._keeps, None
         if self._core is None:
             formula = self.formula
             self._arguments = formula.arguments(_tensors.on_host)
-            self._core = self._from_lists(formula.core)
+            self._take(self._from_lists(formula.core))
+        assert self._core is not None
         return self._core
 
     @property
