@@ -210,6 +210,81 @@ def test_torch_compile_with_lists():
     close(layer(query, key, value) - 1, reference(query, key, value, mask_mod=causal)[0])
 
 
+@needs_triton
+def test_pytorchs_own_masks():
+    from torch.nn.attention import flex_attention as theirs
+
+    torch._dynamo.reset()
+    mask = theirs.create_block_mask(documents, None, None, 300, 300, device="cuda")
+    query, key, value = operands(dtype=torch.bfloat16)
+    expected = reference(query, key, value, alibi, documents)[0]
+    close(flex_attention(query, key, value, alibi, mask), expected)
+    close(torch.compile(lambda query, key, value: flex_attention(query, key, value, alibi, mask), fullgraph=True)(query, key, value), expected)
+
+
+def test_models_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    import attnjit.transformers  # noqa: F401  registers the name
+
+    sizes = dict(vocab_size=97, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16, pad_token_id=0,
+                 bos_token_id=1, eos_token_id=None, tie_word_embeddings=False)
+    configs = [transformers.LlamaConfig(**sizes), transformers.MistralConfig(**sizes, sliding_window=7)]
+    if hasattr(transformers, "GptOssConfig"):
+        configs.append(transformers.GptOssConfig(**sizes, sliding_window=8, num_local_experts=2, num_experts_per_tok=1))
+    ids = torch.randint(2, 97, (3, 23), generator=torch.Generator().manual_seed(1))
+    seen = (torch.arange(23) >= torch.tensor([[0], [12], [18]])).long()
+    for config in configs:
+        tokens = []
+        for implementation in ("eager", "attnjit"):
+            torch.manual_seed(0)
+            model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval().cuda()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.normal_(0, 0.3)
+            tokens.append(model.generate((ids * seen).cuda(), attention_mask=seen.cuda(), max_new_tokens=15, do_sample=False))
+        assert torch.equal(*tokens), type(config).__name__
+
+
+# --- other libraries
+
+
+def test_cupy():
+    cupy = pytest.importorskip("cupy")
+    query, key, value = (cupy.asarray(x) for x in operands())
+    stream = cupy.cuda.Stream(non_blocking=True)
+    expected = reference(*map(torch.from_dlpack, (query, key, value)), alibi)[0]
+    slopes = cupy.asarray(SLOPES)
+    mod = attnjit.Mod("score + slopes[h] * (kv_idx - q_idx)", captures={"slopes": slopes})
+    flex_attention(query, key, value, mod)
+    late = cupy.zeros_like(query)
+    cupy.cuda.Device().synchronize()
+    with stream, torch.cuda.stream(torch.cuda.ExternalStream(stream.ptr)):
+        sleep()
+        late[:] = query
+        out = flex_attention(late, key, value, mod)
+        assert isinstance(out, cupy.ndarray) and not stream.done
+    stream.synchronize()
+    close(torch.from_dlpack(out), expected)
+
+
+def test_arrays_of_another_library_are_waited_for():
+    """The producer of a DLPack array makes the stream that reads it wait."""
+    cupy = pytest.importorskip("cupy")
+    query, key, value = operands()
+    flex_attention(query, cupy.asarray(key), value)
+    theirs, ours = torch.cuda.Stream(), torch.cuda.Stream()
+    late = cupy.zeros(key.shape, cupy.float32)
+    torch.cuda.synchronize()
+    with cupy.cuda.ExternalStream(theirs.cuda_stream):
+        with torch.cuda.stream(theirs):
+            sleep()
+        late[:] = cupy.asarray(key)
+        with torch.cuda.stream(ours):
+            out = flex_attention(query, late, value)
+    ours.synchronize()
+    close(out, reference(query, key, value)[0])
+
+
 def test_autocast():
     query, key, value = operands()
     with torch.autocast("cuda", torch.bfloat16):

@@ -21,6 +21,10 @@ class Prepared:
     def __init__(self, query: Any, key: Any, value: Any, *, score_mod: ModLike = None, mask_mod: ModLike = None, prob_mod: ModLike = None,
                  block_mask: BlockMask | None = None, scale: float | None = None, lse: bool = False, max_scores: bool = False, out: Any = None,
                  kernel_options: Mapping[str, Any] | None = None, **options: Any):
+        if block_mask is not None:
+            from .nn.attention._torch_block_mask import as_ours
+
+            block_mask = as_ours(block_mask)
         query, key, value = _tensors.autocast(query, key, value)
         q = _tensors.view(query)
         self.engine, place = _engines.engine_for(query, q)

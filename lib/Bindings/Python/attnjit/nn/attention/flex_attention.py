@@ -8,6 +8,7 @@ from ... import _tensors
 from ..._forward import Prepared
 from ..._mods import ModLike
 from ._block_mask import BlockMask, create_block_mask, create_mask
+from ._torch_block_mask import in_graph, is_theirs
 from ._mask_logic import and_masks, noop_mask, or_masks
 
 __all__ = ["BlockMask", "flex_attention", "AuxOutput", "AuxRequest", "FlexKernelOptions", "create_block_mask", "create_mask", "or_masks", "and_masks",
@@ -64,7 +65,7 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
         query: (B, Hq, L, E), any float dtype, any strides, of any array library.
         key, value: (B, Hkv, S, E) and (B, Hkv, S, Ev); a batch of 1 serves all. Their dtype may be narrower than query's.
         score_mod: (score, b, h, q_idx, kv_idx) -> score, as a callable, as text or as an attnjit.Mod.
-        block_mask: which pairs are looked at, from create_block_mask.
+        block_mask: which pairs are looked at, from create_block_mask, ours or PyTorch's.
         scale: 1 / sqrt(E) if None.
         enable_gqa: heads of query share those of key: Hq a multiple of Hkv.
         return_lse: deprecated, as in PyTorch: return_aux says more.
@@ -84,10 +85,11 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
         _warn_of_return_lse()
     wants_lse, wants_max = return_lse or (return_aux is not None and return_aux.lse), return_aux is not None and return_aux.max_scores
     if _tensors.in_graph(query):
-        from ...torch_ops import Blocks, in_graph
+        from ... import torch_ops
 
-        mask_mod, sizes, lists = (None, (), ()) if block_mask is None else block_mask._in_graph()
-        out, lse, max_scores = in_graph(query, key, value, score_mod, mask_mod, Blocks(sizes, lists), scale, kernel_options, wants_lse, wants_max)
+        mask_mod, sizes, lists = (None, (), ()) if block_mask is None else in_graph(block_mask)
+        blocks = torch_ops.Blocks(sizes, lists)
+        out, lse, max_scores = torch_ops.in_graph(query, key, value, score_mod, mask_mod, blocks, scale, kernel_options, wants_lse, wants_max)
     else:
         prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse,
                             max_scores=wants_max)
@@ -120,9 +122,8 @@ def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
 
 
 def _check_block_mask(query: Any, key: Any, block_mask: BlockMask) -> None:
-    if not isinstance(block_mask, BlockMask):
-        raise TypeError(f"block_mask is a {type(block_mask).__module__}.{type(block_mask).__name__}; make it with attnjit's create_block_mask or "
-                        "BlockMask.from_kv_blocks")
+    if not isinstance(block_mask, BlockMask) and not is_theirs(block_mask):
+        raise TypeError(f"block_mask is a {type(block_mask).__module__}.{type(block_mask).__name__}; make it with create_block_mask or BlockMask.from_kv_blocks")
     lengths = (_tensors.shape(query)[2], _tensors.shape(key)[2])
     known = block_mask.seq_lengths
     if lengths == tuple(known):

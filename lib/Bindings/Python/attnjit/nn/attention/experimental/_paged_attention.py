@@ -9,6 +9,7 @@ from .... import _backends, _core, _engines, _tensors
 from ...._forward import float_name
 from ...._mods import Mod, ModLike, as_mod, bound
 from .._block_mask import BlockMask
+from .._torch_block_mask import as_ours
 from ._device_pages import write_on_gpu
 
 __all__ = ["PagedAttention"]
@@ -83,6 +84,7 @@ class PagedAttention:
 
     def convert_logical_block_mask(self, block_mask: BlockMask, batch_idx: Any | None = None, kv_len: Any | None = None) -> BlockMask:
         """A block mask over the positions of sequences as one over the cache. batch_idx names its sequences, which follow one another; kv_len says how long they are."""
+        block_mask = as_ours(block_mask)
         if block_mask.BLOCK_SIZE[1] != self.page_size:
             raise RuntimeError(f"Expect block_mask has the same column block size as page_size but got size={block_mask.BLOCK_SIZE[1]} and size={self.page_size}")
         batches = list(range(block_mask.core.shape[0])) if batch_idx is None else _integers(batch_idx)
