@@ -38,14 +38,13 @@ class Prepared:
         statistics = "float64" if q.dtype == "f64" else "float32"
         self.lse = library.empty(q.shape[:3], statistics) if lse else None
         self.max_scores = library.empty(q.shape[:3], statistics) if max_scores else None
-        core_options = place | {name: _option(value, stream) for name, value in options.items() if value is not None}
+        core_options: dict[str, Any] = {**place, **{name: _option(value, stream) for name, value in options.items() if value is not None}}
         captures = self.mod.arguments(stream=stream)
         written, blocks = _tensors.view(self.out), None if block_mask is None else block_mask.core
         _engines.refuse_apart(q, {"key": k, "value": v, "out": written}, [*captures, *core_options.items(), *(() if block_mask is None else block_mask.arguments)])
         self._kept = (q, k, v, captures, block_mask, core_options)
-        self.call = _core.Call(self.mod.core, q, k, v, written, captures, scale=scale,
-                               lse=_view(self.lse), max_scores=_view(self.max_scores), block_mask=blocks,
-                               backends=_backends.current(), **core_options)
+        given = {"scale": scale, "lse": _view(self.lse), "max_scores": _view(self.max_scores), "block_mask": blocks, "backends": _backends.current()}
+        self.call = _core.Call(self.mod.core, q, k, v, written, captures, **{name: value for name, value in given.items() if value is not None}, **core_options)
         if kernel_options:
             for note in self.call.apply_kernel_options(dict(kernel_options)):
                 _log.debug("kernel_options: %s", note)

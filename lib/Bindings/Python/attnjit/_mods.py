@@ -37,10 +37,14 @@ class Mod:
         joined = parts[0] if len(parts) == 1 else join(parts, _core.chain_mods)
         self.core: _core.Mod = joined.core
         self.captures: dict[str, Any] = joined.captures
-        self.text: str = joined.text
+
+    @property
+    def text(self) -> str:
+        """The formulas in canonical form: what is compiled."""
+        return self.core.canonical_text()
 
     def to_text(self) -> str:
-        """The formulas in canonical form: what is compiled."""
+        """The same."""
         return self.text
 
     def mask_only(self) -> Mod:
@@ -82,9 +86,14 @@ class Mod:
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
-    mod.core, mod.text = core, core.canonical_text()
-    mod.captures = {name: _number(values[name]) for name, _, _ in core.captures}
+    mod.core = core
+    mod.captures = {name: _number(values[name]) for name in _names(core)}
     return mod
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(core: _core.Mod) -> tuple[str, ...]:
+    return tuple(name for name, _, _ in core.captures)
 
 
 def _number(value: Any) -> Any:
@@ -106,9 +115,15 @@ def _declaration(name: str, value: Any) -> tuple[str, int]:
     if not _tensors.is_array(value):
         raise TypeError(f"capture {name!r} is a {type(value).__name__}; a formula captures arrays, floats, ints and bools")
     if _tensors.is_torch(value):  # which may have no elements: inside of a graph
-        return _core.dtype_name(str(value.dtype)[6:]), value.dim()
+        return _dtype_name(value.dtype), value.dim()
     view = _tensors.view(value)
     return view.dtype, len(view.shape)
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    """attnjit's name of a dtype of PyTorch."""
+    return _core.dtype_name(str(dtype)[6:])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -126,7 +141,7 @@ def as_mod(mod: ModLike, kind: str) -> Mod:
     if isinstance(mod, Mod):
         return mod
     if mod is None:
-        return bound(_core.Mod(), {})
+        return _nothing()
     if isinstance(mod, str):
         return bound(_parse_one(mod, kind, ()), {})
     if not callable(mod):
@@ -135,6 +150,12 @@ def as_mod(mod: ModLike, kind: str) -> Mod:
 
     traced = trace(mod, kind)
     return bound(_parse_one(traced.text, kind, _declared(traced.captures)), traced.captures)
+
+
+@functools.cache
+def _nothing() -> Mod:
+    """No formula at all."""
+    return bound(_core.Mod(), {})
 
 
 def _is_same(a: Any, b: Any) -> bool:

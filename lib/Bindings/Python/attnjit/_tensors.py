@@ -24,7 +24,7 @@ def _torch() -> Any:
 
 
 def is_torch(array: Any) -> bool:
-    torch = _torch()
+    torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
 
@@ -51,7 +51,7 @@ def view(array: Any, stream: int | None = None) -> _core.Tensor:
     if isinstance(array, _core.Tensor):
         return array
     if is_torch(array):
-        return _view_torch(array)
+        return _core.Tensor.of_torch(array) or _view_torch(array)
     if isinstance(array, (np.ndarray, np.generic)):
         return _view_numpy(np.asarray(array))
     try:
@@ -70,18 +70,14 @@ def _is_on_cuda(array: Any) -> bool:
 
 
 def _view_torch(tensor: Any) -> _core.Tensor:
+    """Of one that is not plain. Error: ValueError or NotImplementedError, saying why there can be none."""
     if not (tensor.is_cpu or tensor.is_cuda):
         raise ValueError(f"a tensor on {tensor.device}; attnjit computes on the CPU and on CUDA GPUs")
     if tensor.layout is not _torch().strided:
         raise NotImplementedError(f"a tensor of layout {tensor.layout}; attnjit takes dense ones: call .to_dense() first")
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
-    return _core.Tensor.at(tensor.data_ptr(), _torch_name(tensor.dtype), tensor.shape, tensor.stride(), tensor, tensor.is_cuda)
-
-
-@functools.lru_cache(maxsize=None)
-def _torch_name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
+    if tensor.is_nested:
+        raise NotImplementedError("a nested tensor: pack the sequences and use varlen_attn, or pad them")
+    return view(tensor.resolve_neg())
 
 
 def _view_numpy(array: np.ndarray) -> _core.Tensor:
@@ -96,7 +92,8 @@ def _view_numpy(array: np.ndarray) -> _core.Tensor:
 
 def shape(array: Any) -> tuple[int, ...]:
     """Sizes of the dimensions; symbols where PyTorch makes a graph for many sizes."""
-    return tuple(array.shape) if is_torch(array) else view(array).shape
+    sizes: tuple[int, ...] = array.shape if is_torch(array) else view(array).shape
+    return sizes
 
 
 def in_graph(array: Any) -> bool:
@@ -117,13 +114,13 @@ class Library:
     def __init__(self, like: Any):
         self.like = like
         self.torch = _torch() if is_torch(like) else None
-        module = type(like).__module__.split(".")[0]
+        module = "torch" if self.torch else type(like).__module__.split(".")[0]
         self.cupy = sys.modules.get("cupy") if module == "cupy" else None
         self.jax = sys.modules.get("jax") if module.startswith("jax") else None
 
     def empty(self, shape: Shape, dtype: str, order: Sequence[int] | None = None) -> Any:
         """An array of PyTorch's dtype name; `order` lists its dimensions from the outermost in memory."""
-        if order is None or list(order) == sorted(order):
+        if order is None:
             return self._dense(shape, dtype)
         dense = self._dense([shape[dim] for dim in order], dtype)
         back = [list(order).index(dim) for dim in range(len(shape))]
@@ -131,7 +128,7 @@ class Library:
 
     def _dense(self, shape: Shape, dtype: str) -> Any:
         if self.torch:
-            return self.torch.empty(tuple(shape), dtype=getattr(self.torch, dtype), device=self.like.device)
+            return self.torch.empty(shape, dtype=getattr(self.torch, dtype), device=self.like.device)
         if self.cupy:
             return self.cupy.empty(tuple(shape), numpy_dtype(dtype))
         return np.empty(tuple(shape), numpy_dtype(dtype))
@@ -208,8 +205,12 @@ def on_host(array: Any) -> Any:
     return array.get() if type(array).__module__.startswith("cupy") else array
 
 
-def memory_order(strides: Sequence[int]) -> list[int]:
-    """Dimensions from the outermost in memory, as PyTorch lays out the output of flex_attention: query's order, the last dimension innermost."""
+def memory_order(strides: Sequence[int]) -> list[int] | None:
+    """Dimensions from the outermost in memory, as PyTorch lays out the output of flex_attention: query's order, the last dimension innermost. None where that is their
+    own order."""
+    outer = list(strides[:-1])
+    if outer == sorted(outer, reverse=True):
+        return None
     return [*sorted(range(len(strides) - 1), key=lambda dim: -strides[dim]), len(strides) - 1]
 
 
@@ -230,6 +231,8 @@ def autocast(*arrays: Any) -> tuple[Any, ...]:
     """The arrays in the dtype of torch.autocast where that is in force, as PyTorch's attention has them."""
     torch = _torch()
     if torch is None or not is_torch(arrays[0]):
+        return arrays
+    if not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled("cuda"):
         return arrays
     device = arrays[0].device.type
     if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):

@@ -100,8 +100,20 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     return (out, lse) if return_lse else out
 
 
+def _are_usual(query: Any, key: Any, value: Any) -> bool:
+    """Whether nothing can be wrong that PyTorch checks by itself: tensors of one device, 4 dimensions and as many heads, without gradients. This is for speed."""
+    if not (_tensors.is_torch(query) and _tensors.is_torch(key) and _tensors.is_torch(value)) or query.requires_grad or key.requires_grad or value.requires_grad:
+        return False
+    if query.is_nested or key.is_nested or value.is_nested or not query.device == key.device == value.device:
+        return False
+    q, k, v = query.shape, key.shape, value.shape
+    return len(q) == 4 and len(k) == 4 and len(v) == 4 and q[3] == k[3] and q[1] == k[1]
+
+
 def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
     """What PyTorch checks by itself, in its order and with its exception types; the rest is for the engine to say."""
+    if _are_usual(query, key, value):
+        return
     if any(getattr(array, "is_nested", False) for array in (query, key, value)):
         raise NotImplementedError("flex_attention does not support NestedTensor inputs; pack the sequences and use varlen_attn, or pad them")
     devices = [array.device for array in (query, key, value) if _tensors.is_torch(array)]
