@@ -113,3 +113,16 @@ def test_options():
         ours.flex_attention(q, k, v, block_mask=causal)
     with pytest.raises(ValueError, match="target"):
         attnjit.Engine(target="pdp-11")
+
+
+def test_gradients_of_whatever_is_captured_or_given():
+    q, k, v = (torch.randn(1, 2, 8, 16) for _ in range(3))
+    wanting = torch.zeros(2, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="sinks requires a gradient"):
+        attnjit.attention(q, k, v, sinks=wanting)
+    for name in ("slopes", "query"):
+        mod = attnjit.Mod(f"score + {name}[h]", captures={name: wanting})
+        with pytest.raises(NotImplementedError, match=f"{name} requires a gradient"):
+            attnjit.attention(q, k, v, score_mod=mod)
+        with torch.no_grad():
+            assert attnjit.attention(q, k, v, score_mod=mod).shape == q.shape

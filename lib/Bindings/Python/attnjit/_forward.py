@@ -33,7 +33,7 @@ class Prepared:
         library = _tensors.Library(query)
         self.library = library
         self.mod = self._formula(score_mod, mask_mod, prob_mod, block_mask)
-        _tensors.refuse_gradients(query=query, key=key, value=value, **self.mod.captures)
+        _tensors.refuse_gradients({"query": query, "key": key, "value": value}, self.mod.captures, options)
         self.out = out if out is not None else library.empty((*q.shape[:3], v.shape[-1]), float_name(q), _tensors.memory_order(q.strides))
         statistics = "float64" if q.dtype == "f64" else "float32"
         self.lse = library.empty(q.shape[:3], statistics) if lse else None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Sequence
+from itertools import chain
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -214,12 +215,12 @@ def memory_order(strides: Sequence[int]) -> list[int] | None:
     return [*sorted(range(len(strides) - 1), key=lambda dim: -strides[dim]), len(strides) - 1]
 
 
-def refuse_gradients(**arrays: Any) -> None:
+def refuse_gradients(*named: Mapping[str, Any]) -> None:
     """Raises where autograd would expect a backward pass, which this version does not have."""
     torch = _torch()
     if torch is None or not torch.is_grad_enabled():
         return
-    for name, array in arrays.items():
+    for name, array in chain.from_iterable(arrays.items() for arrays in named):
         if is_torch(array) and array.requires_grad:
             raise NotImplementedError(
                 f"{name} requires a gradient, and attnjit has no backward pass yet: compute under torch.no_grad() or torch.inference_mode(), pass "

@@ -25,7 +25,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         enable_gqa: heads of query share those of key: Hq a multiple of H.
     """
     query, key, value = _tensors.autocast(query, key, value)
-    _tensors.refuse_gradients(query=query, key=key, value=value, attn_mask=attn_mask)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value, "attn_mask": attn_mask})
     q = _tensors.view(query)
     engine, place = _engines.engine_for(query, q)
     k, v = (_tensors.view(array, place.get("stream")) for array in (key, value))

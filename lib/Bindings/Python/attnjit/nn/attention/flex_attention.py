@@ -75,7 +75,7 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     Returns:
         (B, Hq, L, Ev) of query's dtype and library, in query's order of dimensions in memory; with return_aux, (output, AuxOutput).
     """
-    _check_operands(query, key, value, enable_gqa)
+    check_operands(query, key, value, enable_gqa)
     if return_lse and return_aux is not None:
         raise ValueError("Cannot specify both return_lse and return_aux. return_lse is deprecated, please use return_aux=AuxRequest(lse=True) instead.")
     if block_mask is not None:
@@ -84,20 +84,26 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     if return_lse:
         _warn_of_return_lse()
     wants_lse, wants_max = return_lse or (return_aux is not None and return_aux.lse), return_aux is not None and return_aux.max_scores
+    out, lse, max_scores = attend(query, key, value, score_mod, block_mask, scale, kernel_options, wants_lse, wants_max)
+    if return_aux is not None:
+        return out, AuxOutput(lse, max_scores)
+    return (out, lse) if return_lse else out
+
+
+def attend(query: Any, key: Any, value: Any, score_mod: ModLike, block_mask: BlockMask | None, scale: float | None, kernel_options: Any = None, wants_lse: bool = False,
+           wants_max: bool = False, sinks: Any = None) -> tuple[Any, Any, Any]:
+    """(out, lse, max_scores) of operands that have been checked, the last two None unless wanted: computed, or made part of the graph that PyTorch makes. `sinks` [Hq] are
+    those of attnjit.attention."""
     if _tensors.in_graph(query):
         from ... import torch_ops
 
         mask_mod, sizes, lists = (None, (), ()) if block_mask is None else in_graph(block_mask)
         blocks = torch_ops.Blocks(sizes, lists)
-        out, lse, max_scores = torch_ops.in_graph(query, key, value, score_mod, mask_mod, blocks, scale, kernel_options, wants_lse, wants_max)
-    else:
-        prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse,
-                            max_scores=wants_max)
-        prepared.run()
-        out, lse, max_scores = (prepared.result(array) for array in (prepared.out, prepared.lse, prepared.max_scores))
-    if return_aux is not None:
-        return out, AuxOutput(lse, max_scores)
-    return (out, lse) if return_lse else out
+        return torch_ops.in_graph(query, key, value, score_mod, mask_mod, blocks, scale, kernel_options, wants_lse, wants_max, sinks)
+    prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse, max_scores=wants_max,
+                        sinks=sinks)
+    prepared.run()
+    return prepared.result(prepared.out), prepared.result(prepared.lse), prepared.result(prepared.max_scores)
 
 
 def _are_usual(query: Any, key: Any, value: Any) -> bool:
@@ -110,7 +116,7 @@ def _are_usual(query: Any, key: Any, value: Any) -> bool:
     return len(q) == 4 and len(k) == 4 and len(v) == 4 and q[3] == k[3] and q[1] == k[1]
 
 
-def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
+def check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
     """What PyTorch checks by itself, in its order and with its exception types; the rest is for the engine to say."""
     if _are_usual(query, key, value):
         return
@@ -124,7 +130,7 @@ def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
         raise ValueError(f"Expected query, key, and value to all be at least 2 dimensional, but got {len(q)}, {len(k)} and {len(v)} dimensions")
     if q[-1] != k[-1]:
         raise ValueError(f"Expect query and key/value to have the same embedding dimension but got E={q[-1]} and E={k[-1]}.")
-    _tensors.refuse_gradients(query=query, key=key, value=value)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value})
     if any(len(shape) != 4 for shape in (q, k, v)):
         raise NotImplementedError(f"query, key and value must have 4 dimensions (B, H, L, E), but have {len(q)}, {len(k)} and {len(v)}")
     if not enable_gqa and q[1] != k[1]:

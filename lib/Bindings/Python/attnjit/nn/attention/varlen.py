@@ -55,7 +55,7 @@ def varlen_attn_out(out: Any, query: Any, key: Any, value: Any, cu_seq_q: Any, c
     k, v = _tensors.view(key, stream), _tensors.view(value, stream)
     _check_heads(q.shape, k.shape, enable_gqa)
     mod = Mod(score_mod, mask_mod)
-    _tensors.refuse_gradients(query=query, key=key, value=value, **mod.captures)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value}, mod.captures)
     library = _tensors.Library(query)
     lse = library.empty((q.shape[1], q.shape[0]), "float64" if q.dtype == "f64" else "float32") if return_aux is not None and return_aux.lse else None
     lengths = {"cu_seq_q": cu_seq_q, "cu_seq_k": cu_seq_k, "seqused_k": seqused_k, "block_table": block_table}

@@ -117,7 +117,7 @@ class PagedAttention:
         k, v = _tensors.view(k_cache, stream), _tensors.view(v_cache, stream)
         library = _tensors.Library(query)
         mod = Mod(score_mod, mask_mod)
-        _tensors.refuse_gradients(query=query, k_cache=k_cache, v_cache=v_cache, **mod.captures)
+        _tensors.refuse_gradients({"query": query, "k_cache": k_cache, "v_cache": v_cache}, mod.captures)
         out = library.empty((*q.shape[:3], v.shape[-1]), float_name(q))
         lse = library.empty(q.shape[:3], "float64" if q.dtype == "f64" else "float32") if return_lse else None
         captures = mod.arguments(stream=stream)

@@ -32,7 +32,7 @@ def _scaled_dot_product_attention_quantized(query: Any, key: Any, value: Any, is
     engine, place = _engines.engine_for(query, q)
     stream = place.get("stream")
     k, v = _tensors.view(key, stream), _tensors.view(value, stream)
-    _tensors.refuse_gradients(query=query, key=key, value=value)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value})
     descales = {"q_descale": q_descale, "k_descale": k_descale, "v_descale": v_descale}
     views = {name: None if array is None else _checked(name, _tensors.view(array, stream), (q.shape[0], k.shape[1])) for name, array in descales.items()}
     library = _tensors.Library(query)
