@@ -37,14 +37,10 @@ class Mod:
         joined = parts[0] if len(parts) == 1 else join(parts, _core.chain_mods)
         self.core: _core.Mod = joined.core
         self.captures: dict[str, Any] = joined.captures
-
-    @property
-    def text(self) -> str:
-        """The formulas in canonical form: what is compiled."""
-        return self.core.canonical_text()
+        self.text: str = joined.text
 
     def to_text(self) -> str:
-        """The same."""
+        """The formulas in canonical form: what is compiled."""
         return self.text
 
     def mask_only(self) -> Mod:
@@ -86,14 +82,15 @@ class Mod:
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
-    mod.core = core
-    mod.captures = {name: _number(values[name]) for name in _names(core)}
+    names, mod.text = _described(core)
+    mod.core, mod.captures = core, {name: _number(values[name]) for name in names}
     return mod
 
 
 @functools.lru_cache(maxsize=4096)
-def _names(core: _core.Mod) -> tuple[str, ...]:
-    return tuple(name for name, _, _ in core.captures)
+def _described(core: _core.Mod) -> tuple[tuple[str, ...], str]:
+    """The names of what it captures, and its text."""
+    return tuple(name for name, _, _ in core.captures), core.canonical_text()
 
 
 def _number(value: Any) -> Any:
