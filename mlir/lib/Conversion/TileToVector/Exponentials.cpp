@@ -60,9 +60,31 @@ Value emitExp2(OpBuilder &builder, Location loc, Value x) { return exp2Within(Em
 
 Value emitExp2InTwoParts(const Emitter &emit, Value x, Value low) { return exp2Within(emit, x, low); }
 
+/// On AVX-512, for x <= 0: vreduceps leaves the fraction and vscalefps takes the integer back, and both know what to do with NaN and
+/// infinity. A result below the normal numbers is masked out: it would be slow, too.
+static Value exp2ByScaling(const Emitter &emit, Value x) {
+  Type type = x.getType();
+  constexpr int64_t kNearest = 0, kAllLanes = -1, kCurrentRounding = 4;
+  Value rounding = emit.constInt(emit.i32(), kCurrentRounding), allLanes = emit.constInt(emit.i16(), kAllLanes);
+  Value fraction =
+      emit.intrinsic("llvm.x86.avx512.mask.reduce.ps.512", type, {x, emit.constInt(emit.i32(), kNearest), x, allLanes, rounding});
+  Value isNormal = emit.cmp(CmpF::UGE, x, emit.constFloat(type, 1.0 - Format::of(emit, type).bias));
+  return emit.intrinsic("llvm.x86.avx512.mask.scalef.ps.512", type,
+                        {exp2Fraction(emit, fraction), emit.subF(x, fraction), emit.constFloat(type, 0.0),
+                         emit.make<LLVM::BitcastOp>(emit.i16(), isNormal), rounding});
+}
+
+/// Only AVX-512 has such vectors.
+static bool isAvx512Vector(Type type) {
+  auto vector = dyn_cast<VectorType>(type);
+  return vector && vector.getElementType().isF32() && vector.getNumElements() == 16;
+}
+
 Value emitExp2NonPositive(OpBuilder &builder, Location loc, Value x) {
   Emitter emit(builder, loc);
   Type type = x.getType();
+  if (isAvx512Vector(type))
+    return exp2ByScaling(emit, x);
   Format format = Format::of(emit, type);
   Value low = emit.constFloat(type, 1.0 - format.bias);
   Value rounder = emit.constFloat(type, format.rounder + format.bias);
