@@ -18,6 +18,17 @@ Value OnlineSoftmax::reference(Value max) const {
   return emit.select(isEmpty, emit.constFloat(max.getType(), 0.0), max);
 }
 
+Value OnlineSoftmax::raised(Value old, Value max, double slack) const {
+  if (slack == 0)
+    return max;
+  Value isFar = emit.cmp(Emitter::CmpF::OGT, max, emit.addF(old, emit.constFloat(old.getType(), slack)));
+  return emit.select(isFar, max, old);
+}
+
+Value OnlineSoftmax::exponentialOfRaw(Value raw, Value factor, Value reference) const {
+  return emitExp2NonPositive(emit.builder, emit.loc, emit.fma(raw, factor, emit.negF(reference)));
+}
+
 Value OnlineSoftmax::exponential(Value score, Value reference) const {
   Value difference = emit.subF(score, reference);
   return emitExp2NonPositive(emit.builder, emit.loc, scoresAreLog2 ? difference : times(difference, std::numbers::log2e));
