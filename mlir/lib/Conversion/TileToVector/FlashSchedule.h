@@ -196,6 +196,7 @@ private:
   /// before prob_mod.
   Values emitExponentials(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                           mlir::ArrayRef<Value> reference);
+  Value probability(Value score, Value reference) const;
   void applyProb(mlir::MutableArrayRef<Value> probabilities, mlir::ArrayRef<Value> scores, mlir::ArrayRef<Value> queries, Value key);
   /// Turns maxima and sums into lse, finished maxima, and in place of sums the factor that makes p of e^(score - maximum).
   void emitFinish(const FlashPanel &panel);

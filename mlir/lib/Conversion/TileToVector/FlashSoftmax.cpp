@@ -1,6 +1,8 @@
 // What happens to scores between the two products of the flash schedule: maps, mask, the online softmax; and its end.
 #include "FlashSchedule.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
+
 #include <cmath>
 
 using namespace mlir;
@@ -127,6 +129,14 @@ Emitter::Values FlashKernel::emitSoftmax(Pass pass, const FlashBlock &block, con
   return rescale;
 }
 
+/// p over `reference`, before prob_mod.
+Value FlashKernel::probability(Value score, Value reference) const {
+  Value exponent =
+      scoresAreRaw ? emit.fma(score, emit.splat(scoreFactor, shape.lanes), emit.negF(reference)) : softmax.exponent(score, reference);
+  bool becomesBf16 = shape.takesWords() && !program.prob;
+  return becomesBf16 ? emitExp2ForBf16(builder, emit.loc, exponent) : emitExp2OfSoftmax(builder, emit.loc, exponent);
+}
+
 void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value address) const {
   size_t vectors = shape.panelVectors;
   if (!shape.takesWords()) {
@@ -178,8 +188,7 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
     for (int64_t row = 0; row < rows; ++row) {
       Values rowScores = loadRow(emit.atBytes(source, row * rowBytes())), ofRow;
       for (auto [score, max] : llvm::zip(rowScores, reference))
-        ofRow.push_back(scoresAreRaw ? softmax.exponentialOfRaw(score, emit.splat(scoreFactor, shape.lanes), max)
-                                     : softmax.exponential(score, max));
+        ofRow.push_back(probability(score, max));
       for (int64_t vector = 0; vector < vectors; ++vector)
         next[vector] = emit.addF(next[vector], ofRow[vector]);
       for (auto [p, normaliser] : llvm::zip(ofRow, normalisers))

@@ -27,8 +27,8 @@ public:
   Value raised(Value old, Value max, double slack) const;
   /// e^(score - reference), at most 1 but for rounding and the slack.
   Value exponential(Value score, Value reference) const;
-  /// 2^(raw factor - reference).
-  Value exponentialOfRaw(Value raw, Value factor, Value reference) const;
+  /// Its logarithm to the base 2.
+  Value exponent(Value score, Value reference) const;
 
   /// The maximum when all scores are in: NaN where a visible score is.
   Value finishedMax(Value max, Value sum) const;
