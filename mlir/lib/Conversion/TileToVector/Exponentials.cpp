@@ -114,7 +114,7 @@ Value emitExp2ForBf16(OpBuilder &builder, Location loc, Value x) {
   if (!isAvx512Vector(x.getType()))
     return emitExp2OfSoftmax(builder, loc, x);
   Value fraction = avx512::fractionOf(emit, x, avx512::Down);
-  return avx512::scaled(emit, onePlus(emit, fraction, kExp2Coarse), x, x);
+  return avx512::scaled(emit, onePlus(emit, fraction, kExp2Up), x, x);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

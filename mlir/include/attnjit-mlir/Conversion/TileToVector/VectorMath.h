@@ -17,8 +17,8 @@ mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x
 /// or little below it. Results below the smallest normal number flush to 0.
 mlir::Value emitExp2OfSoftmax(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// The same for results that are rounded to bf16, whose error of 2^-9 hides one of 2^-18: where it is shorter so (AVX-512), by four
-/// instructions more. 2^0 is still 1.
+/// The same for results that are rounded to bf16: at most 3 ulp, and where it is shorter so (AVX-512), by two instructions more. 2^0 is
+/// still 1.
 mlir::Value emitExp2ForBf16(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
 /// e^x, with the same promises as 2^x.
