@@ -96,17 +96,19 @@ void FragmentRows::bindFormulas() {
     }
   };
   bind(score, program.score, ends);
-  bind(mask, program.mask);
   bind(prob, program.prob);
   Value dense = program.score ? score[0]->hasUnitStrides() : Value();
   isStrided = dense ? emit.logicalNot(dense) : Value();
+  const FormulaFrame frame{emit.builder, emit.loc, program, abi};
+  rowMask.emplace(frame, /*isPacked=*/group != Value());
+  rowMask->bindTile(tile, heads, std::array{queryOf(0), queryOf(1)});
   blockScore.reset();
   if (!program.score || group)
     return;
   std::optional<StageRoom> stage;
   if (room)
     stage = StageRoom{room, position.lane, firstRow, cols};
-  blockScore.emplace(FormulaFrame{emit.builder, emit.loc, program, abi}, ends, stage);
+  blockScore.emplace(frame, ends, stage);
   if (blockScore->isUseful())
     blockScore->bindTile(tile);
   else
@@ -128,6 +130,8 @@ Value FragmentRows::insideOf(bool needed, Value index, Value end) {
 }
 
 Value FragmentRows::queryOf(int64_t row) { return insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()); }
+
+FragmentOrigin FragmentRows::originOf(const KvBlock &block) { return {{queryOf(0), queryOf(1)}, keyBase(block)}; }
 
 void FragmentRows::bindQuery(MapExpander &expander, int64_t row) { expander.bindQuery(queryOf(row)); }
 
@@ -226,13 +230,18 @@ Value FragmentRows::scaled(Value product) {
 
 /// From left to right, so that what both rows share need not be kept for long.
 void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block) {
-  blockScore->bindBlock({{queryOf(0), queryOf(1)}, keyBase(block)});
+  blockScore->bindBlock(originOf(block));
   for (int64_t tile = 0; tile < cols / 8; ++tile)
     for (int64_t part = 0; part < 4; ++part)
       scores[tile][part] = blockScore->expand({rowOf(part), tile, columnOf(part)}, scaled(scores[tile][part]));
 }
 
-void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBlock &block) {
+void FragmentRows::beginFormulas(bool special, const KvBlock &block) {
+  if (special)
+    rowMask->bindBlock(block, originOf(block), position.pair, cols);
+}
+
+void FragmentRows::endFormulas(bool special, Fragments &scores, const KvBlock &block) {
   Flags outOfRange = applyScore(scores, block, /*isPlain=*/!special);
   if (special)
     dropHidden(scores, block, outOfRange);
@@ -244,32 +253,31 @@ void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBloc
 void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
   Flags outOfRange = applyScore(scores, block, /*isPlain=*/false);
   applyEither(
-      emit, isSpecial(block), scores, [&](Fragments &all) { dropHidden(all, block, outOfRange); },
+      emit, isSpecial(block), scores,
+      [&](Fragments &all) {
+        beginFormulas(/*special=*/true, block);
+        dropHidden(all, block, outOfRange);
+      },
       [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
 /// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
 void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   if (early)
-    for (Fragment4 &fragment : scores)
-      for (Value &element : fragment)
-        element = emit.mulF(element, early);
-  Flags visible(scores.size() * 4);
-  if (program.mask) {
-    Value isKnown = emit.logicalNot(block.partial);
-    forEachElement(mask, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
-      MapResult result = expander.expand(Value());
-      report(result.outOfRange, block.partial, block, tile, part);
-      visible[tile * 4 + part] = emit.bitOr(result.value, isKnown);
-    });
-  }
-  Value count = emit.toInt(emit.i32(), emit.sub(block.end, block.begin)), keysLeft = emit.sub(count, position.pair);
+    applyEither(
+        emit, isUnusual, scores,
+        [&](Fragments &all) {
+          for (Fragment4 &fragment : all)
+            for (Value &element : fragment)
+              element = emit.mulF(element, early);
+        },
+        [](Fragments &) {});
   for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
     for (int64_t part = 0; part < 4; ++part) {
-      Value shown = visible[tile * 4 + part];
-      report(scoreOutOfRange[tile * 4 + part], shown, block, tile, part);
-      Value exists = emit.cmp(CmpI::sgt, keysLeft, emit.constInt(emit.i32(), 8 * tile + columnOf(part)));
-      scores[tile][part] = emit.select(shown ? emit.bitAnd(shown, exists) : exists, scores[tile][part], minusInfinity());
+      MapResult seen = rowMask->at({rowOf(part), tile, columnOf(part)});
+      report(seen.outOfRange, block.partial, block, tile, part);
+      report(scoreOutOfRange[tile * 4 + part], seen.value, block, tile, part);
+      scores[tile][part] = emitSelectAtOnce(emit, seen.value, scores[tile][part], minusInfinity());
     }
 }
 

@@ -165,9 +165,10 @@ private:
     auto [firstKeys, firstWord] = readFirstBlock(k);
     rows.stageLoads(blockOf(firstKeys));
     Fragments scores = issueScores(k);
+    rows.beginFormulas(/*special=*/true, blockOf(firstKeys));
     emitWarpgroupWait(emit, 0, {&scores});
     release(k);
-    rows.applyFormulasTo(/*special=*/true, scores, blockOf(firstKeys));
+    rows.endFormulas(/*special=*/true, scores, blockOf(firstKeys));
     rows.takeIntoState(initial.row, scores, blockOf(firstKeys));
     initial.probs = leftFactors(scores);
     stageAfter(firstWord);
@@ -206,9 +207,10 @@ private:
     RingUse v = whenFull(shape.vRing, before);
     state.out = emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
     passTurn();
+    rows.beginFormulas(special, keys);
     emitWarpgroupWait(emit, 1, {&scores});
     release(k);
-    rows.applyFormulasTo(special, scores, keys);
+    rows.endFormulas(special, scores, keys);
     RowValues alpha = rows.takeIntoState(state.row, scores, keys);
     emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
     release(v);
