@@ -61,7 +61,7 @@ struct FlashShape {
   int64_t headUnroll;    ///< steps per turn of the inner loop of S^T, over the head dimension
   int64_t softmaxRows;   ///< rows of S^T per step of the exponential pass
   int64_t keyGranule;    ///< keys by which the key range of a panel in a partial block is trimmed
-  double referenceSlack; ///< so far, in log2, may a maximum rise above what scores are taken relative to
+  double referenceSlack; ///< so far may a maximum rise above what scores are taken relative to
 
   FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &target);
   int64_t panelWidth() const { return panelVectors * lanes; }

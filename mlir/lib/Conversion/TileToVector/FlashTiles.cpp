@@ -86,6 +86,7 @@ Emitter::Values FlashKernel::emitScoreTiles(const FlashBlock &block, const Flash
     return {}; // it will read them
   if (scoresAreRaw)
     return maximaOfTiles(count);
+  // Scaled and added to in a pass of its own, which leaves out what stands behind the last key.
   const FlashDot *dot = addedDot();
   Values carried(shape.panelVectors, splatF(-INFINITY));
   carried.push_back(region(layout.scores));

@@ -13,7 +13,7 @@ namespace attnjit::tile {
 /// (docs/semantics.md, A5 and A6); small results are subnormal.
 mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// The same for x <= 8 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is the row's maximum
+/// The same for x <= 12 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is the row's maximum
 /// or little below it. Results below the smallest normal number flush to 0.
 mlir::Value emitExp2OfSoftmax(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
