@@ -12,7 +12,8 @@ void WgmmaOutput::store(const Fragments &out) {
   if (program.outType != program.qType)
     return rows.storeElements(out);
   OperandAccess access = abi.operand(Operand::Out);
-  Value dense = program.valueDim % kPieceElements == 0 ? isDense(access) : Value(), warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
+  Value dense = program.valueDim % kPieceElements == 0 ? isDense(access) : Value(),
+        warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
   Value warpAddress = emit.add(qAddress, emit.mul(warpRow, SwizzledTile::kBoxRowBytes));
   // All four warps are through with Q.
   constexpr int64_t kFirstBarrier = 8;
