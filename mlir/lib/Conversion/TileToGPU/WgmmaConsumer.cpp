@@ -79,10 +79,13 @@ private:
 
   RingUse whenFull(const BufferRing &ring, Value n) {
     RingUse use(emit, kernel, ring, n);
+    awaitFull(use);
+    return use;
+  }
+  void awaitFull(const RingUse &use) {
     emitBarrierWait(emit, use.full, use.parity);
     if (shape.choices.getThreadCopies())
       emitProxyFence(emit); // wgmma reads what threads have written
-    return use;
   }
   /// Each thread says for itself that it needs a buffer no more: it has read the slot too.
   void release(const RingUse &use) { emitBarrierArrive(emit, use.empty); }
@@ -226,7 +229,7 @@ private:
 
   void issueOutput(Value isFirst, const RingUse &v, State &state) {
     auto issue = [&] {
-      emitBarrierWait(emit, v.full, v.parity);
+      awaitFull(v);
       return emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
     };
     if (!isFirst) {
