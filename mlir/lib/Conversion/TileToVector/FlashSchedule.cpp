@@ -99,7 +99,7 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
   layout.queries = place(panels * steps, width);
   layout.output = place(panels * program.valueDim, width);
   layout.maxima = place(panels, width);
-  layout.references = place(panels, width);
+  layout.references = shape.referenceSlack > 0 ? place(panels, width) : layout.maxima; // else they are the same
   layout.sums = place(panels, width);
   layout.lse = place(panels, width);
   layout.keys = place(program.tileCols, steps);
