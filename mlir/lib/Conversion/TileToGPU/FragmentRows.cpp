@@ -199,6 +199,10 @@ static void applyEither(const Emitter &emit, Value condition, Fragments &scores,
     scores[i / 4][i % 4] = changed[i];
 }
 
+static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> apply) {
+  applyEither(emit, condition, scores, apply, [](Fragments &) {});
+}
+
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
   auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
@@ -261,17 +265,17 @@ void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
       [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
-/// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
+/// A select after score_mod: it wins even over NaN (A3). Special blocks that need neither step are the first ones of tiles.
 void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   if (early)
-    applyEither(
-        emit, isUnusual, scores,
-        [&](Fragments &all) {
-          for (Fragment4 &fragment : all)
-            for (Value &element : fragment)
-              element = emit.mulF(element, early);
-        },
-        [](Fragments &) {});
+    applyWhere(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); });
+  Value isShort = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
+  applyEither(
+      emit, program.mask ? emit.bitOr(isShort, block.partial) : isShort, scores,
+      [&](Fragments &all) { dropUnseen(all, block, scoreOutOfRange); }, [&](Fragments &) { reportScores(scoreOutOfRange, block); });
+}
+
+void FragmentRows::dropUnseen(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
     for (int64_t part = 0; part < 4; ++part) {
       MapResult seen = rowMask->at({rowOf(part), tile, columnOf(part)});
@@ -394,20 +398,28 @@ FragmentRows::RowEnd FragmentRows::endOf(Value h, Value max, Value sum) const {
 }
 
 void FragmentRows::finish(const RowState &state, Fragments &out) {
-  Value zero = emit.constFloat(emit.f32(), 0.0);
-  SmallVector<RowEnd> ends;
+  Value zero = emit.constFloat(emit.f32(), 0.0), sums[kRowsPerThread];
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    Value sum = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
-    ends.push_back(endOf(heads[row], state.max[row], sum));
+    sums[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
+    RowEnd end = endOf(heads[row], state.max[row], sums[row]);
     for (Fragment4 &fragment : out)
       for (int64_t column = 0; column < 2; ++column) {
         // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
         Value &element = fragment[row * 2 + column];
-        element = emit.select(ends[row].isEmpty, zero, emit.mulF(element, ends[row].factor));
+        element = emit.select(end.isEmpty, zero, emit.mulF(element, end.factor));
       }
   }
-  storeRows(Operand::Lse, [&](int64_t row) { return ends[row].lse; });
-  storeRows(Operand::Max, [&](int64_t row) { return ends[row].max; });
+  storeRows(state.max, sums);
+}
+
+/// `column`: of the output, that of the first of four threads. Others have the columns after it: `pair` says which.
+void FragmentRows::ifColumnExists(int64_t column, llvm::function_ref<void()> body) {
+  constexpr int64_t kLastPair = 6;
+  int64_t left = program.valueDim - column;
+  if (left > kLastPair)
+    body();
+  else if (left > 0)
+    emit.ifThen(emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), left)), body);
 }
 
 void FragmentRows::storeElements(const Fragments &out) {
@@ -420,8 +432,10 @@ void FragmentRows::storeElements(const Fragments &out) {
       for (auto [tile, fragment] : llvm::enumerate(out))
         for (int64_t column = 0; column < 2; ++column) {
           Value element = fragment[row * 2 + column];
-          Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
-          emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          ifColumnExists(8 * int64_t(tile) + column, [&] {
+            Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
+            emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          });
         }
     });
 }
@@ -431,13 +445,16 @@ static Value isWanted(const Emitter &emit, const OperandAccess &operand) {
   return emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, operand.pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
 }
 
-/// One of the four threads of a row has the word.
-void FragmentRows::storeRows(Operand which, llvm::function_ref<Value(int64_t)> valueOf) {
-  OperandAccess operand = abi.operand(which);
-  Value speaks = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 0));
-  emit.ifThen(emit.bitAnd(isWanted(emit, operand), speaks), [&] {
-    for (int64_t row = 0; row < kRowsPerThread; ++row)
-      emit.ifThen(rowExists[row], [&] { emit.store(valueOf(row), rowPointer(operand, emit.f32(), heads[row], queries[row])); });
+/// The first of the four threads of two rows has the word for one of them, the second for the other.
+void FragmentRows::storeRows(const Value (&max)[kRowsPerThread], const Value (&sum)[kRowsPerThread]) {
+  Value isSecond = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 2));
+  auto own = [&](const Value(&values)[kRowsPerThread]) { return emit.select(isSecond, values[1], values[0]); };
+  Value h = own(heads), query = own(queries);
+  Value speaks = emit.bitAnd(own(rowExists), emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), 4)));
+  emit.ifThen(speaks, [&] {
+    RowEnd end = endOf(h, own(max), own(sum));
+    storeRow(Operand::Lse, h, query, end.lse);
+    storeRow(Operand::Max, h, query, end.max);
   });
 }
 

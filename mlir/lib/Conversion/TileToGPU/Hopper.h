@@ -20,6 +20,11 @@ struct SwizzledTile {
   int64_t sizeBytes() const { return boxes() * boxBytes(); }
 };
 
+/// The address of byte columnBytes (i32) of a row (i32) of a tile that begins at `tileAddress`; 16 bytes from there lie together if it is a
+/// multiple of 16.
+mlir::Value emitSwizzledAddress(const Emitter &emit, const SwizzledTile &tile, mlir::Value tileAddress, mlir::Value row,
+                                mlir::Value columnBytes);
+
 /// The address of a pointer to shared memory.
 mlir::Value emitSharedAddress(const Emitter &emit, mlir::Value pointer);
 mlir::Value emitSharedPointer(const Emitter &emit, mlir::Value address);
@@ -31,6 +36,8 @@ void emitBarrierInitFence(const Emitter &emit);
 /// Waits until the phase of this parity (i32, 0 or 1) is over.
 void emitBarrierWait(const Emitter &emit, mlir::Value barrier, mlir::Value parity);
 void emitBarrierArrive(const Emitter &emit, mlir::Value barrier);
+/// Arrives once the copies that this thread has started (cp.async) are there.
+void emitBarrierArriveWithCopies(const Emitter &emit, mlir::Value barrier);
 /// Arrives, and makes the phase wait for so many bytes of copies too.
 void emitBarrierExpect(const Emitter &emit, mlir::Value barrier, int64_t bytes);
 
@@ -53,6 +60,8 @@ Fragments emitWarpgroupProduct(const Emitter &emit, mlir::Type type, const Swizz
 /// Issues sum + a . b; `a` as left factors of 64x16 from left to right.
 Fragments emitWarpgroupSum(const Emitter &emit, mlir::Type type, const Fragments &sum, llvm::ArrayRef<Fragment4> a, const SwizzledTile &b,
                            mlir::Value bAddress);
+/// Issues no product: for emitWarpgroupWait one like any other.
+void emitWarpgroupNothing(const Emitter &emit);
 /// Waits until at most `inFlight` products are on their way. Only the returned values may be used from here on.
 void emitWarpgroupWait(const Emitter &emit, int64_t inFlight, llvm::ArrayRef<Fragments *> results);
 

@@ -80,6 +80,8 @@ private:
   RingUse whenFull(const BufferRing &ring, Value n) {
     RingUse use(emit, kernel, ring, n);
     emitBarrierWait(emit, use.full, use.parity);
+    if (shape.choices.getThreadCopies())
+      emitProxyFence(emit); // wgmma reads what threads have written
     return use;
   }
   /// Each thread says for itself that it needs a buffer no more: it has read the slot too.
@@ -92,12 +94,12 @@ private:
     Value isLast;
     SentBlock next; ///< means nothing where there is none
   };
-  std::pair<SentBlock, Word> readFirstBlock(const RingUse &k) {
+  SentBlock readFirstBlock(const RingUse &k) {
     Values fields = emitReadSlot(emit, k.slot);
-    return {{fields[BlockSlot::Begin], fields[BlockSlot::Keys]}, wordOf(fields)};
+    return {fields[BlockSlot::Begin], fields[BlockSlot::Keys]};
   }
-  Word readWord(const RingUse &k) { return wordOf(emitReadSlot(emit, k.slot)); }
-  Word wordOf(ValueRange fields) {
+  Word readWord(const RingUse &k) {
+    Values fields = emitReadSlot(emit, k.slot);
     return {hasFlag(fields[BlockSlot::Keys], BlockSlot::kLast), {fields[BlockSlot::NextBegin], fields[BlockSlot::NextKeys]}};
   }
   KvBlock blockOf(const SentBlock &sent) {
@@ -133,15 +135,20 @@ private:
     return Fragments(shape.valueDim / 8, {zero, zero, zero, zero});
   }
 
+  Fragments noProbs() {
+    Value zero = emit.constInt(emit.i32(), 0);
+    return Fragments(shape.cols / 16, {zero, zero, zero, zero});
+  }
+
   /// One product after the other.
   std::pair<Value, State> walkPlainly(Value firstBlock) {
-    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock)).first;
+    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock));
     State initial{rows.initialState(), noOutput(), {}};
     Values last = emit.loopWhile(
         flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
           Value n = values[0];
-          KvBlock keys = comingBlock(values);
+          KvBlock keys = blockOf(comingKeys(values));
           State state = stateOf(values);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
@@ -157,35 +164,29 @@ private:
     return {last[0], stateOf(last)};
   }
 
-  /// The first block goes through as special, which is always legal. No product is on its way where a step begins or ends: ptxas would wait
-  /// for it at once.
+  /// The first block goes through as special, which is always legal: so the code of a step is there twice, not three times. No product is
+  /// on its way where a step begins or ends: ptxas would wait for it at once.
   std::pair<Value, State> walkOverlapping(Value firstBlock) {
-    State initial{rows.initialState(), noOutput(), {}};
-    RingUse k = whenFull(shape.kRing, firstBlock);
-    auto [firstKeys, firstWord] = readFirstBlock(k);
+    State initial{rows.initialState(), noOutput(), noProbs()};
+    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock));
+    firstKeys.keys = emit.bitOr(firstKeys.keys, emit.constInt(emit.i32(), BlockSlot::kFirst));
     rows.stageLoads(blockOf(firstKeys));
-    Fragments scores = issueScores(k);
-    rows.beginFormulas(/*special=*/true, blockOf(firstKeys));
-    emitWarpgroupWait(emit, 0, {&scores});
-    release(k);
-    rows.endFormulas(/*special=*/true, scores, blockOf(firstKeys));
-    rows.takeIntoState(initial.row, scores, blockOf(firstKeys));
-    initial.probs = leftFactors(scores);
-    stageAfter(firstWord);
-
     Values last = emit.loopWhile(
-        flatten(emit.add(firstBlock, 1), firstWord, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
+        flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
           Value n = values[0];
-          KvBlock keys = comingBlock(values);
+          SentBlock sent = comingKeys(values);
+          KvBlock keys = blockOf(sent);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
+          Value isFirst = hasFlag(sent.keys, BlockSlot::kFirst);
           auto step = [&](bool special) {
             State state = stateOf(values);
-            stepOverlapping(special, emit.sub(n, 1), k, keys, state);
+            stepOverlapping(special ? isFirst : Value(), emit.sub(n, 1), k, keys, state);
             return flatten(emit.add(n, 1), word, state);
           };
-          Values next = emit.ifElse(TypeRange(values), rows.isSpecial(keys), [&] { return step(true); }, [&] { return step(false); });
+          Value isSpecial = emit.bitOr(isFirst, rows.isSpecial(keys));
+          Values next = emit.ifElse(TypeRange(values), isSpecial, [&] { return step(true); }, [&] { return step(false); });
           stageAfter(word);
           return next;
         });
@@ -200,12 +201,14 @@ private:
       emit.ifThen(emit.logicalNot(word.isLast), [&] { rows.stageLoads(blockOf(word.next)); });
   }
 
-  /// The scores of a block, whose keys have come, and the output of the block before.
-  void stepOverlapping(bool special, Value before, const RingUse &k, const KvBlock &keys, State &state) {
+  /// The scores of a block, whose keys have come, and the output of the block before. `isFirst`: whether there is none before; null: the
+  /// block is not special.
+  void stepOverlapping(Value isFirst, Value before, const RingUse &k, const KvBlock &keys, State &state) {
+    const bool special(isFirst);
     awaitTurn();
     Fragments scores = issueScores(k);
-    RingUse v = whenFull(shape.vRing, before);
-    state.out = emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
+    RingUse v(emit, kernel, shape.vRing, before);
+    issueOutput(isFirst, v, state);
     passTurn();
     rows.beginFormulas(special, keys);
     emitWarpgroupWait(emit, 1, {&scores});
@@ -213,9 +216,29 @@ private:
     rows.endFormulas(special, scores, keys);
     RowValues alpha = rows.takeIntoState(state.row, scores, keys);
     emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
-    release(v);
+    if (isFirst)
+      emit.ifThen(emit.logicalNot(isFirst), [&] { release(v); });
+    else
+      release(v);
     state.probs = leftFactors(scores);
     rows.scaleRows(state.out, alpha);
+  }
+
+  void issueOutput(Value isFirst, const RingUse &v, State &state) {
+    auto issue = [&] {
+      emitBarrierWait(emit, v.full, v.parity);
+      return emitWarpgroupSum(emit, program.qType, state.out, state.probs, shape.v, v.buffer);
+    };
+    if (!isFirst) {
+      state.out = issue();
+      return;
+    }
+    auto skip = [&] {
+      emitWarpgroupNothing(emit); // so that there is one group after the scores in either case
+      return valuesOf(state.out);
+    };
+    SmallVector<Type> types(shape.valueDim / 2, emit.f32());
+    state.out = fragmentsOf(emit.ifElse(types, isFirst, skip, [&] { return valuesOf(issue()); }));
   }
 
   //===----------------------------------------------------------------------------------------------------------------===//
@@ -244,24 +267,34 @@ private:
   // Carried values
   //===----------------------------------------------------------------------------------------------------------------===//
 
+  static Values valuesOf(const Fragments &fragments) {
+    Values values;
+    for (const Fragment4 &fragment : fragments)
+      values.append(fragment.begin(), fragment.end());
+    return values;
+  }
+  static Fragments fragmentsOf(ValueRange values) {
+    Fragments fragments(values.size() / 4);
+    for (size_t i = 0; i < values.size(); ++i)
+      fragments[i / 4][i % 4] = values[i];
+    return fragments;
+  }
+
   /// n: of the block that comes.
   Values flatten(Value n, const Word &word, const State &state) {
     Values values = {
         n, word.isLast, word.next.begin, word.next.keys, state.row.max[0], state.row.max[1], state.row.sum[0], state.row.sum[1]};
-    for (const Fragments *fragments : {&state.out, &state.probs})
-      for (const Fragment4 &fragment : *fragments)
-        values.append(fragment.begin(), fragment.end());
+    values.append(valuesOf(state.out));
+    values.append(valuesOf(state.probs));
     return values;
   }
   static Value isOver(ValueRange values) { return values[1]; }
-  KvBlock comingBlock(ValueRange values) { return blockOf({values[2], values[3]}); }
+  SentBlock comingKeys(ValueRange values) { return {values[2], values[3]}; }
   State stateOf(ValueRange values) {
-    State state{{{values[4], values[5]}, {values[6], values[7]}}, {}, {}};
-    for (size_t i = 8; i < values.size(); i += 4) {
-      Fragments &fragments = int64_t(state.out.size()) < shape.valueDim / 8 ? state.out : state.probs;
-      fragments.push_back({values[i], values[i + 1], values[i + 2], values[i + 3]});
-    }
-    return state;
+    ValueRange fragments = values.drop_front(8);
+    return {{{values[4], values[5]}, {values[6], values[7]}},
+            fragmentsOf(fragments.take_front(shape.valueDim / 2)),
+            fragmentsOf(fragments.drop_front(shape.valueDim / 2))};
   }
 
   Value widen(Value a) { return emit.make<arith::ExtSIOp>(emit.i64(), a); }

@@ -12,7 +12,24 @@ void WgmmaOutput::store(const Fragments &out) {
   if (program.outType != program.qType)
     return rows.storeElements(out);
   OperandAccess access = abi.operand(Operand::Out);
-  emit.ifElse(isDense(access), [&] { storePieces(access, out); }, [&] { rows.storeElements(out); });
+  Value dense = program.valueDim % kPieceElements == 0 ? isDense(access) : Value(),
+        warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
+  Value warpAddress = emit.add(qAddress, emit.mul(warpRow, SwizzledTile::kBoxRowBytes));
+  // All four warps are through with Q.
+  constexpr int64_t kFirstBarrier = 8;
+  emitNamedSync(emit, emit.add(group, kFirstBarrier), WgmmaShape::kWarpgroupThreads);
+  for (int64_t box = 0; box < shape.v.boxes(); box += shape.q.boxes()) {
+    int64_t boxes = std::min(shape.q.boxes(), shape.v.boxes() - box);
+    stage(out, box, boxes, warpAddress);
+    emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
+    auto elements = [&] { unstageElements(access, box, boxes, warpAddress); };
+    if (dense)
+      emit.ifElse(dense, [&] { unstagePieces(access, box, boxes, warpAddress); }, elements);
+    else
+      elements();
+    emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
+  }
+  emitProxyFence(emit);
 }
 
 /// Whether rows are contiguous and aligned to pieces.
@@ -24,28 +41,19 @@ Value WgmmaOutput::isDense(const OperandAccess &access) {
   return emit.bitAnd(isAligned, emit.cmp(CmpI::eq, access.strides[3], emit.index(1)));
 }
 
-void WgmmaOutput::storePieces(const OperandAccess &access, const Fragments &out) {
+/// Element (b, h, q0, 0).
+Value WgmmaOutput::tilePointer(const OperandAccess &access) {
   const TileCoords &tile = rows.coords();
-  Value first =
-      emit.add(emit.add(emit.mul(tile.b, access.strides[0]), emit.mul(tile.h, access.strides[1])), emit.mul(tile.q0, access.strides[2]));
-  Value pointer = emit.at(access.pointer, program.outType, first), rowStrideBytes = emit.shl(access.strides[2], 1);
-  Value warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
-  Value warpAddress = emit.add(qAddress, emit.mul(warpRow, SwizzledTile::kBoxRowBytes));
-  // All four warps are through with Q.
-  constexpr int64_t kFirstBarrier = 8;
-  emitNamedSync(emit, emit.add(group, kFirstBarrier), WgmmaShape::kWarpgroupThreads);
-  for (int64_t box = 0; box < shape.v.boxes(); box += shape.q.boxes()) {
-    int64_t boxes = std::min(shape.q.boxes(), shape.v.boxes() - box);
-    stage(out, box, boxes, warpAddress);
-    emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
-    unstage(box, boxes, warpAddress, pointer, rowStrideBytes);
-    emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
-  }
-  emitProxyFence(emit);
+  return rows.rowPointer(access, program.outType, tile.h, tile.q0);
 }
 
-/// Writes columns to shared memory, 16 at a time: lanes 8i .. 8i + 7 give the addresses of the rows of 8x8 matrix i. The 16-byte units of a
-/// row are permuted by its number, so that neither side of the exchange meets itself in a bank.
+/// The units of a row are permuted by its number, so that neither side of the exchange meets itself in a bank.
+Value WgmmaOutput::sharedUnit(Value warpAddress, Value row, Value unit) {
+  Value place = emit.bitXor(unit, emit.bitAnd(row, emit.constInt(emit.i32(), kPiecesPerRow - 1)));
+  return emit.add(emit.add(warpAddress, emit.mul(row, SwizzledTile::kBoxRowBytes)), emit.shl(place, 4));
+}
+
+/// Writes columns to shared memory, 16 at a time: lanes 8i .. 8i + 7 give the addresses of the rows of 8x8 matrix i.
 void WgmmaOutput::stage(const Fragments &out, int64_t firstBox, int64_t boxes, Value warpAddress) {
   Value lane = kernel.position.lane, inner = emit.bitAnd(lane, emit.constInt(emit.i32(), 7));
   Value row = emit.bitAnd(lane, emit.constInt(emit.i32(), 15)), unit = emit.bitXor(emit.shrU(lane, 4), inner);
@@ -62,15 +70,15 @@ void WgmmaOutput::stage(const Fragments &out, int64_t firstBox, int64_t boxes, V
 }
 
 /// Reads rows back, four at a time, and stores those that exist.
-void WgmmaOutput::unstage(int64_t firstBox, int64_t boxes, Value warpAddress, Value pointer, Value rowStrideBytes) {
+void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, Value warpAddress) {
+  Value pointer = tilePointer(access), rowStrideBytes = emit.shl(access.strides[2], 1);
   Value lane = kernel.position.lane, piece = emit.bitAnd(lane, emit.constInt(emit.i32(), kPiecesPerRow - 1)),
         rowInStep = emit.shrU(lane, 3);
   Value pieceBytes = emit.make<arith::ExtUIOp>(emit.i64(), emit.shl(piece, 4));
   Type words = emit.vec(4, emit.i32());
   constexpr int64_t kStepRows = 32 / kPiecesPerRow;
   for (int64_t step = 0; step < kWarpRows; step += kStepRows) {
-    Value row = emit.add(rowInStep, step), unit = emit.bitXor(piece, emit.bitAnd(row, emit.constInt(emit.i32(), 7)));
-    Value address = emit.add(emit.add(warpAddress, emit.mul(row, SwizzledTile::kBoxRowBytes)), emit.shl(unit, 4));
+    Value row = emit.add(rowInStep, step), address = sharedUnit(warpAddress, row, piece);
     Value tileRow = emit.make<arith::ExtUIOp>(emit.i64(), emit.add(emit.shl(warp, 4), row));
     Value target = emit.at(emit.at(pointer, emit.i8(), emit.mul(tileRow, rowStrideBytes)), emit.i8(), pieceBytes);
     emit.ifThen(emit.cmp(CmpI::slt, tileRow, rows.coords().rows), [&] {
@@ -79,7 +87,7 @@ void WgmmaOutput::unstage(int64_t firstBox, int64_t boxes, Value warpAddress, Va
           Value data = emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes);
           emit.make<LLVM::StoreOp>(data, emit.atBytes(target, (firstBox + box) * SwizzledTile::kBoxRowBytes), kPieceBytes);
         };
-        int64_t pieces = (shape.valueDim - (firstBox + box) * 64) / kPieceElements;
+        int64_t pieces = (program.valueDim - (firstBox + box) * 64) / kPieceElements;
         if (pieces >= kPiecesPerRow)
           move();
         else
@@ -87,6 +95,28 @@ void WgmmaOutput::unstage(int64_t firstBox, int64_t boxes, Value warpAddress, Va
       }
     });
   }
+}
+
+/// A lane stores elements lane, lane + 32 .. of the warp's, of which each box has 16 rows of 64.
+void WgmmaOutput::unstageElements(const OperandAccess &access, int64_t firstBox, int64_t boxes, Value warpAddress) {
+  constexpr int64_t kWarp = 32, kBoxElements = kWarpRows * SwizzledTile::kBoxColumns;
+  auto number = [&](int64_t value) { return emit.constInt(emit.i32(), value); };
+  auto widen = [&](Value a) -> Value { return emit.make<arith::ExtUIOp>(emit.i64(), a); };
+  Value pointer = tilePointer(access), firstTileRow = emit.shl(warp, 4);
+  emit.loop(kernel.position.lane, number(boxes * kBoxElements), number(kWarp), [&](Value element) {
+    Value box = emit.shrU(element, llvm::Log2_64(kBoxElements)), row = emit.bitAnd(emit.shrU(element, 6), number(kWarpRows - 1));
+    Value boxColumn = emit.bitAnd(element, number(SwizzledTile::kBoxColumns - 1));
+    Value column = emit.add(emit.add(emit.shl(box, 6), boxColumn), firstBox * SwizzledTile::kBoxColumns);
+    Value tileRow = widen(emit.add(firstTileRow, row));
+    Value exists = emit.bitAnd(emit.cmp(CmpI::slt, tileRow, rows.coords().rows), emit.cmp(CmpI::ult, column, number(program.valueDim)));
+    emit.ifThen(exists, [&] {
+      Value unit = sharedUnit(emit.add(warpAddress, emit.mul(box, shape.q.boxBytes())), row, emit.shrU(boxColumn, 3));
+      Value inUnit = emit.shl(emit.bitAnd(boxColumn, number(kPieceElements - 1)), 1);
+      Value data = emit.make<LLVM::LoadOp>(program.outType, emitSharedPointer(emit, emit.add(unit, inUnit)), 2);
+      Value offset = emit.add(emit.mul(tileRow, access.strides[2]), emit.mul(widen(column), access.strides[3]));
+      emit.store(data, emit.at(pointer, program.outType, offset));
+    });
+  });
 }
 
 } // namespace attnjit::tile
