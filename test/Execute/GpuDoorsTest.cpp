@@ -40,9 +40,7 @@ TEST_CASE("every sequence of a packed call is on the caller's stream") {
   FakeCompiler compiler;
   const Engine engine = makeEngine(compiler, driver.options());
   GpuOperands operands(driver);
-  const auto packedOf = [](TensorRef tensor, std::int64_t tokens) {
-    return TensorRef::dense(tensor.data, tensor.dtype, {tokens, 2, 16});
-  };
+  const auto packedOf = [](TensorRef tensor, std::int64_t tokens) { return TensorRef::dense(tensor.data, tensor.dtype, {tokens, 2, 16}); };
   std::int64_t starts[] = {0, 5, 20};
   VarlenCall call;
   call.q = packedOf(operands.call.q, 20);

@@ -82,15 +82,9 @@ class Mod:
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
-    names, mod.text = _described(core)
-    mod.core, mod.captures = core, {name: _number(values[name]) for name in names}
+    mod.core, mod.text = core, core.canonical_text()
+    mod.captures = {name: _number(values[name]) for name, _, _ in core.captures}
     return mod
-
-
-@functools.lru_cache(maxsize=4096)
-def _described(core: _core.Mod) -> tuple[tuple[str, ...], str]:
-    """The names of what it captures, and its text."""
-    return tuple(name for name, _, _ in core.captures), core.canonical_text()
 
 
 def _number(value: Any) -> Any:
