@@ -171,11 +171,7 @@ private:
 void emitWgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel) {
   Emitter emit(builder, loc);
   emitSetRegisters(emit, kernel.shape.choices.getProducerRegisters(), /*more=*/false);
-  // An elected thread instead of thread 0: ptxas then knows that there is one, and makes no loop over the threads' values of each copy.
-  emit.ifThen(emit.cmp(CmpI::ult, kernel.position.thread, emit.constInt(emit.i32(), 32)), [&] {
-    Value isElected = emit.make<NVVM::ElectSyncOp>(emit.i1(), /*membermask=*/Value());
-    emit.ifThen(isElected, [&] { WgmmaProducer(builder, loc, kernel).run(); });
-  });
+  emit.ifThen(emit.cmp(CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0)), [&] { WgmmaProducer(builder, loc, kernel).run(); });
 }
 
 } // namespace attnjit::tile
