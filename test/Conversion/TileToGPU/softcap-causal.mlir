@@ -43,10 +43,12 @@
 // CHECK-NEXT:        arith.select %[[NEAR]], %{{.*}}, %[[FAR]]
 // CHECK-COUNT-31:    llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
 
-// mask_mod only where the plan cannot tell, as a select to -inf.
+// mask_mod only where the plan cannot tell: how far each row sees, then for each element one comparison and a select to -inf.
 // CHECK:             scf.if %{{.*}} -> (f32,
-// CHECK:               arith.cmpi sle, {{.*}} : i32
-// CHECK:               arith.select {{.*}} : f32
+// CHECK-COUNT-2:       llvm.intr.ssub.sat
+// CHECK:               %[[SEEN:.*]] = arith.cmpi sgt, {{.*}} : i32
+// CHECK-NEXT:          %[[HIDDEN:.*]] = arith.constant 0xFF800000 : f32
+// CHECK-NEXT:          llvm.inline_asm "selp.f32 $0, $1, $2, $3;", "=f,f,f,b" %{{.*}}, %[[HIDDEN]], %[[SEEN]]
 // CHECK:             } else {
 
 // Softmax: the four threads of a row agree on its maximum; NaN passes through it.

@@ -96,17 +96,19 @@ void FragmentRows::bindFormulas() {
     }
   };
   bind(score, program.score, ends);
-  bind(mask, program.mask);
   bind(prob, program.prob);
   Value dense = program.score ? score[0]->hasUnitStrides() : Value();
   isStrided = dense ? emit.logicalNot(dense) : Value();
+  const FormulaFrame frame{emit.builder, emit.loc, program, abi};
+  rowMask.emplace(frame, /*isPacked=*/group != Value());
+  rowMask->bindTile(tile, heads, std::array{queryOf(0), queryOf(1)});
   blockScore.reset();
   if (!program.score || group)
     return;
   std::optional<StageRoom> stage;
   if (room)
     stage = StageRoom{room, position.lane, firstRow, cols};
-  blockScore.emplace(FormulaFrame{emit.builder, emit.loc, program, abi}, ends, stage);
+  blockScore.emplace(frame, ends, stage);
   if (blockScore->isUseful())
     blockScore->bindTile(tile);
   else
@@ -128,6 +130,8 @@ Value FragmentRows::insideOf(bool needed, Value index, Value end) {
 }
 
 Value FragmentRows::queryOf(int64_t row) { return insideOf(readsByQuery, emit.toInt(program.indexType, queries[row]), abi.queries()); }
+
+FragmentOrigin FragmentRows::originOf(const KvBlock &block) { return {{queryOf(0), queryOf(1)}, keyBase(block)}; }
 
 void FragmentRows::bindQuery(MapExpander &expander, int64_t row) { expander.bindQuery(queryOf(row)); }
 
@@ -195,10 +199,6 @@ static void applyEither(const Emitter &emit, Value condition, Fragments &scores,
     scores[i / 4][i % 4] = changed[i];
 }
 
-static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> apply) {
-  applyEither(emit, condition, scores, apply, [](Fragments &) {});
-}
-
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
   auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
@@ -230,13 +230,18 @@ Value FragmentRows::scaled(Value product) {
 
 /// From left to right, so that what both rows share need not be kept for long.
 void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block) {
-  blockScore->bindBlock({{queryOf(0), queryOf(1)}, keyBase(block)});
+  blockScore->bindBlock(originOf(block));
   for (int64_t tile = 0; tile < cols / 8; ++tile)
     for (int64_t part = 0; part < 4; ++part)
       scores[tile][part] = blockScore->expand({rowOf(part), tile, columnOf(part)}, scaled(scores[tile][part]));
 }
 
-void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBlock &block) {
+void FragmentRows::beginFormulas(bool special, const KvBlock &block) {
+  if (special)
+    rowMask->bindBlock(block, originOf(block), position.pair, cols);
+}
+
+void FragmentRows::endFormulas(bool special, Fragments &scores, const KvBlock &block) {
   Flags outOfRange = applyScore(scores, block, /*isPlain=*/!special);
   if (special)
     dropHidden(scores, block, outOfRange);
@@ -248,39 +253,24 @@ void FragmentRows::applyFormulasTo(bool special, Fragments &scores, const KvBloc
 void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
   Flags outOfRange = applyScore(scores, block, /*isPlain=*/false);
   applyEither(
-      emit, isSpecial(block), scores, [&](Fragments &all) { dropHidden(all, block, outOfRange); },
+      emit, isSpecial(block), scores,
+      [&](Fragments &all) {
+        beginFormulas(/*special=*/true, block);
+        dropHidden(all, block, outOfRange);
+      },
       [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
-/// A select after score_mod: it wins even over NaN (A3). Each step is a branch of its own, for hardly any block needs more than one.
+/// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
 void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   if (early)
-    applyWhere(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); });
-  auto report = [&](Fragments &) { reportScores(scoreOutOfRange, block); };
-  if (program.mask) // where the plan knows it to be true it is not evaluated
-    applyEither(emit, block.partial, scores, [&](Fragments &all) { dropMasked(all, block, scoreOutOfRange); }, report);
-  else
-    report(scores);
-  Value count = emit.toInt(emit.i32(), emit.sub(block.end, block.begin));
-  applyWhere(emit, emit.cmp(CmpI::slt, count, emit.constInt(emit.i32(), cols)), scores, [&](Fragments &all) { dropMissing(all, count); });
-}
-
-void FragmentRows::dropMasked(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
-  forEachElement(mask, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
-    MapResult visible = expander.expand(Value());
-    report(visible.outOfRange, Value(), block, tile, part);
-    report(scoreOutOfRange[tile * 4 + part], visible.value, block, tile, part);
-    scores[tile][part] = emit.select(visible.value, scores[tile][part], minusInfinity());
-  });
-}
-
-/// Of a block of `count` keys.
-void FragmentRows::dropMissing(Fragments &scores, Value count) {
-  Value keysLeft = emit.sub(count, position.pair);
+    applyEither(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); }, [](Fragments &) {});
   for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
     for (int64_t part = 0; part < 4; ++part) {
-      Value exists = emit.cmp(CmpI::sgt, keysLeft, emit.constInt(emit.i32(), 8 * tile + columnOf(part)));
-      scores[tile][part] = emit.select(exists, scores[tile][part], minusInfinity());
+      MapResult seen = rowMask->at({rowOf(part), tile, columnOf(part)});
+      report(seen.outOfRange, block.partial, block, tile, part);
+      report(scoreOutOfRange[tile * 4 + part], seen.value, block, tile, part);
+      scores[tile][part] = emitSelectAtOnce(emit, seen.value, scores[tile][part], minusInfinity());
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "BlockScore.h"
 #include "Fragments.h"
+#include "RowMask.h"
 #include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 
 namespace attnjit::tile {
@@ -15,10 +16,6 @@ namespace attnjit::tile {
 using Fragments = llvm::SmallVector<Fragment4>;
 
 inline constexpr int64_t kRowsPerThread = 2;
-
-/// Row of this thread (0 or 1) and column offset from `pair` of part `part` of a C fragment.
-constexpr int64_t rowOf(int64_t part) { return part / 2; }
-constexpr int64_t columnOf(int64_t part) { return part % 2; }
 
 /// The softmax state of a thread's rows. `max` is in the unit of the scores that were taken in; `sum` is partial: of this thread's columns.
 struct RowState {
@@ -51,8 +48,10 @@ public:
   mlir::Value isSpecial(const KvBlock &block);
   /// From products q.k to scores: scale, score_mod, mask_mod; -inf where there is no key.
   void applyFormulas(Fragments &scores, const KvBlock &block);
-  /// The same for a block that is known to be special, or not to be.
-  void applyFormulasTo(bool special, Fragments &scores, const KvBlock &block);
+  /// The same for a block that is known to be special, or not to be, in two steps: what the mask reads is on its way while the products
+  /// are.
+  void beginFormulas(bool special, const KvBlock &block);
+  void endFormulas(bool special, Fragments &scores, const KvBlock &block);
   /// Takes a block of scores into the state (tile.softmax_step): they become probabilities of the returned scale; whatever was summed up
   /// with the old one has to be multiplied by it (scaleRows). Then prob_mod, whose sums are of p before it.
   RowValues takeIntoState(RowState &state, Fragments &scores, const KvBlock &block);
@@ -105,9 +104,8 @@ private:
   mlir::Value scaled(mlir::Value product);
   void applyBlockScore(Fragments &scores, const KvBlock &block);
   mlir::Value queryOf(int64_t row);
+  FragmentOrigin originOf(const KvBlock &block);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
-  void dropMasked(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
-  void dropMissing(Fragments &scores, mlir::Value count);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
   void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
@@ -139,7 +137,8 @@ private:
   mlir::Value isStrided; ///< a captured tensor that score_mod reads by key has another last stride than 1; null: there is none
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;
-  Formula score, mask, prob;
+  Formula score, prob;
+  std::optional<RowMask> rowMask;
   std::optional<BlockScore> blockScore; ///< for blocks that are not irregular, where it helps
 };
 

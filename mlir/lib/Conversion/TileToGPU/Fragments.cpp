@@ -93,6 +93,15 @@ Value emitRowReduce(const Emitter &emit, Value value, llvm::function_ref<Value(V
   return emitLaneReduce(emit, value, 4, combine);
 }
 
+Value emitSelectAtOnce(const Emitter &emit, Value condition, Value a, Value b) {
+  return emit
+      .make<LLVM::InlineAsmOp>(TypeRange(emit.f32()), ValueRange{a, b, condition}, emit.builder.getStringAttr("selp.f32 $0, $1, $2, $3;"),
+                               emit.builder.getStringAttr("=f,f,f,b"), UnitAttr(), UnitAttr(),
+                               LLVM::TailCallKindAttr::get(emit.builder.getContext(), LLVM::TailCallKind::None), LLVM::AsmDialectAttr(),
+                               ArrayAttr())
+      .getRes();
+}
+
 static Value callIntrinsic(const Emitter &emit, StringRef name, Value x) {
   return emit.make<LLVM::CallIntrinsicOp>(emit.f32(), emit.builder.getStringAttr(name), ValueRange{x}).getResult(0);
 }

@@ -26,6 +26,10 @@ struct ThreadPosition {
 
 using Fragment4 = std::array<mlir::Value, 4>;
 
+/// Row of this thread (0 or 1) and column offset from `pair` of part `part` of a C fragment.
+constexpr int64_t rowOf(int64_t part) { return part / 2; }
+constexpr int64_t columnOf(int64_t part) { return part % 2; }
+
 /// base + bytes, in the address space of base.
 mlir::Value emitByteOffset(const Emitter &emit, mlir::Value base, mlir::Value bytes);
 mlir::Value emitByteOffset(const Emitter &emit, mlir::Value base, int64_t bytes);
@@ -49,6 +53,9 @@ mlir::Value emitLaneReduce(const Emitter &emit, mlir::Value value, int64_t lanes
 
 /// Combines the f32 of the four threads which share a row; all four get the result.
 mlir::Value emitRowReduce(const Emitter &emit, mlir::Value value, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+
+/// condition ? a : b, f32, in one instruction: of a condition that is a conjunction LLVM would make a select of selects.
+mlir::Value emitSelectAtOnce(const Emitter &emit, mlir::Value condition, mlir::Value a, mlir::Value b);
 
 /// 2^x by the special function unit: ex2.approx, at most 2 ulp, subnormal results flushed to 0, -inf gives exactly 0, NaN stays.
 mlir::Value emitFastExp2(const Emitter &emit, mlir::Value x);

@@ -200,14 +200,16 @@ private:
   /// The scores of a block, whose keys have come, and the output of the block before. `isFirst`: whether there is none before; null: the
   /// block is not special.
   void stepOverlapping(Value isFirst, Value before, const RingUse &k, const KvBlock &keys, State &state) {
+    const bool special = bool(isFirst);
     awaitTurn();
     Fragments scores = issueScores(k);
     RingUse v(emit, kernel, shape.vRing, before);
     issueOutput(isFirst, v, state);
     passTurn();
+    rows.beginFormulas(special, keys);
     emitWarpgroupWait(emit, 1, {&scores});
     release(k);
-    rows.applyFormulasTo(/*special=*/bool(isFirst), scores, keys);
+    rows.endFormulas(special, scores, keys);
     RowValues alpha = rows.takeIntoState(state.row, scores, keys);
     emitWarpgroupWait(emit, 0, {&state.out, &scores}); // scores: probabilities are not to be computed later than this
     if (isFirst)

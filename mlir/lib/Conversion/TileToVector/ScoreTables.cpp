@@ -35,10 +35,13 @@ static SmallVector<Value> inputsOf(Operation &op) {
 // Diagonal values
 //===------------------------------------------------------------------------------------------------------------------===//
 
-DiagonalValues::DiagonalValues(Region &scoreMod) : body(scoreMod.front()) {
-  for (BlockArgument argument : body.getArguments())
-    if (argument.getArgNumber() != Score)
-      slopes[argument] = {argument.getArgNumber() == Q, argument.getArgNumber() == Kv};
+DiagonalValues::DiagonalValues(Region &formula) : body(formula.front()) {
+  const bool mapsScore = isa<FloatType>(body.getArgument(Score).getType()); // a mask_mod does not
+  for (BlockArgument argument : body.getArguments()) {
+    const unsigned place = argument.getArgNumber() + !mapsScore;
+    if (place != Score)
+      slopes[argument] = {place == Q, place == Kv};
+  }
   for (Operation &op : body.without_terminator())
     visit(op);
 }

@@ -19,10 +19,10 @@
 
 namespace attnjit::tile {
 
-/// Which values of score_mod are of a diagonal.
+/// Which values of score_mod, or of mask_mod, are of a diagonal.
 class DiagonalValues {
 public:
-  explicit DiagonalValues(mlir::Region &scoreMod);
+  explicit DiagonalValues(mlir::Region &formula);
 
   bool contains(mlir::Value value) const { return isOfDiagonal(value) && !isUniform(value); }
   /// Those that cost more than the load that a table asks for, as far up in the formula as they go.
