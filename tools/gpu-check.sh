@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Checks attnjit on this machine's GPU: the cases of the conformance grids against f64, in their own dtypes, bf16 and f16, as code for this GPU and for
-# sm_80; then how fast it is. Lies at the top of the static bundle, where it needs nothing but the driver; in a checkout it takes build/release.
-# Usage: gpu-check.sh [--quick] [FILTER]    --quick: bf16 as code for this GPU only; FILTER: only cases with that in their command line, and no benchmark
+# sm_80; programs that call functions made ahead of time and that launch the kernels of a gpu.module; then how fast it is. Lies at the top of the static
+# bundle, where it needs nothing but the driver; in a checkout it takes build/release.
+# Usage: gpu-check.sh [--quick] [FILTER]    --quick: bf16 as code for this GPU only; FILTER: only cases with that in their command line, nothing else
 # Exit status: 0 all right, 1 a case is wrong or was not computed, 77 no GPU.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 if [ -d "$here/bin" ]; then
   bin=$here/bin runner=$here/bin/attnjit-conformance grids=$here/share/attnjit/conformance benchGrid=$here/share/attnjit/bench/gpu.grid
+  programs=$here/libexec/attnjit modules=$here/share/attnjit/gpu
 else
   root=$here/..
   bin=$root/build/release/bin runner=$root/build/release/bin/attnjit-conformance grids=$root/test/Conformance benchGrid=$here/attnjit-bench/grids/gpu.grid
+  programs=$root/build/release/test/Gpu modules=$programs
 fi
 dtypes="own bf16 f16" targets="native-gpu sm_80" filter=
 for argument in "$@"; do
   case "$argument" in
     --quick) dtypes=bf16 targets=native-gpu ;;
-    -*) sed -n 2,5p "$0" >&2; exit 1 ;;
+    -*) sed -n 2,6p "$0" >&2; exit 1 ;;
     *) filter=$argument ;;
   esac
 done
@@ -60,6 +63,14 @@ for name in $names; do
     done
   done
 done
+
+program() { # COMMAND...
+  local status=0
+  "$@" >"$work/log" 2>&1 || status=$?
+  printf '%-12s %d passed, status %d\n' "$(basename "$1")" "$(grep -c '^ok' "$work/log")" $status
+  [ $status = 0 ] || { grep -v '^ok' "$work/log"; failed=1; }
+}
+[ -n "$filter" ] || { program "$programs/aot-on-gpu"; program "$programs/launch-module" "$modules"/attention-*.mlir; }
 echo
 [ -n "$filter" ] || "$bin/attnjit-bench" --target native-gpu --grid "$benchGrid" --passes 5 || failed=1
 exit $failed

@@ -30,6 +30,7 @@ typedef struct attnjit_sdpa_call {
   const attnjit_backend_set *backends;
   int64_t tile_rows, tile_cols;
   int32_t threads;
+  void *stream; /* as attnjit_forward_call's */
 } attnjit_sdpa_call;
 #define ATTNJIT_SDPA_CALL_INIT {.struct_size = sizeof(attnjit_sdpa_call)}
 ATTNJIT_API attnjit_status attnjit_scaled_dot_product_attention(const attnjit_engine *engine, const attnjit_sdpa_call *call,
@@ -61,6 +62,7 @@ typedef struct attnjit_varlen_call {
   const attnjit_tensor *q_descale, *k_descale, *v_descale, *sinks;
   const attnjit_backend_set *backends;
   int64_t tile_rows, tile_cols;
+  void *stream; /* as attnjit_forward_call's */
 } attnjit_varlen_call;
 #define ATTNJIT_VARLEN_CALL_INIT {.struct_size = sizeof(attnjit_varlen_call)}
 ATTNJIT_API attnjit_status attnjit_varlen_attention(const attnjit_engine *engine, const attnjit_varlen_call *call, attnjit_report **report,
@@ -113,6 +115,7 @@ typedef struct attnjit_paged_call {
   const attnjit_backend_set *backends;
   int64_t tile_rows, tile_cols;
   int32_t threads;
+  void *stream; /* as attnjit_forward_call's */
 } attnjit_paged_call;
 #define ATTNJIT_PAGED_CALL_INIT {.struct_size = sizeof(attnjit_paged_call)}
 ATTNJIT_API attnjit_status attnjit_paged_attention(const attnjit_engine *engine, const attnjit_paged_call *call, attnjit_report **report,

@@ -47,8 +47,8 @@ struct AotFile {
 ///     NAME.attnjit                  of kind Runtime: the images, for Kernel::load
 ///     NAME-sm_80.ptx, .cubin        for GPUs
 ///
-/// Errors: InvalidArgument for what the function could not say (pages, block masks, softcap and dropout of the call, mixed targets, a name
-/// that is no identifier), and those of Engine::prepare.
+/// The softcap of the call is compiled in. Errors: InvalidArgument for what the function could not say (pages, block masks, dropout of the
+/// call, mixed targets, a name that is no identifier), and those of Engine::prepare.
 Result<std::vector<AotFile>> compileAheadOfTime(const ForwardCall &call, const AotOptions &options);
 
 } // namespace attnjit::inline v0

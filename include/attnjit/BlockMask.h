@@ -147,6 +147,10 @@ public:
   /// InvalidArgument for a mask from lists or a length that is smaller than now.
   Result<BlockMask> grow(std::int64_t qLength, std::int64_t kvLength, const std::vector<CaptureArgument> &captures, int threads = 1) const;
 
+  /// The same blocks, and other memory of what the mask_mod captures: a copy on the GPU whose engine the mask is for, which nothing here
+  /// reads. `captures` are as for createBlockMask. Error: InvalidArgument for those that the mask_mod has not.
+  Result<BlockMask> withCaptures(const std::vector<CaptureArgument> &captures) const;
+
   /// For attnjit's own rooms.
   explicit BlockMask(std::shared_ptr<const BlockMaskImpl> mask);
   const BlockMaskImpl &impl() const { return *mask; }

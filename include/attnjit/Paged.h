@@ -18,9 +18,16 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace attnjit::inline v0 {
+
+/// Where tokens go.
+struct PageWrites {
+  std::vector<std::int64_t> rows;                            ///< of the caches, [n, S]: one for each token
+  std::vector<std::pair<std::int64_t, std::int64_t>> copies; ///< pages (from, to) whose rows are copied before
+};
 
 class PagedAttention {
 public:
@@ -45,6 +52,11 @@ public:
   Result<void> assign(std::span<const std::int64_t> batches, const TensorRef &inputPos, const TensorRef &kVal, const TensorRef &vVal,
                       const TensorRef &kCache, const TensorRef &vCache);
 
+  /// assign() for callers who write to the caches themselves, because they lie on a GPU: checks all that assign() checks, and gives shared
+  /// pages that are written to a copy of their own in the books. Only inputPos is read.
+  Result<PageWrites> place(std::span<const std::int64_t> batches, const TensorRef &inputPos, const TensorRef &kVal, const TensorRef &vVal,
+                           const TensorRef &kCache, const TensorRef &vCache);
+
   std::int64_t pages() const { return pageCount; }
   std::int64_t pageSize() const { return tokensPerPage; }
   std::int64_t maxBatch() const { return static_cast<std::int64_t>(capacities.size()); }
@@ -53,6 +65,8 @@ public:
   std::int64_t capacity(std::int64_t batch) const;
   /// Sequences that hold `page`; 0 for an empty one.
   std::int64_t holders(std::int64_t page) const;
+  /// Whether another sequence holds a page of `batch`, too.
+  bool shares(std::int64_t batch) const;
 
   /// i64 [maxBatch, pages], logical page -> physical page, -1 = none. A view of this object: valid until it changes.
   TensorRef pageTable() const;
@@ -111,6 +125,7 @@ struct PagedCall {
   double softcap = 0;                                                   ///< as ForwardCall's
   std::optional<BackendSet> backends = {};
   int threads = 0;
+  void *stream = nullptr; ///< as ForwardCall's
   TileOptions tiles = {};
 };
 

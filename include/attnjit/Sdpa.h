@@ -29,16 +29,17 @@ struct SdpaCall {
   std::optional<double> scale = {};            ///< default 1 / sqrt(E)
   bool enableGqa = false;                      ///< several query heads may share a key head: Hq a multiple of H
   std::optional<TensorRef> lse = {}, max = {}; ///< [..., Hq, L]: as ForwardCall's
-  /// [..., H], broadcastable, f32: factors of quantized operands, as ForwardCall's. torch's quantized variant takes e4m3 and writes bf16; here any dtypes
-  /// go that go without factors.
+  /// [..., H], broadcastable, f32: factors of quantized operands, as ForwardCall's. torch's quantized variant takes e4m3 and writes bf16;
+  /// here any dtypes go that go without factors.
   std::optional<TensorRef> qDescale = {}, kDescale = {}, vDescale = {};
-  std::optional<TensorRef> sinks = {};         ///< [Hq]: as ForwardCall's
-  double softcap = 0;                          ///< as ForwardCall's
+  std::optional<TensorRef> sinks = {}; ///< [Hq]: as ForwardCall's
+  double softcap = 0;                  ///< as ForwardCall's
   /// Of the dropout, which torch keeps in a generator: the same two numbers drop the same pairs. Give each call an offset of its own,
   /// further on by the number of its pairs.
   std::uint64_t seed = 0, offset = 0;
   std::optional<BackendSet> backends = {};
   int threads = 0;
+  void *stream = nullptr; ///< as ForwardCall's
   TileOptions tiles = {};
 };
 

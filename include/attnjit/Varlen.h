@@ -27,8 +27,8 @@ struct VarlenCall {
   Mod mod = {};
   std::vector<CaptureArgument> captures = {};
   TensorRef q = {}, k = {}, v = {}, out = {};
-  /// [S + 1], i32 or i64: prefix sums of the lengths. They start with 0, never fall, and end within Tq or Tk. Tokens after the last
-  /// sequence are not read, and their rows of the outputs not written.
+  /// [S + 1], i32 or i64: prefix sums of the lengths, in host memory whatever the target. They start with 0, never fall, and end within Tq
+  /// or Tk. Tokens after the last sequence are not read, and their rows of the outputs not written.
   TensorRef cuSeqQ = {}, cuSeqK = {};
   /// No sequence may be longer. Needed for nothing else.
   std::optional<std::int64_t> maxQ = {}, maxK = {};
@@ -48,6 +48,7 @@ struct VarlenCall {
   double softcap = 0;                  ///< as ForwardCall's
   std::optional<BackendSet> backends = {};
   int threads = 0;
+  void *stream = nullptr; ///< as ForwardCall's
   TileOptions tiles = {};
 };
 

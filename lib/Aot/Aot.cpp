@@ -2,6 +2,7 @@
 
 #include "Aot/Artefact.h"
 #include "Aot/CpuChoice.h"
+#include "Engine/CallOptions.h"
 #include "Engine/CompilerLoader.h"
 #include "Engine/EngineImpl.h"
 #include "Engine/Guard.h"
@@ -37,8 +38,6 @@ Result<void> checkCall(const ForwardCall &call) {
         "ahead of time: keys and values in pages have no place in the arguments; leave pages out, or save the kernel (Kernel::save)");
   if (call.blockMask)
     return invalid("ahead of time: a block mask is a run-time value; give its mask_mod alone, from which blocks are skipped as well");
-  if (call.softcap != 0)
-    return invalid("ahead of time: write softcap into score_mod: 'cap * tanh(score / cap)'");
   if (call.dropout)
     return invalid("ahead of time: write dropout into prob_mod: 'where(rand(seed, ...) < rate, 0, p / (1 - rate))'");
   return {};
@@ -78,6 +77,19 @@ Result<std::vector<TargetDesc>> parseTargets(const AotOptions &options) {
   return targets;
 }
 
+/// The softcap of the call, which the arguments have no place for, becomes part of the formula.
+Result<ForwardCall> withSoftcapInside(const ForwardCall &given) {
+  if (given.softcap == 0)
+    return given;
+  Result<Mod> mod = engine::withSoftcap(given.mod, given.softcap);
+  if (!mod)
+    return mod.error();
+  ForwardCall call = given;
+  call.mod = std::move(*mod);
+  call.softcap = 0;
+  return call;
+}
+
 Result<KernelImage> compileFor(const std::string &target, const ForwardCall &call, const AotOptions &options) {
   EngineOptions engineOptions;
   engineOptions.target = target;
@@ -93,11 +105,14 @@ Result<KernelImage> compileFor(const std::string &target, const ForwardCall &cal
   return KernelImage{kernel->impl().meta, {code.begin(), code.end()}};
 }
 
-Result<Program> compile(const ForwardCall &call, const AotOptions &options) {
+Result<Program> compile(const ForwardCall &given, const AotOptions &options) {
   if (!isCIdentifier(options.name))
     return invalid(fmt::format("ahead of time: '{}' is no name for a C function", options.name));
-  if (Result<void> checked = checkCall(call); !checked)
+  if (Result<void> checked = checkCall(given); !checked)
     return checked.error();
+  const Result<ForwardCall> call = withSoftcapInside(given);
+  if (!call)
+    return call.error();
   Result<std::vector<TargetDesc>> targets = parseTargets(options);
   if (!targets)
     return targets.error();
@@ -105,7 +120,7 @@ Result<Program> compile(const ForwardCall &call, const AotOptions &options) {
   program.name = options.name;
   program.kind = options.kind;
   for (TargetDesc &target : *targets) {
-    Result<KernelImage> image = compileFor(target.cpu, call, options);
+    Result<KernelImage> image = compileFor(target.cpu, *call, options);
     if (!image)
       return image.error();
     program.images.push_back({std::move(target), std::move(*image)});

@@ -47,6 +47,9 @@ extern "C" {
 int attnjit_aot_run(attnjit::aot::Artefact *artefact, const void *args);
 /// What went wrong in the last call of this thread; "" after one that did not.
 const char *attnjit_aot_error();
+/// Of a GPU, when the caller has waited for the stream of the last call of this thread: whether a captured tensor was indexed out of range
+/// in it (A10), which attnjit_aot_error() then describes. A Status.
+int attnjit_aot_status();
 /// The target of the image that calls use, loaded if need be; null if there is none for this machine.
 const char *attnjit_aot_target(attnjit::aot::Artefact *artefact);
 /// Forgets what was loaded. No call of the artefact may run.

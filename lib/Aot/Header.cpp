@@ -87,7 +87,9 @@ std::string introduction(const Program &program) {
   std::string targets, formula = inComment(program.mod.canonicalText());
   for (const TargetImage &image : program.images)
     targets += fmt::format("{}{}", targets.empty() ? "" : ", ", image.target.cpu);
-  for (std::size_t at = 0; (at = formula.find('\n', at)) != std::string::npos && at + 1 < formula.size(); at += 7)
+  while (formula.ends_with('\n'))
+    formula.pop_back();
+  for (std::size_t at = 0; (at = formula.find('\n', at)) != std::string::npos; at += 7)
     formula.replace(at, 1, "\n *     ");
   const std::string_view q = name(meta.qType), kv = name(meta.kvType), lse = meta.qType == DType::F64 ? "f64" : "f32";
   std::string text =
@@ -155,10 +157,15 @@ int {0}(const {0}_args *args);
 
 /* What went wrong in this thread's last call; "" if nothing did. */
 const char *{0}_error(void);
-/* Which of the targets this machine runs; 0 if none. */
+{2}/* Which of the targets this machine runs; 0 if none. */
 const char *{0}_target(void);
 /* Forgets the loaded kernel, before a plugin is unloaded, say. No call may run meanwhile; the next one loads it again. */
 void {0}_release(void);
+)";
+
+constexpr std::string_view kGpuStatus =
+    R"(/* What only the end of this thread's last call can tell, after waiting for its stream: ATTNJIT_AOT_INDEX_OUT_OF_RANGE or ATTNJIT_AOT_OK. */
+int {0}_status(void);
 )";
 
 } // namespace
@@ -172,7 +179,8 @@ std::string headerText(const Program &program) {
     text += fmt::format(fmt::runtime(kBareFunctions), program.name, upper(program.name), program.workspaceBytes());
   else
     text +=
-        fmt::format(fmt::runtime(kRuntimeFunctions), program.name, program.forGpu() ? " It returns when the kernel is in the stream." : "");
+        fmt::format(fmt::runtime(kRuntimeFunctions), program.name, program.forGpu() ? " It returns when the kernel is in the stream." : "",
+                    program.forGpu() ? fmt::format(fmt::runtime(kGpuStatus), program.name) : "");
   return text + "\n#ifdef __cplusplus\n}\n#endif\n#endif\n";
 }
 

@@ -9,12 +9,15 @@
 #include <fmt/format.h>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace attnjit::aot {
 
 namespace {
 
 thread_local std::string lastError;
+/// Of this thread's last call: what the end of its launches will tell.
+thread_local std::vector<Launch> lastLaunches;
 
 /// What Artefact::loaded points to.
 struct Loaded {
@@ -143,11 +146,23 @@ int fail(const Error &error) {
 
 int run(Artefact &artefact, const void *args) {
   lastError.clear();
+  lastLaunches.clear();
   const Result<const Loaded *> loaded = load(artefact);
   if (!loaded)
     return fail(loaded.error());
-  const Result<ForwardReport> report = (*loaded)->kernel.forward(callOf(**loaded, args));
-  return report ? kOk : fail(report.error());
+  Result<ForwardReport> report = (*loaded)->kernel.forward(callOf(**loaded, args));
+  if (!report)
+    return fail(report.error());
+  lastLaunches = std::move(report->launches);
+  return kOk;
+}
+
+int status() {
+  lastError.clear();
+  for (const Launch &launch : lastLaunches)
+    if (const Result<void> status = launch.status(); !status)
+      return fail(status.error());
+  return kOk;
 }
 
 } // namespace
@@ -160,6 +175,14 @@ int attnjit_aot_run(Artefact *artefact, const void *args) {
   try {
     return run(*artefact, args);
   } catch (const std::exception &exception) { // out of memory
+    return fail({attnjit::ErrorCode::Internal, exception.what()});
+  }
+}
+
+int attnjit_aot_status() {
+  try {
+    return status();
+  } catch (const std::exception &exception) {
     return fail({attnjit::ErrorCode::Internal, exception.what()});
   }
 }

@@ -61,6 +61,16 @@ define void @{0}_release() {{
 }}
 )",
                       name, kAotVersion, images.size());
+  if (program.forGpu())
+    text += fmt::format(R"(
+declare i32 @attnjit_aot_status()
+
+define i32 @{0}_status() {{
+  %status = call i32 @attnjit_aot_status()
+  ret i32 %status
+}}
+)",
+                        name);
   return text;
 }
 

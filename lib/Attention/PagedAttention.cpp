@@ -141,19 +141,19 @@ Result<void> PagedAttention::share(std::int64_t from, std::int64_t to, std::int6
   return {};
 }
 
-Result<void> PagedAttention::assign(std::span<const std::int64_t> batches, const TensorRef &inputPos, const TensorRef &kVal,
-                                    const TensorRef &vVal, const TensorRef &kCache, const TensorRef &vCache) {
-  return engine::guarded([&]() -> Result<void> {
+Result<PageWrites> PagedAttention::place(std::span<const std::int64_t> batches, const TensorRef &inputPos, const TensorRef &kVal,
+                                         const TensorRef &vVal, const TensorRef &kCache, const TensorRef &vCache) {
+  return engine::guarded([&]() -> Result<PageWrites> {
     const std::int64_t tokens = pages() * pageSize(), count = static_cast<std::int64_t>(batches.size());
     if (Result<void> index = checkIndexTensor("input_pos", inputPos, 2); !index)
-      return index;
+      return index.error();
     const std::int64_t S = inputPos.sizes[1];
     for (auto [name, values, cacheName, cache] :
          {std::tuple{"k_val", &kVal, "k_cache", &kCache}, std::tuple{"v_val", &vVal, "v_cache", &vCache}}) {
       if (Result<void> view = checkCache(cacheName, *cache, tokens); !view)
-        return view;
+        return view.error();
       if (Result<void> view = engine::checkView(name, *values, 4, true); !view)
-        return view;
+        return view.error();
       if (values->dtype != cache->dtype)
         return invalidTensor(
             name, fmt::format("its dtype is {}, that of {} is {}", attnjit::name(values->dtype), cacheName, attnjit::name(cache->dtype)));
@@ -171,7 +171,7 @@ Result<void> PagedAttention::assign(std::span<const std::int64_t> batches, const
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t batch = batches[static_cast<std::size_t>(i)];
       if (Result<void> exists = checkBatch(batch); !exists)
-        return exists;
+        return exists.error();
       for (std::int64_t s = 0; s < S; ++s) {
         const std::int64_t position = indexAt(inputPos, i, s);
         if (position < 0 || position >= capacity(batch))
@@ -196,6 +196,7 @@ Result<void> PagedAttention::assign(std::span<const std::int64_t> batches, const
                       "or make a larger pool",
                       copies, emptyPages()));
 
+    PageWrites writes;
     for (const auto &[batch, page] : written) {
       const std::int64_t old = physical(batch, page);
       if (holding[static_cast<std::size_t>(old)] == 1)
@@ -205,19 +206,33 @@ Result<void> PagedAttention::assign(std::span<const std::int64_t> batches, const
       logical(batch, old) = -1;
       release(old);
       give(batch, page, own);
-      for (const TensorRef *cache : {&kCache, &vCache})
-        copyRows(*cache, old * tokensPerPage * cache->strides[2], *cache, own * tokensPerPage * cache->strides[2], tokensPerPage);
+      writes.copies.emplace_back(old, own);
     }
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t s = 0; s < S; ++s) {
         const std::int64_t position = indexAt(inputPos, i, s);
-        const std::int64_t row =
-            physical(batches[static_cast<std::size_t>(i)], position / tokensPerPage) * tokensPerPage + position % tokensPerPage;
-        for (auto [values, cache] : {std::pair{&kVal, &kCache}, {&vVal, &vCache}})
-          copyRows(*values, i * values->strides[0] + s * values->strides[2], *cache, row * cache->strides[2], 1);
+        writes.rows.push_back(physical(batches[static_cast<std::size_t>(i)], position / tokensPerPage) * tokensPerPage +
+                              position % tokensPerPage);
       }
-    return {};
+    return writes;
   });
+}
+
+Result<void> PagedAttention::assign(std::span<const std::int64_t> batches, const TensorRef &inputPos, const TensorRef &kVal,
+                                    const TensorRef &vVal, const TensorRef &kCache, const TensorRef &vCache) {
+  Result<PageWrites> writes = place(batches, inputPos, kVal, vVal, kCache, vCache);
+  if (!writes)
+    return writes.error();
+  for (const auto &[values, cache] : {std::pair{&kVal, &kCache}, {&vVal, &vCache}}) {
+    const std::int64_t ofRow = cache->strides[2], S = inputPos.sizes[1];
+    for (const auto &[from, to] : writes->copies)
+      copyRows(*cache, from * tokensPerPage * ofRow, *cache, to * tokensPerPage * ofRow, tokensPerPage);
+    for (std::size_t token = 0; token < writes->rows.size(); ++token) {
+      const std::int64_t i = static_cast<std::int64_t>(token) / S, s = static_cast<std::int64_t>(token) % S;
+      copyRows(*values, i * values->strides[0] + s * values->strides[2], *cache, writes->rows[token] * ofRow, 1);
+    }
+  }
+  return {};
 }
 
 std::int64_t PagedAttention::capacity(std::int64_t batch) const {
@@ -226,6 +241,13 @@ std::int64_t PagedAttention::capacity(std::int64_t batch) const {
 
 std::int64_t PagedAttention::holders(std::int64_t page) const {
   return page >= 0 && page < pageCount ? holding[static_cast<std::size_t>(page)] : 0;
+}
+
+bool PagedAttention::shares(std::int64_t batch) const {
+  if (!checkBatch(batch))
+    return false;
+  const std::int64_t *row = table.data() + batch * pageCount;
+  return std::any_of(row, row + pagesOf(batch), [&](std::int64_t page) { return holders(page) > 1; });
 }
 
 TensorRef PagedAttention::pageTable() const { return tableView(table, maxBatch(), pageCount); }

@@ -4,6 +4,7 @@
 #include "Attention/FixedMod.h"
 #include "Engine/Guard.h"
 #include "Engine/TensorCheck.h"
+#include "Support/ForkMutex.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -163,7 +164,7 @@ MaskCapture maskCapture(const TensorRef &mask) {
     capture.tensor.strides[capture.tensor.rank++] = mask.strides[dim];
   }
 
-  static std::mutex mutex;
+  static auto &mutex = *new ForkMutex;                       // never ends: a fork() may come at any time
   static std::map<std::pair<DType, std::string>, Mod> known; // a few dozen at most: dtypes times subsets of four dimensions
   std::lock_guard lock(mutex);
   auto found = known.find({mask.dtype, indices});
@@ -271,6 +272,7 @@ Result<std::vector<ForwardCall>> lower(const SdpaCall &call) {
     }
     forward.backends = call.backends;
     forward.threads = call.threads;
+    forward.stream = call.stream;
     forward.tiles = call.tiles;
   }
   return calls;

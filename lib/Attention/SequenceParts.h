@@ -31,6 +31,7 @@ template <typename Call> void giveOptions(const Call &from, ForwardCall &to) {
   to.softcap = from.softcap;
   to.backends = from.backends;
   to.threads = from.threads;
+  to.stream = from.stream;
   to.tiles = from.tiles;
 }
 

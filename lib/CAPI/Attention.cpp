@@ -40,6 +40,7 @@ template <class Call, class Given> void takeOptions(Call &call, const Given &giv
   call.backends = toBackends(given.backends);
   call.tiles = {given.tile_rows, given.tile_cols};
   call.threads = given.threads;
+  call.stream = given.stream;
 }
 
 SdpaCall toSdpa(const attnjit_sdpa_call *given) {

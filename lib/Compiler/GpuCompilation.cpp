@@ -42,7 +42,8 @@ tile::TileSizes Compilation::chooseGpuTile() const {
     return tile::chooseSimtTile(spec.Dv, spec.qType == DType::F64 ? 64 : 32);
   if (spec.backend == SDPBackend::EfficientAttention)
     return tile::chooseMmaSplitTile(spec.D, spec.Dv, isFloat8(spec.kvType), gpuTarget());
-  const bool onWgmma = gpuTarget().hasWgmma && spec.aligned && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
+  const bool isReached = spec.aligned || tile::threadsCopyForWgmma(spec.D, spec.Dv, spec.narrowIndices);
+  const bool onWgmma = gpuTarget().hasWgmma && isReached && spec.kvType == spec.qType && spec.contiguous && !spec.paged;
   return onWgmma ? tile::chooseWgmmaTile(spec.D, spec.Dv, needsRegisters(spec.formula)) : tile::chooseMmaSyncTile(spec.D, spec.Dv);
 }
 

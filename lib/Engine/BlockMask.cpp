@@ -1,6 +1,7 @@
 #include "attnjit/BlockMask.h"
 
 #include "Engine/BlockMaskImpl.h"
+#include "Engine/CaptureCheck.h"
 #include "Engine/Guard.h"
 
 #include <algorithm>
@@ -233,25 +234,18 @@ Result<BlockMask> BlockMask::slice(IndexRange batches, IndexRange heads, IndexRa
     for (const Result<IndexRange> *range : {&b, &h, &row})
       if (!*range)
         return range->error();
-    auto sliced = std::make_shared<BlockMaskImpl>();
-    sliced->B = b->end - b->begin;
-    sliced->H = h->end - h->begin;
-    sliced->rows = plan::sliced(mask->rows, b->begin, sliced->B, h->begin, sliced->H, row->begin, row->end - row->begin);
-    sliced->blockQ = mask->blockQ;
-    sliced->blockKv = mask->blockKv;
+    const std::int64_t B = b->end - b->begin, H = h->end - h->begin;
+    std::shared_ptr<BlockMaskImpl> sliced =
+        mask->withRows(plan::sliced(mask->rows, b->begin, B, h->begin, H, row->begin, row->end - row->begin));
+    sliced->B = B;
+    sliced->H = H;
     sliced->qLength = std::min(mask->qLength, row->end * mask->blockQ) - row->begin * mask->blockQ;
-    sliced->kvLength = mask->kvLength;
-    sliced->derived = mask->derived;
-    sliced->separatesFull = mask->separatesFull;
-    sliced->baseMod = mask->baseMod;
-    sliced->baseCaptures = mask->baseCaptures;
     // A dimension that was cut stays cut, also where the cut begins at 0: the kernel of every slice is the same.
     sliced->moves = {mask->moves.b || sliced->B < mask->B, mask->moves.h || sliced->H < mask->H,
                      mask->moves.q || sliced->rows.rows < mask->rows.rows};
     sliced->bOffset = mask->bOffset + b->begin;
     sliced->hOffset = mask->hOffset + h->begin;
     sliced->qOffset = mask->qOffset + row->begin * mask->blockQ;
-    sliced->report = mask->report;
     sliced->moveMod();
     return BlockMask(std::move(sliced));
   });
@@ -264,30 +258,54 @@ Result<BlockMask> BlockMask::adjust(std::int64_t qLength, std::int64_t kvLength)
       if (length < 0 || length > now)
         return invalid(fmt::format("adjust: {} {} is {}; the mask has {}{}", what, length, length < 0 ? "negative" : "larger than now", now,
                                    length < 0 ? "" : ", grow() makes it longer"));
-    auto adjusted = std::make_shared<BlockMaskImpl>();
     const std::int64_t rowCount = (qLength + mask->blockQ - 1) / mask->blockQ, colCount = (kvLength + mask->blockKv - 1) / mask->blockKv;
-    adjusted->rows = plan::cropped(mask->rows, rowCount, colCount);
+    std::shared_ptr<BlockMaskImpl> adjusted = mask->withRows(plan::cropped(mask->rows, rowCount, colCount));
     // Blocks of lists decide as they are; a derived mask is as if it had been made for these lengths.
     if (mask->derived)
       adjusted->rows = plan::withRaggedPartial(adjusted->rows, qLength % mask->blockQ != 0, kvLength % mask->blockKv != 0);
-    adjusted->B = mask->B;
-    adjusted->H = mask->H;
-    adjusted->blockQ = mask->blockQ;
-    adjusted->blockKv = mask->blockKv;
     adjusted->qLength = qLength;
     adjusted->kvLength = kvLength;
-    adjusted->derived = mask->derived;
-    adjusted->separatesFull = mask->separatesFull;
-    adjusted->baseMod = mask->baseMod;
-    adjusted->baseCaptures = mask->baseCaptures;
-    adjusted->moves = mask->moves;
-    adjusted->bOffset = mask->bOffset;
-    adjusted->hOffset = mask->hOffset;
-    adjusted->qOffset = mask->qOffset;
-    adjusted->report = mask->report;
     adjusted->moveMod();
     return BlockMask(std::move(adjusted));
   });
+}
+
+Result<BlockMask> BlockMask::withCaptures(const std::vector<CaptureArgument> &captures) const {
+  return engine::guarded([&]() -> Result<BlockMask> {
+    const Result<engine::BoundCaptures> bound = engine::bindCaptures(captures, mask->baseMod.impl(), engine::CheckFor::Launch);
+    if (!bound)
+      return bound.error();
+    Result<std::vector<CaptureArgument>> named = engine::namedCaptures(captures, mask->baseMod);
+    if (!named)
+      return named.error();
+    std::shared_ptr<BlockMaskImpl> other = mask->withRows(mask->rows);
+    other->baseCaptures = std::move(*named);
+    other->moveMod();
+    return BlockMask(std::move(other));
+  });
+}
+
+std::shared_ptr<BlockMaskImpl> BlockMaskImpl::withRows(plan::BlockRows others) const {
+  auto made = std::make_shared<BlockMaskImpl>();
+  made->rows = std::move(others);
+  made->B = B;
+  made->H = H;
+  made->qLength = qLength;
+  made->kvLength = kvLength;
+  made->blockQ = blockQ;
+  made->blockKv = blockKv;
+  made->derived = derived;
+  made->separatesFull = separatesFull;
+  made->baseMod = baseMod;
+  made->baseCaptures = baseCaptures;
+  made->moves = moves;
+  made->bOffset = bOffset;
+  made->hOffset = hOffset;
+  made->qOffset = qOffset;
+  made->mod = mod;
+  made->captures = captures;
+  made->report = report;
+  return made;
 }
 
 void BlockMaskImpl::moveMod() {

@@ -6,6 +6,7 @@
 #include "Support/ForkMutex.h"
 #include "attnjit/BlockMask.h"
 
+#include <memory>
 #include <mutex>
 
 namespace attnjit::inline v0 {
@@ -23,6 +24,8 @@ struct BlockMaskImpl {
   std::vector<CaptureArgument> captures;
   BlockMaskReport report;
 
+  /// A mask of other blocks, and else the same. Its maker sets what does not fit them.
+  std::shared_ptr<BlockMaskImpl> withRows(plan::BlockRows others) const;
   /// Sets mod and captures from baseMod, baseCaptures and the offsets.
   void moveMod();
 

@@ -38,11 +38,17 @@ bool drops(const ForwardCall &call) { return call.dropout && call.dropout->p != 
 
 Error invalid(std::string why) { return {ErrorCode::InvalidArgument, std::move(why)}; }
 
-Result<void> checkNumbers(const ForwardCall &call) {
+Result<void> checkSoftcap(double cap) {
   // Past these the number, or its reciprocal, is none in f32.
   constexpr double kLeast = 1e-30, kMost = 1e30;
-  if (call.softcap != 0 && !(call.softcap >= kLeast && call.softcap <= kMost))
-    return invalid(fmt::format("softcap: {}; expected a positive number from {} to {}, or 0 for none", call.softcap, kLeast, kMost));
+  if (!(cap >= kLeast && cap <= kMost))
+    return invalid(fmt::format("softcap: {}; expected a positive number from {} to {}, or 0 for none", cap, kLeast, kMost));
+  return {};
+}
+
+Result<void> checkNumbers(const ForwardCall &call) {
+  if (Result<void> checked = call.softcap != 0 ? checkSoftcap(call.softcap) : Result<void>(); !checked)
+    return checked;
   if (call.dropout && !(call.dropout->p >= 0 && call.dropout->p <= 1))
     return invalid(fmt::format("dropout.p: {} is no probability; expected a number from 0 to 1", call.dropout->p));
   return {};
@@ -53,10 +59,10 @@ class Composer {
 public:
   explicit Composer(const Mod &mod) : formula(mod.impl().formula), captures(mod.captures()), original(mod.impl().formula) {}
 
-  /// softcap * tanh(score / softcap) is what score_mod gets.
-  void addSoftcap() {
+  /// softcap * tanh(score / softcap) is what score_mod gets. Without a `known` one it is a number of the call.
+  void addSoftcap(std::optional<double> known = std::nullopt) {
     Builder builder;
-    const ValueId cap = number(builder, kSoftcap, Kind::Float);
+    const ValueId cap = known ? builder.constantFloat(*known) : number(builder, kSoftcap, Kind::Float);
     // One division for all scores: softcap does not change among them.
     const ValueId inverse = builder.op(Op::Div, {builder.constantFloat(1), cap});
     expr::Replacements capped;
@@ -173,6 +179,14 @@ std::ptrdiff_t countOf(const Mod &mod, const char *name) {
 
 bool hasOptions(const ForwardCall &call) { return call.softcap != 0 || call.dropout; }
 bool hasOptions(const Mod &formula) { return countOf(formula, kSoftcap) != 0 || countOf(formula, kShare) != 0; }
+
+Result<Mod> withSoftcap(const Mod &mod, double cap) {
+  if (Result<void> checked = checkSoftcap(cap); !checked)
+    return checked.error();
+  Composer composer(mod);
+  composer.addSoftcap(cap);
+  return std::move(composer).finish();
+}
 
 Result<ForwardCall> withKernelOptions(const ForwardCall &call, const Mod &formula) {
   if (Result<void> checked = checkNumbers(call); !checked)

@@ -14,4 +14,8 @@ bool hasOptions(const Mod &formula);
 /// others.
 Result<ForwardCall> withKernelOptions(const ForwardCall &call, const Mod &formula);
 
+/// `mod` behind a softcap that is no number of the call: `cap` is part of the formula, for programs that have no call options. Errors:
+/// InvalidArgument for a number out of range.
+Result<Mod> withSoftcap(const Mod &mod, double cap);
+
 } // namespace attnjit::engine

@@ -13,27 +13,30 @@ constexpr std::size_t kMaxWaiting = 256, kMaxFailures = 4096;
 
 } // namespace
 
+CompileQueue::CompileQueue(int threads) : threadCount(threads), crew(new Crew{::getpid()}) {}
+
 CompileQueue::~CompileQueue() {
+  Crew *ours;
+  std::deque<Entry> dropped; // ends outside of the lock, as all work does
   {
     std::lock_guard lock(mutex);
+    ours = &here();
     ending = true;
-    waiting.clear();
+    dropped.swap(waiting);
   }
-  something.notify_all();
-  if (startedIn != ::getpid())
-    leaveThreads();
-  else
-    for (std::thread &thread : *threads)
-      thread.join();
+  ours->something.notify_all();
+  for (std::thread &thread : ours->threads)
+    thread.join();
 }
 
 void CompileQueue::add(const Hash128 &fingerprint, Work work) {
   std::lock_guard lock(mutex);
-  startThreads();
+  Crew &ours = here();
   if (waiting.size() >= kMaxWaiting || !underWay.insert(fingerprint).second)
     return;
   waiting.push_back({fingerprint, std::move(work)});
-  something.notify_one();
+  startThreads(ours);
+  ours.something.notify_one();
 }
 
 bool CompileQueue::hasFailed(const Hash128 &fingerprint) const {
@@ -43,35 +46,40 @@ bool CompileQueue::hasFailed(const Hash128 &fingerprint) const {
 
 void CompileQueue::wait() {
   std::unique_lock lock(mutex);
-  nothing.wait(lock, [&] { return underWay.empty(); });
+  Crew &ours = here();
+  if (!waiting.empty())
+    startThreads(ours);
+  ours.nothing.wait(lock, [&] { return underWay.empty(); });
 }
 
 std::size_t CompileQueue::size() const {
   std::lock_guard lock(mutex);
+  here();
   return underWay.size();
 }
 
-/// Those of the parent, if any: ending a thread that nobody joined would end the process.
-void CompileQueue::leaveThreads() { [[maybe_unused]] const auto *theirs = threads.release(); }
-
-/// In a child of fork() the threads are gone, and with them what they were at; what waited is here still.
-void CompileQueue::startThreads() {
-  if (startedIn == ::getpid())
-    return;
-  leaveThreads();
-  threads = std::make_unique<std::vector<std::thread>>();
+/// This process's. In a child of fork() the threads are gone, and with them what they were at; what waited is here still. The parent's crew
+/// is left as it is: ending a thread that nobody joined would end the process, and nobody can say who sleeps there.
+CompileQueue::Crew &CompileQueue::here() const {
+  if (crew->process == ::getpid())
+    return *crew;
+  [[maybe_unused]] const Crew *theirs = crew.release();
+  crew.reset(new Crew{::getpid()});
   underWay.clear();
   for (const Entry &entry : waiting)
     underWay.insert(entry.fingerprint);
-  startedIn = ::getpid();
-  for (int i = 0; i < threadCount; ++i)
-    threads->emplace_back([this] { run(); });
+  return *crew;
 }
 
-void CompileQueue::run() {
+void CompileQueue::startThreads(Crew &ours) {
+  while (ours.threads.size() < static_cast<std::size_t>(threadCount))
+    ours.threads.emplace_back([this, &ours] { run(ours); });
+}
+
+void CompileQueue::run(Crew &ours) {
   std::unique_lock lock(mutex);
   while (true) {
-    something.wait(lock, [&] { return ending || !waiting.empty(); });
+    ours.something.wait(lock, [&] { return ending || !waiting.empty(); });
     if (ending)
       return;
     Entry entry = std::move(waiting.front());
@@ -87,7 +95,7 @@ void CompileQueue::run() {
       failed.insert(entry.fingerprint);
     }
     if (underWay.empty())
-      nothing.notify_all();
+      ours.nothing.notify_all();
   }
 }
 

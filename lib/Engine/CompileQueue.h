@@ -1,10 +1,12 @@
 // Work that no call waits for: kernels that are made in the background.
 //
 // An entry is a class of calls (its fingerprint) and what has to be done for it. The threads start with the first entry and end with the
-// queue. What failed is remembered, so that the next call of the class does the work itself and tells its caller why.
+// queue. What failed is remembered, so that the next call of the class does the work itself and tells its caller why. A child of fork()
+// goes on with what waited, by threads of its own.
 #pragma once
 
 #include "Engine/Hashing.h"
+#include "Support/ForkMutex.h"
 #include "attnjit/Result.h"
 
 #include <condition_variable>
@@ -22,7 +24,7 @@ namespace attnjit::engine {
 
 class CompileQueue {
 public:
-  explicit CompileQueue(int threads) : threadCount(threads) {}
+  explicit CompileQueue(int threads);
   /// Drops what waits and waits for what runs.
   ~CompileQueue();
   CompileQueue(const CompileQueue &) = delete;
@@ -45,17 +47,23 @@ private:
     Work work;
   };
 
-  void startThreads();
-  void leaveThreads();
-  void run();
+  /// The threads of a process, and what they and those who wait for them sleep on: none of it survives fork().
+  struct Crew {
+    pid_t process;
+    std::vector<std::thread> threads = {};
+    std::condition_variable_any something = {}, nothing = {};
+  };
+
+  Crew &here() const;
+  void startThreads(Crew &crew);
+  void run(Crew &crew);
 
   const int threadCount;
-  mutable std::mutex mutex;
-  std::condition_variable something, nothing;
+  mutable ForkMutex mutex;
   std::deque<Entry> waiting;
-  std::unordered_set<Hash128, HashOfHash> underWay, failed; ///< underWay: those that wait, too
-  std::unique_ptr<std::vector<std::thread>> threads;
-  pid_t startedIn = 0; ///< threads do not survive fork(): in a child these are nobody's, and let go unjoined
+  mutable std::unordered_set<Hash128, HashOfHash> underWay; ///< those that wait, too
+  std::unordered_set<Hash128, HashOfHash> failed;
+  mutable std::unique_ptr<Crew> crew;
   bool ending = false;
 };
 

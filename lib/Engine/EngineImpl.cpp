@@ -119,7 +119,7 @@ void EngineImpl::log(LogLevel level, std::string_view message) const {
 }
 
 Registered EngineImpl::registered() const {
-  std::shared_lock lock(pipelinesMutex);
+  std::lock_guard lock(pipelinesMutex);
   return {overrides, flashImpls.current()};
 }
 
@@ -131,7 +131,7 @@ Result<void> EngineImpl::registerPipeline(OverridePipeline pipeline) {
     return refuse("it needs a name of its own, different from those of the built-in backends");
   if (!pipeline.build)
     return refuse("it has no builder");
-  std::unique_lock lock(pipelinesMutex);
+  std::lock_guard lock(pipelinesMutex);
   for (const auto &other : overrides)
     if (other->name == pipeline.name)
       return refuse("a pipeline of that name is already registered");

@@ -10,6 +10,7 @@
 #include "Engine/Launch.h"
 #include "Engine/MemoryCache.h"
 #include "Engine/Selection.h"
+#include "Support/ForkMutex.h"
 #include "Support/TargetDesc.h"
 #include "attnjit/Engine.h"
 
@@ -17,7 +18,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <string_view>
 
@@ -99,7 +99,7 @@ private:
   void warnOfUnfused(const Problem &problem, const BackendSet &allowed) const;
 
   const engine::CompilerSource findCompiler;
-  mutable std::shared_mutex pipelinesMutex;
+  mutable ForkMutex pipelinesMutex;
   std::vector<std::shared_ptr<const OverridePipeline>> overrides;
   std::atomic<std::uint64_t> compiles{0}, compileFailures{0}, diskHits{0}, diskWrites{0}, launches{0}, fallbacks{0};
 

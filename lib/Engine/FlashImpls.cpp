@@ -2,6 +2,8 @@
 
 #include <exception>
 #include <fmt/format.h>
+#include <mutex>
+#include <utility>
 
 namespace attnjit::engine {
 
@@ -30,7 +32,7 @@ Result<void> FlashImpls::add(std::string name, FlashImplProvider provide) {
   if (!provide)
     return refuse(name, "it has no function that provides it");
   std::lock_guard lock(mutex);
-  providers.insert_or_assign(std::move(name), std::move(provide));
+  providers[std::move(name)].swap(provide);
   return {};
 }
 
@@ -55,8 +57,10 @@ Result<void> FlashImpls::activate(const std::string &name) {
   if (!pipeline->build)
     return refuse(name, "it has no builder");
   pipeline->name = name;
+  Active next{std::make_shared<const OverridePipeline>(std::move(*pipeline))};
   std::lock_guard lock(mutex);
-  active = {std::make_shared<const OverridePipeline>(std::move(*pipeline)), ++activations};
+  next.serial = ++activations;
+  std::swap(active, next);
   return {};
 }
 
@@ -74,10 +78,12 @@ FlashImpls::Active FlashImpls::current() const {
 }
 
 bool FlashImpls::restore() {
-  std::lock_guard lock(mutex);
-  const bool was = active.pipeline != nullptr;
-  active = {};
-  return was;
+  Active was;
+  {
+    std::lock_guard lock(mutex);
+    std::swap(active, was);
+  }
+  return was.pipeline != nullptr;
 }
 
 } // namespace attnjit::engine

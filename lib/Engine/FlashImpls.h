@@ -2,13 +2,13 @@
 // engine.
 #pragma once
 
+#include "Support/ForkMutex.h"
 #include "attnjit/Pipeline.h"
 #include "attnjit/Result.h"
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,7 +33,7 @@ public:
   bool restore();
 
 private:
-  mutable std::mutex mutex;
+  mutable ForkMutex mutex; ///< what is replaced ends outside of it: it may be the embedder's code
   std::map<std::string, FlashImplProvider> providers;
   Active active;
   std::uint64_t activations = 0;

@@ -46,12 +46,12 @@ std::string tensorCoreRefusal(const Problem &problem) {
   return "";
 }
 
-/// CPU schedules take any head; fragments of tensor cores are 16 wide, and registers end at 256.
+/// CPU schedules take any head; a GPU's keep fragments of the output in registers, which end at 256.
 std::string tensorCoreHeadDimRefusal(const Problem &problem) {
-  const auto fits = [](std::int64_t dim) { return dim % 16 == 0 && dim <= 256; };
-  if (!problem.forGpu || (fits(problem.D) && fits(problem.Dv)))
+  constexpr std::int64_t kMostOnGpu = 256;
+  if (!problem.forGpu || std::max(problem.D, problem.Dv) <= kMostOnGpu)
     return headDimRefusal(problem);
-  return fmt::format("D is {} and Dv {}; its GPU schedule takes multiples of 16 up to 256", problem.D, problem.Dv);
+  return fmt::format("D is {} and Dv {}; its GPU schedule takes at most {}", problem.D, problem.Dv, kMostOnGpu);
 }
 
 /// CPU schedules walk the keys twice where they must.

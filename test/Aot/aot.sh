@@ -50,6 +50,10 @@ bare() {
   "$work/a"
   build b few x86_64 cc -DREAL=float -DROWS=5 -DKEYS=1301 -DTARGET="\"$(best)\""
   "$work/b"
+  # A softcap is part of the formula.
+  make capped --bare --target "$levels" --softcap 1.5 "${long[@]}" "${captured[@]}"
+  build e capped x86_64 cc -DREAL=float -DROWS=37 -DKEYS=53 -DSOFTCAP=1.5 -DTARGET="\"$(best)\""
+  "$work/e"
   # f64 calls libm, and says so.
   make sine --bare --target "$levels" --dtype f64 --score-mod 'score + sin(score)' "${long[@]}"
   case " $(undefined "$work/sine/kernel-x86_64.o")" in *" sin "*) ;; *) fail "no sin of libm" ;; esac

@@ -4,6 +4,7 @@
  *   RUNTIME       the function is of kind runtime, not bare
  *   TARGET        what kernel_target() has to say; "" for a machine that none of the targets fits
  *   ROWS, KEYS    lengths
+ *   SOFTCAP       what scores are capped by before score_mod; absent: not at all
  *   WITH_SIN      score_mod is score + sin(score), without captures; else see scoreOf() and isVisible()
  */
 #include "kernel.h"
@@ -63,7 +64,11 @@ static void compare(const REAL *result) {
             continue;
           for (d = 0; d < kDim; ++d)
             score += (double)row[d] * k[key + d];
-          p = exp(scoreOf(score / sqrt(kDim), h, m, n));
+          score /= sqrt(kDim);
+#ifdef SOFTCAP
+          score = SOFTCAP * tanh(score / SOFTCAP);
+#endif
+          p = exp(scoreOf(score, h, m, n));
           sum += p;
           for (d = 0; d < kDim; ++d)
             acc[d] += p * v[key + d];

@@ -210,6 +210,28 @@ TEST_CASE("paged: a shared prefix is counted, and copied when it is written to")
   CHECK(row(full.pageTable(), 1) == Row{0, -1});
 }
 
+TEST_CASE("paged: rows and copies for who writes by himself, who reads positions only") {
+  PagedAttention pages = books(6, 4, 2);
+  REQUIRE(pages.reserve(0, 8)); // pages 1, 0
+  CHECK_FALSE(pages.shares(0));
+  REQUIRE(pages.share(0, 1, 8));
+  CHECK(pages.shares(0));
+  CHECK(pages.shares(1));
+  CHECK_FALSE(pages.shares(7));
+
+  Tokens tokens(Positions{{3, 4}});
+  Caches caches(24);
+  for (TensorRef *unread : {&tokens.kVal, &tokens.vVal, &caches.kCache, &caches.vCache})
+    unread->data = reinterpret_cast<void *>(16);
+  const std::int64_t one[] = {1};
+  const Result<PageWrites> writes = pages.place(one, tokens.inputPos, tokens.kVal, tokens.vVal, caches.kCache, caches.vCache);
+  REQUIRE_MESSAGE(writes, writes.error().message);
+  CHECK(writes->copies == std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 2}, {0, 3}});
+  CHECK(writes->rows == Row{2 * 4 + 3, 3 * 4});
+  CHECK(row(pages.pageTable(), 1) == Row{2, 3, -1, -1, -1, -1});
+  CHECK_FALSE(pages.shares(1));
+}
+
 TEST_CASE("paged: every refusal changes nothing and says what to do") {
   CHECK(contains(PagedAttention::create(0, 4, 1).error().message, "the pages is 0"));
   CHECK(contains(PagedAttention::create(4, 0, 1).error().message, "the page size is 0"));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <doctest/doctest.h>
+#include <thread>
 
 using namespace attnjit;
 using namespace attnjit::test;
@@ -139,6 +140,42 @@ TEST_CASE("the struct of a function made ahead of time becomes a launch") {
   CHECK(contains(attnjit_aot_error(), "version 77"));
 }
 
+TEST_CASE("what only the end of a launch can tell is asked for after it, by the thread of the call") {
+  FakeDriver driver;
+  const NamedDriver named(driver);
+  GpuOperands operands(driver);
+  std::vector<float> bias(20);
+  operands.call.mod = parseMod("score + bias[q_idx + 1]", "", {{"bias", DType::F32, 1}});
+  operands.call.captures = {{"bias", TensorRef::dense(bias.data(), DType::F32, {20})}};
+  const std::vector<std::byte> image = imageFor("sm_80", operands.call);
+  const aot::AotArguments layout = aot::argumentsOf(operands.call.mod, AotKind::Runtime);
+  std::vector<std::byte> memory(layout.bytes);
+  aot::CallArgs args{};
+  args.B = 1, args.Hq = args.Hkv = 2, args.M = 20, args.N = 40;
+  args.q = {operands.q.data(), {20 * 32, 20 * 16, 16, 1}};
+  args.k = args.v = {operands.k.data(), {40 * 32, 40 * 16, 16, 1}};
+  args.out = {operands.out.data(), {20 * 32, 20 * 16, 16, 1}};
+  std::memcpy(memory.data(), &args, sizeof args);
+  const CaptureArg tensor{bias.data(), {20}, {1}};
+  std::memcpy(memory.data() + layout.find("bias")->offset, &tensor, sizeof tensor);
+
+  std::int64_t *word = nullptr;
+  driver->kernel = [&](const KernelArgs &launched) { word = launched.status; };
+  aot::Artefact artefact{aot::kAotVersion, image.data(), image.size(), nullptr};
+  CHECK(attnjit_aot_run(&artefact, memory.data()) == aot::kOk);
+  CHECK(attnjit_aot_status() == aot::kOk);
+  REQUIRE(word);
+  *word = 19 * 40 + 7;
+  int elsewhere = -1;
+  std::thread([&] { elsewhere = attnjit_aot_status(); }).join();
+  CHECK(elsewhere == aot::kOk);
+  CHECK(attnjit_aot_status() == aot::kIndexOutOfRange);
+  CHECK(contains(attnjit_aot_error(), "h = 0, q_idx = 19, kv_idx = 7"));
+  CHECK(attnjit_aot_run(&artefact, memory.data()) == aot::kOk);
+  CHECK(attnjit_aot_status() == aot::kOk); // of this call
+  attnjit_aot_release(&artefact);
+}
+
 TEST_CASE("what a function made ahead of time cannot be") {
   Operands operands;
   const auto refusal = [&](const ForwardCall &call, const AotOptions &options) {
@@ -156,8 +193,8 @@ TEST_CASE("what a function made ahead of time cannot be") {
   CHECK(contains(refusal(operands.call, {.targets = {"x86-64-v4+amx"}, .kind = AotKind::Bare}), "x86-64-v4+bf16"));
   CHECK(contains(refusal(operands.call, {.targets = {"aarch64"}}), "bare function"));
   ForwardCall call = operands.call;
-  call.softcap = 20;
-  CHECK(contains(refusal(call, {}), "tanh"));
+  call.softcap = -20;
+  CHECK(contains(refusal(call, {}), "softcap: -20; expected a positive number"));
   call = operands.call;
   call.dropout = Dropout{0.5};
   CHECK(contains(refusal(call, {}), "prob_mod"));

@@ -10,7 +10,7 @@ size=$(stat -c %s "$archive")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tar xJf "$archive" -C "$work" --strip-components=1
-for object in "$work"/bin/* "$work/lib/libattnjit-compiler.so"; do
+for object in "$work"/bin/* "$work"/libexec/attnjit/* "$work/lib/libattnjit-compiler.so"; do
   # "name => path (address)": every path lies in the bundle, or is one of glibc's own.
   foreign=$(ldd "$object" | awk -v root="$work/" '$2 == "=>" && index($3, root) != 1 && $1 !~ /^(libc|libm|libdl|libpthread|librt)\.so/ { print $0 }')
   [ -z "$foreign" ] || { echo "$object needs what the bundle does not hold:"$'\n'"$foreign" >&2; exit 1; }
@@ -23,6 +23,11 @@ env -i HOME="$work" "$work/bin/attnjit-dump" --shape H=2,S=256,D=128 --dtype bf1
 status=0
 env -i HOME="$work" PATH="$PATH" ATTNJIT_CUDA_LIBRARY=/nowhere "$work/gpu-check.sh" --quick >/dev/null 2>"$work/log" || status=$?
 [ $status = 77 ] && grep -q 'no GPU' "$work/log" || { echo "gpu-check.sh without a GPU: status $status" >&2; cat "$work/log" >&2; exit 1; }
+for program in aot-on-gpu launch-module; do
+  status=0
+  "$work/libexec/attnjit/$program" || status=$?
+  [ $status = 77 ] || [ $status = 0 ] || { echo "$program: status $status" >&2; exit 1; }
+done
 "$work/bin/attnjit-conformance" --prepare --target sm_90a --dtype bf16 --part 1/8 "$work/share/attnjit/conformance/shapes.grid"
 [ -s "$work/share/attnjit/bench/gpu.grid" ]
 echo "bundle of $size bytes: ok"

@@ -98,6 +98,22 @@ def test_dlpack():
     np.testing.assert_allclose(flex_attention(*map(Exchanged, (q, k, v))), reference(q, k, v), rtol=1e-4, atol=1e-5)
 
 
+def test_a_producer_of_dlpack_waits_for_the_stream_that_reads():
+    class OnGpu(Exchanged):
+        def __dlpack_device__(self):
+            return 2, 0
+
+        def __dlpack__(self, *, stream=None, **_):
+            streams.append(stream)
+            return super().__dlpack__()
+
+    streams = []
+    for stream in (None, 0, 1234):
+        assert _tensors.view(OnGpu(np.ones(3, np.float32)), stream).shape == (3,)
+    assert streams == [None, 1, 1234]
+    assert _tensors.view(Exchanged(np.ones(3, np.float32)), 1234).shape == (3,)
+
+
 def test_jax():
     jnp = pytest.importorskip("jax.numpy")
     q, k, v = (jnp.asarray(x) for x in operands(np.float32))

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+import torch.utils._pytree as pytree  # noqa: E402
 from torch.nn.attention import flex_attention as theirs  # noqa: E402
 
 import attnjit  # noqa: E402
+from attnjit.nn.attention._torch_block_mask import as_ours  # noqa: E402
 from attnjit.nn.attention.flex_attention import BlockMask, create_block_mask, create_mask, flex_attention, noop_mask  # noqa: E402
 from conftest import needs_tracer  # noqa: E402
 
 TENSORS = ["kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices", "q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices"]
 DOCUMENT = torch.sort(torch.randint(0, 6, (600,), generator=torch.Generator().manual_seed(1))).values
+WINDOW = 100
 # name, text, callable, captures
 MASKS = [
     ("causal", "q_idx >= kv_idx", lambda b, h, q_idx, kv_idx: q_idx >= kv_idx, {}),
@@ -168,6 +171,74 @@ def test_assigned_attributes():
     torch.testing.assert_close(flex_attention(q, k, v, block_mask=ours), torch.nn.functional.scaled_dot_product_attention(q, k, v, visible))
     ours.kv_num_blocks = torch.zeros_like(ours.kv_num_blocks)
     assert ours.q_num_blocks.sum() == 0 and ours.sparsity() > 50
+
+
+@pytest.mark.parametrize("case", MASKS, ids=lambda case: case[0])
+def test_pytorchs_own_masks_are_taken(case):
+    _, want = pair(case, B=2, H=2)
+    q, k, v = (torch.randn(2, 2, n, 16, dtype=torch.float64) for n in (300, 500, 500))
+    torch.testing.assert_close(flex_attention(q, k, v, block_mask=want), theirs.flex_attention(q, k, v, block_mask=want))
+    torch.testing.assert_close(attnjit.attention(q, k, v, block_mask=want), theirs.flex_attention(q, k, v, block_mask=want))
+    layer = torch.compile(lambda q, k, v: flex_attention(q, k, v, block_mask=want) * 2, backend="eager", fullgraph=True)
+    torch.testing.assert_close(layer(q, k, v), 2 * theirs.flex_attention(q, k, v, block_mask=want))
+
+
+def test_a_mask_of_pytorch_is_converted_again_when_it_changed():
+    mask = theirs.create_block_mask(MASKS[0][2], 1, 1, 256, 256, device="cpu")
+    q, k, v = (torch.randn(1, 1, 256, 16, dtype=torch.float64) for _ in range(3))
+    assert as_ours(mask) is as_ours(mask) and as_ours(mask) is not mask and as_ours(None) is None
+
+    def check(visible):
+        torch.testing.assert_close(flex_attention(q, k, v, block_mask=mask), torch.nn.functional.scaled_dot_product_attention(q, k, v, visible))
+
+    distance = torch.arange(256)[:, None] - torch.arange(256)
+    is_diagonal = torch.block_diag(*[torch.ones(128, 128, dtype=torch.bool)] * 2)
+    check(distance >= 0)
+    mask.mask_mod = lambda b, h, q_idx, kv_idx: (q_idx - kv_idx >= 0) & (q_idx - kv_idx < 20)
+    check((distance >= 0) & (distance < 20) | (distance >= 0) & ~is_diagonal)  # full blocks are not asked
+    mask.full_kv_num_blocks.zero_()
+    check((distance >= 0) & (distance < 20) & is_diagonal)
+    with pytest.raises(ValueError, match="q_len=255"):
+        flex_attention(q[:, :, 1:], k, v, block_mask=mask)
+
+
+def test_trees_of_tensors():
+    ids = DOCUMENT.clone()
+    mask = create_block_mask(lambda b, h, q_idx, kv_idx: (ids[q_idx] == ids[kv_idx]) & (kv_idx >= WINDOW * b), 2, None, 600, 600, device="cpu")
+    by_lists = BlockMask.from_kv_blocks(mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices, 128, mask.mask_mod, (600, 600))
+    q, k, v = (torch.randn(2, 2, 600, 16, dtype=torch.float64) for _ in range(3))
+    for each in (mask, by_lists, mask[1], mask[:, :, 2:4]):
+        leaves, spec = pytree.tree_flatten({"mask": each})
+        assert len(leaves) == (5 if each is by_lists else 1) and all(torch.is_tensor(leaf) for leaf in leaves)
+        assert pytree.tree_unflatten(leaves, spec)["mask"] is each
+        other = pytree.tree_map(torch.clone, each)
+        assert other is not each and pytree.tree_flatten({"mask": other})[1] == spec and hash(str(spec))
+        assert torch.equal(other.to_dense(), each.to_dense()) and other.shape == each.shape
+        rows = slice(256, 512) if each.seq_lengths[0] == 256 else slice(None)
+        operands = q[-each.shape[0]:, :, rows], k[-each.shape[0]:], v[-each.shape[0]:]
+        torch.testing.assert_close(flex_attention(*operands, block_mask=other), flex_attention(*operands, block_mask=each))
+        assert [str(path[0]) for path, _ in pytree.tree_flatten_with_path(each)[0]][-1] == ".mask_mod_ids"
+    assert pytree.tree_flatten(mask)[1] != pytree.tree_flatten(by_lists)[1]
+
+    class Layer(torch.nn.Module):
+        def forward(self, q, k, v, mask):
+            return flex_attention(q, k, v, block_mask=mask)
+
+    exported = torch.export.export(Layer(), (q, k, v, mask), strict=False)
+    torch.testing.assert_close(exported.module()(q, k, v, mask), flex_attention(q, k, v, block_mask=mask))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("case", MASKS, ids=lambda case: case[0])
+def test_write_orders_of_a_backward_pass(case, descending):
+    ours, want = pair(case, compute_dq_write_order=True, dq_kv_order=descending)
+    assert ours.dq_kv_order_spt == want.dq_kv_order_spt == descending and ours.dq_kv_order is None
+    for mine, their in ((ours, want), (ours[1], want[1]), (ours._adjust(200, 300), want._adjust(200, 300))):
+        for name, counts in (("dq_write_order", mine.q_num_blocks), ("dq_write_order_full", mine.full_q_num_blocks)):
+            order, expected = getattr(mine, name), getattr(their, name)
+            used = torch.arange(expected.shape[-1]) < counts[..., None]
+            assert order.dtype is expected.dtype and order.shape == expected.shape and torch.equal(order[used], expected[used]), name
+    assert pair(case)[0].dq_write_order is None
 
 
 def test_a_million_positions():

@@ -109,7 +109,20 @@ def test_options():
         attnjit.explain(q, k, v, tile=(1, 2))
     with pytest.raises(ValueError, match="when_missing"):
         attnjit.attention(q, k, v, when_missing="never")
-    with pytest.raises(TypeError, match="torch.nn.attention"):
-        ours.flex_attention(q, k, v, block_mask=causal(theirs, 8, 8))
+    with pytest.raises(TypeError, match="block_mask is a builtins.function; make it with create_block_mask"):
+        ours.flex_attention(q, k, v, block_mask=causal)
     with pytest.raises(ValueError, match="target"):
         attnjit.Engine(target="pdp-11")
+
+
+def test_gradients_of_whatever_is_captured_or_given():
+    q, k, v = (torch.randn(1, 2, 8, 16) for _ in range(3))
+    wanting = torch.zeros(2, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="sinks requires a gradient"):
+        attnjit.attention(q, k, v, sinks=wanting)
+    for name in ("slopes", "query"):
+        mod = attnjit.Mod(f"score + {name}[h]", captures={name: wanting})
+        with pytest.raises(NotImplementedError, match=f"{name} requires a gradient"):
+            attnjit.attention(q, k, v, score_mod=mod)
+        with torch.no_grad():
+            assert attnjit.attention(q, k, v, score_mod=mod).shape == q.shape

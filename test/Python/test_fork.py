@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import attnjit
+from attnjit._forward import Prepared
 
 LIMIT = 120  # seconds
 
@@ -98,6 +99,42 @@ def test_child_of_a_parent_that_compiles(kernel):
         going = False
         for thread in threads:
             thread.join()
+
+
+def test_child_compiles_in_the_background():
+    """fork() while the parent's queue is at work and full: the child's calls have their kernels made, too, and nobody waits for threads that are not there."""
+    q, k, v = operands()
+    expected = attnjit.attention(q, k, v)
+    number = iter(range(10_000))
+
+    def report(engine):
+        """How a call of a new formula went; another kernel computes it, and its own is made meanwhile."""
+        text = f"score + 0.0 * torch.sin(score + {os.getpid()}{next(number)})"
+        prepared = Prepared(q, k, v, score_mod=text, when_missing="fallback")
+        said = engine.forward(prepared.call)
+        np.testing.assert_allclose(prepared.out, expected, rtol=1e-4, atol=1e-5)
+        return prepared, said
+
+    def work(engine):
+        prepared, said = report(engine)
+        assert said.awaited == "FLASH_ATTENTION" and engine.counters()["awaited"] > 0
+        engine.wait_for_compilations()
+        assert engine.counters()["awaited"] == 0
+        said = engine.forward(prepared.call)
+        assert said.awaited == "" and said.pipeline == "FLASH_ATTENTION" and said.source == "memory"
+
+    for busy in (0, 1, 12):  # kernels that the parent's queue has when fork() comes
+        for _ in range(4):
+            engine = attnjit.Engine(cache_directory="", when_missing="fallback")
+            for _ in range(busy):
+                report(engine)
+            in_child(lambda: work(engine))
+            in_child(engine.wait_for_compilations)
+            work(engine)
+            engines = [engine]
+            report(engine)
+            del engine
+            in_child(engines.clear)  # an engine ends whose queue is at work in the parent
 
 
 def _square(seed):

@@ -11,10 +11,13 @@ from torch.nn.attention.bias import causal_lower_right as their_lower_right, cau
 from torch.nn.attention.experimental._paged_attention import PagedAttention as TheirPages  # noqa: E402
 
 import attnjit  # noqa: E402
+from attnjit import _tensors  # noqa: E402
+from attnjit._merge import _merge_on_gpu  # noqa: E402
 from attnjit.nn import attention  # noqa: E402
 from attnjit.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from attnjit.nn.attention.bias import CausalBias, CausalVariant, causal_lower_right, causal_upper_left  # noqa: E402
 from attnjit.nn.attention.experimental._paged_attention import PagedAttention  # noqa: E402
+from attnjit.nn.attention.experimental._device_pages import rows_on_gpu, write_on_gpu  # noqa: E402
 from attnjit.nn.attention.flex_attention import create_block_mask, flex_attention  # noqa: E402
 from attnjit.nn.attention.varlen import AuxRequest, varlen_attn, varlen_attn_out  # noqa: E402
 from attnjit.nn.functional import scaled_dot_product_attention  # noqa: E402
@@ -205,6 +208,10 @@ def test_merge_states():
         torch.testing.assert_close(merged, whole)
     with pytest.raises(ValueError, match="no part"):
         attnjit.merge_states([])
+    blind = attnjit.attention(q, k, v, mask_mod="(q_idx > 2) & (kv_idx > 30)", return_lse=True)
+    for on_gpu, here in zip(_merge_on_gpu([*parts, blind]), attnjit.merge_states([*parts, blind])):
+        torch.testing.assert_close(on_gpu, here)
+    assert torch.equal(_merge_on_gpu([blind])[0], torch.zeros_like(q))
 
 
 LENGTHS = [5, 0, 2, 13]
@@ -311,3 +318,41 @@ def test_page_errors():
         tokens = tokens.detach()
     with pytest.raises(RuntimeError, match="page_size"):
         books.convert_logical_block_mask(create_block_mask("q_idx >= kv_idx", 2, None, 32, 32))
+
+
+def test_what_pages_on_a_gpu_are_written_by():
+    """The operations of PyTorch for caches on a GPU, on tensors in host memory, against the core's own loop."""
+    filled = random(1, 2, 48, 5)
+
+    def books():
+        made = PagedAttention(12, 4, 3, device="cpu")
+        made.reserve(0, 10)
+        made.reserve(2, 14)
+        return made, *(filled.clone() for _ in range(2))
+
+    at = torch.tensor([[3, 0, 9], [13, 5, 6]])
+    k_val, v_val = random(2, 3, 2, 5).transpose(1, 2), random(2, 2, 3, 5)
+    for share in (False, True):
+        results = []
+        for is_gpu in (False, True):
+            pages, k_cache, v_cache = books()
+            if share:
+                pages.share(0, 1, 10)
+            operands = (at, k_val, v_val, k_cache, v_cache)
+            if is_gpu:
+                write_on_gpu(pages._pages, 4, [0, 2], operands, tuple(map(_tensors.view, operands)))
+            else:
+                pages.assign([0, 2], *operands)
+            results.append((k_cache, v_cache, pages.page_table))
+        assert all(map(torch.equal, *results))
+    core = books()[0]._pages
+    placed, copies = core.place([0, 2], *map(_tensors.view, operands))
+    assert not copies and torch.equal(rows_on_gpu(core, 4, [0, 2], at), torch.from_numpy(placed).flatten())
+    for batch, position in ((0, 12), (0, 40), (2, -1)):  # not reserved
+        with pytest.raises((RuntimeError, IndexError)):
+            k_cache[0].index_copy_(1, rows_on_gpu(core, 4, [batch], torch.tensor([[position]])), torch.zeros(2, 1, 5, dtype=torch.float64))
+    core.share(0, 1, 10)
+    with pytest.raises(ValueError, match="sequence 1 shares pages"):
+        rows_on_gpu(core, 4, [1], at[:1])
+    with pytest.raises(ValueError, match="sequence 7 does not exist"):
+        rows_on_gpu(core, 4, [7], at[:1])

@@ -1,8 +1,9 @@
-"""What the tests of the tracer share: a formula's text, run by Python itself over all positions."""
+"""What the tests of the tracer share: a formula's text, run by Python itself over all positions, and callables."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import types
 
@@ -98,3 +99,41 @@ def check_trace(mod, kind, shape=(2, 3, 7, 9), eager=None) -> Traced:
         assert expected.dtype == found.dtype == torch.bool
     assert torch.allclose(found.to(torch.float64), expected.to(torch.float64), rtol=1e-12, atol=1e-12, equal_nan=True), traced.text
     return traced
+
+
+# --- callables that several tests trace
+
+
+def causal(b, h, q_idx, kv_idx):
+    return q_idx >= kv_idx
+
+
+def within(size):
+    return lambda b, h, q_idx, kv_idx: q_idx - kv_idx < size
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    size: int
+
+
+class Sliding:
+    def __init__(self, size, slopes):
+        self.size, self.slopes, self.options = size, slopes, {"sink": 1}
+
+    @property
+    def half(self):
+        return self.size // 2
+
+    def mask(self, b, h, q_idx, kv_idx):
+        return self.inner(q_idx - kv_idx) | (kv_idx < self.options["sink"])
+
+    def inner(self, distance):
+        return distance < self.half
+
+    def __call__(self, score, b, h, q_idx, kv_idx):
+        return score + self.slopes[h] * self.size
+
+    @staticmethod
+    def doubled(x):
+        return x * 2

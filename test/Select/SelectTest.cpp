@@ -163,13 +163,19 @@ TEST_CASE("select-reasons: each backend says everything that speaks against it")
   few.call.mod = *Mod::parse({.probMod = "p * p"});
   CHECK(contains(refusalOf(*gpu.explain(few.call), EfficientAttention, "prob-mod"), "two passes"));
 
-  Operands odd(1, 2, 2, 20, 40, 24);
-  for (TensorRef *tensor : {&odd.call.q, &odd.call.k, &odd.call.v, &odd.call.out})
+  for (std::int64_t D : {1, 24, 100, 255, 256}) { // no head is too odd
+    Operands odd(1, 2, 2, 20, 40, D);
+    for (TensorRef *tensor : {&odd.call.q, &odd.call.k, &odd.call.v, &odd.call.out})
+      tensor->dtype = DType::BF16;
+    CHECK(gpu.explain(odd.call)->chosen == FlashAttention);
+  }
+  Operands wide(1, 2, 2, 20, 40, 257);
+  for (TensorRef *tensor : {&wide.call.q, &wide.call.k, &wide.call.v, &wide.call.out})
     tensor->dtype = DType::BF16;
-  report = gpu.explain(odd.call);
+  report = gpu.explain(wide.call);
   REQUIRE(report);
   CHECK(report->chosen == Math);
-  CHECK(contains(refusalOf(*report, FlashAttention, "head-dim"), "D is 24 and Dv 24; its GPU schedule takes multiples of 16 up to 256"));
+  CHECK(contains(refusalOf(*report, FlashAttention, "head-dim"), "D is 257 and Dv 257; its GPU schedule takes at most 256"));
 }
 
 TEST_CASE("select-efficient: up to 64 query rows; first where they are few") {

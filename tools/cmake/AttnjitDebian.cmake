@@ -1,6 +1,13 @@
 # Debian packages: libattnjit0 (runtime), attnjit-compiler (engine), libattnjit-dev, libattnjit-mlir-dev, attnjit (tools), for `cpack -G DEB`. What a package holds besides installed
 # files is added by debian-finish.cmake.
-set(ATTNJIT_MAINTAINER "attnjit developers <attnjit@users.noreply.github.com>" CACHE STRING "Maintainer of the Debian packages")
+# Whoever makes packages says who answers for them, in the manner of Debian's own tools. Without that the address is of a domain that nobody can have
+# (RFC 2606), for packages that stay at home.
+if(DEFINED ENV{DEBEMAIL} AND DEFINED ENV{DEBFULLNAME})
+  set(MAINTAINER "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+else()
+  set(MAINTAINER "attnjit developers <attnjit@example.org>")
+endif()
+set(ATTNJIT_MAINTAINER "${MAINTAINER}" CACHE STRING "Maintainer of the Debian packages: NAME <ADDRESS>")
 string(TIMESTAMP DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/debian/changelog @ONLY CONTENT
 "attnjit (@PROJECT_VERSION@) unstable; urgency=medium

@@ -22,6 +22,7 @@ constexpr Option<SdpaCall> kSdpaOptions[] = {
     {"offset", [](SdpaCall &call, nb::handle value) { assign(call.offset, value); }},
     {"backends", [](SdpaCall &call, nb::handle value) { assign(call.backends, value); }},
     {"threads", [](SdpaCall &call, nb::handle value) { assign(call.threads, value); }},
+    {"stream", [](SdpaCall &call, nb::handle value) { assign(call.stream, value); }},
 };
 
 constexpr Option<VarlenCall> kVarlenOptions[] = {
@@ -41,6 +42,7 @@ constexpr Option<VarlenCall> kVarlenOptions[] = {
     {"softcap", [](VarlenCall &call, nb::handle value) { assign(call.softcap, value); }},
     {"backends", [](VarlenCall &call, nb::handle value) { assign(call.backends, value); }},
     {"threads", [](VarlenCall &call, nb::handle value) { assign(call.threads, value); }},
+    {"stream", [](VarlenCall &call, nb::handle value) { assign(call.stream, value); }},
 };
 
 constexpr Option<PagedCall> kPagedOptions[] = {
@@ -55,6 +57,7 @@ constexpr Option<PagedCall> kPagedOptions[] = {
     {"softcap", [](PagedCall &call, nb::handle value) { assign(call.softcap, value); }},
     {"backends", [](PagedCall &call, nb::handle value) { assign(call.backends, value); }},
     {"threads", [](PagedCall &call, nb::handle value) { assign(call.threads, value); }},
+    {"stream", [](PagedCall &call, nb::handle value) { assign(call.stream, value); }},
 };
 
 ForwardReport sdpa(const Engine &engine, const View &query, const View &key, const View &value, const View &out,
@@ -105,6 +108,13 @@ void merge(const nb::list &parts, const View &out, const View *lse, int threads)
   take(released([&] { return mergeStates(states, out.ref, wanted, threads); }));
 }
 
+/// (rows of the caches [n, S], pages to copy before [(from, to)])
+nb::tuple place(PagedAttention &pages, const std::vector<std::int64_t> &batches, const View &inputPos, const View &kVal, const View &vVal,
+                const View &kCache, const View &vCache) {
+  PageWrites writes = take(pages.place(batches, inputPos.ref, kVal.ref, vVal.ref, kCache.ref, vCache.ref));
+  return nb::make_tuple(toArray(std::move(writes.rows), std::vector{inputPos.ref.sizes[0], inputPos.ref.sizes[1]}), writes.copies);
+}
+
 /// A table of pages as an array of NumPy over the table's own memory, which keeps `pages` alive. Its size never changes, so that what it
 /// shows does.
 nb::object liveView(nb::handle pages, const TensorRef &table) {
@@ -151,9 +161,12 @@ void bindPages(nb::module_ &module) {
              const View &kCache,
              const View &vCache) { take(pages.assign(batches, inputPos.ref, kVal.ref, vVal.ref, kCache.ref, vCache.ref)); },
           nb::arg("batches"), nb::arg("input_pos"), nb::arg("k_val"), nb::arg("v_val"), nb::arg("k_cache"), nb::arg("v_cache"))
+      .def("place", &place, nb::arg("batches"), nb::arg("input_pos"), nb::arg("k_val"), nb::arg("v_val"), nb::arg("k_cache"),
+           nb::arg("v_cache"))
       .def_prop_ro("empty_pages", &PagedAttention::emptyPages)
       .def("capacity", &PagedAttention::capacity, nb::arg("batch"))
       .def("holders", &PagedAttention::holders, nb::arg("page"))
+      .def("shares", &PagedAttention::shares, nb::arg("batch"))
       .def("page_table", [](nb::handle self) { return liveView(self, nb::cast<const PagedAttention &>(self).pageTable()); })
       .def("physical_to_logical",
            [](nb::handle self) { return liveView(self, nb::cast<const PagedAttention &>(self).physicalToLogical()); })

@@ -57,6 +57,18 @@ nb::dict toDict(const BlockMaskReport &report) {
   return named;
 }
 
+nb::dict numbers(const BlockMask &mask) {
+  nb::dict named;
+  for (const CaptureArgument &argument : mask.captures())
+    std::visit(
+        [&](const auto &value) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, TensorRef>)
+            named[argument.name.c_str()] = value;
+        },
+        argument.value);
+  return named;
+}
+
 nb::object createDense(const Mod &mod, nb::handle captures, std::int64_t B, std::int64_t H, std::int64_t qLength, std::int64_t kvLength) {
   std::vector<CaptureArgument> values;
   assign(values, captures);
@@ -84,6 +96,7 @@ void bindBlockMask(nb::module_ &module) {
       .def_prop_ro("is_derived", &BlockMask::isDerived)
       .def_prop_ro("report", [](const BlockMask &mask) { return toDict(mask.report()); })
       .def_prop_ro("mask_mod", &BlockMask::maskMod)
+      .def_prop_ro("numbers", &numbers, "The captured numbers, and those that a slice counts from.")
       .def("sparsity", &BlockMask::sparsity)
       .def("tensors", &tensors, nb::arg("with_q_blocks") = true)
       .def("to_dense",
@@ -102,6 +115,14 @@ void bindBlockMask(nb::module_ &module) {
           "adjust",
           [](const BlockMask &mask, std::int64_t q, std::int64_t kv) { return take(released([&] { return mask.adjust(q, kv); })); },
           nb::arg("q_length"), nb::arg("kv_length"))
+      .def(
+          "with_captures",
+          [](const BlockMask &mask, nb::handle captures) {
+            std::vector<CaptureArgument> values;
+            assign(values, captures);
+            return take(mask.withCaptures(values));
+          },
+          nb::arg("captures"), "The same blocks, with other memory of what is captured.")
       .def(
           "grow",
           [](const BlockMask &mask, std::int64_t q, std::int64_t kv, nb::handle captures, int threads) {

@@ -34,6 +34,61 @@ View byAddress(nb::handle data, std::string_view dtype, const nb::tuple &sizes, 
   return view;
 }
 
+PyObject *interned(const char *name) { return PyUnicode_InternFromString(name); } // kept for good
+
+nb::object attribute(nb::handle object, PyObject *name) {
+  nb::object value = nb::steal(PyObject_GetAttr(object.ptr(), name));
+  if (!value)
+    throw nb::python_error();
+  return value;
+}
+
+nb::object answer(nb::handle object, PyObject *method) {
+  nb::object value = nb::steal(PyObject_CallMethodNoArgs(object.ptr(), method));
+  if (!value)
+    throw nb::python_error();
+  return value;
+}
+
+/// PyTorch's dtypes are objects that never end.
+DType dtypeOfTorch(nb::handle dtype) {
+  static std::vector<std::pair<PyObject *, DType>> &known = *new std::vector<std::pair<PyObject *, DType>>;
+  for (const auto &[object, type] : known)
+    if (object == dtype.ptr())
+      return type;
+  constexpr std::size_t kPrefix = std::string_view("torch.").size();
+  const DType type = toDType(std::string(nb::str(dtype).c_str()).substr(kPrefix));
+  known.emplace_back(dtype.ptr(), type);
+  return type;
+}
+
+/// A plain tensor of PyTorch, asked by its attributes: nothing here is compiled against PyTorch. Empty for one on another device than CPUs
+/// and CUDA GPUs, of another layout, or whose elements stand for their negatives.
+std::optional<View> byAttributes(nb::handle tensor) {
+  static PyObject *const isCuda = interned("is_cuda"), *const isCpu = interned("is_cpu"), *const layout = interned("layout"),
+                         *const isNeg = interned("is_neg"), *const isNested = interned("is_nested"), *const dataPtr = interned("data_ptr"),
+                         *const dtype = interned("dtype"), *const shape = interned("shape"), *const stride = interned("stride"),
+                         *const strided = nb::object(nb::module_::import_("torch").attr("strided")).release().ptr();
+  const bool onGpu = attribute(tensor, isCuda).is(Py_True);
+  const bool isPlain = (onGpu || attribute(tensor, isCpu).is(Py_True)) && attribute(tensor, layout).is(strided) &&
+                       attribute(tensor, isNested).is(Py_False) && answer(tensor, isNeg).is(Py_False);
+  if (!isPlain)
+    return std::nullopt;
+  const nb::object sizes = attribute(tensor, shape), strides = answer(tensor, stride);
+  View view;
+  checkRank(static_cast<std::size_t>(PyTuple_GET_SIZE(sizes.ptr())));
+  view.ref.dtype = dtypeOfTorch(attribute(tensor, dtype));
+  view.ref.rank = static_cast<int>(PyTuple_GET_SIZE(sizes.ptr()));
+  for (int i = 0; i < view.ref.rank; ++i) {
+    view.ref.sizes[static_cast<std::size_t>(i)] = integer(sizes.ptr(), i);
+    view.ref.strides[static_cast<std::size_t>(i)] = integer(strides.ptr(), i);
+  }
+  assign(view.ref.data, answer(tensor, dataPtr));
+  view.array = nb::borrow(tensor);
+  view.onGpu = onGpu;
+  return view;
+}
+
 /// The name of what DLPack describes by code and bits.
 std::string dtypeName(nb::dlpack::dtype dtype) {
   using Code = nb::dlpack::dtype_code;
@@ -121,10 +176,10 @@ nb::object toNumpy(nb::handle self) {
 }
 
 nb::tuple toTuple(const std::array<std::int64_t, kMaxRank> &numbers, int rank) {
-  nb::list list;
+  nb::tuple tuple = nb::steal<nb::tuple>(PyTuple_New(rank));
   for (int i = 0; i < rank; ++i)
-    list.append(numbers[static_cast<std::size_t>(i)]);
-  return nb::tuple(list);
+    PyTuple_SET_ITEM(tuple.ptr(), i, PyLong_FromLongLong(numbers[static_cast<std::size_t>(i)]));
+  return tuple;
 }
 
 } // namespace
@@ -133,6 +188,7 @@ void bindTensor(nb::module_ &module) {
   nb::class_<View>(module, "Tensor", "A view of memory that an array library owns.")
       .def_static("at", &byAddress, nb::arg("data"), nb::arg("dtype"), nb::arg("sizes"), nb::arg("strides"), nb::arg("array"),
                   nb::arg("on_gpu") = false, "The elements of `array` at an address; strides count elements.")
+      .def_static("of_torch", &byAttributes, nb::arg("tensor"), "A tensor of PyTorch; None for one that is not plain.")
       .def_static("of", &byExchange, nb::arg("array"), "What speaks DLPack or the buffer protocol.")
       .def_prop_ro("dtype", [](const View &view) { return name(view.ref.dtype); })
       .def_prop_ro("shape", [](const View &view) { return toTuple(view.ref.sizes, view.ref.rank); })

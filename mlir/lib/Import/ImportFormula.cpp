@@ -116,7 +116,8 @@ private:
       names.push_back(builder.getStringAttr(scalar.name));
     auto config = ConfigAttr::get(builder.getContext(), problem.tileRows, problem.tileCols, problem.checkedIndices, problem.narrowIndices);
     auto op = ForwardOp::create(builder, loc, arguments[0], arguments[1], arguments[2], pages, arguments[3], arguments[4], arguments[5],
-                                arguments[6], problem.sinks ? arguments[7] : Value(), captures, scalars, config, names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
+                                arguments[6], problem.sinks ? arguments[7] : Value(), captures, scalars, config,
+                                names.empty() ? ArrayAttr() : builder.getArrayAttr(names));
     buildRegions(builder, op, formula, [&](const expr::Function &function) { return fits32(function); });
   }
 

@@ -26,10 +26,10 @@ func.func @mixed(%q: memref<?x?x?x64xbf16, #any>, %k: memref<?x?x?x64xf16, #any>
 // -----
 
 #any = strided<[?, ?, ?, 1], offset: ?>
-func.func @odd_head(%q: memref<?x?x?x72xf16, #any>, %k: memref<?x?x?x72xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
+func.func @wide_head(%q: memref<?x?x?x264xf16, #any>, %k: memref<?x?x?x264xf16, #any>, %v: memref<?x?x?x64xf16, #any>,
                     %out: memref<?x?x?x64xf16, #any>, %scale: f32) {
-  // expected-error @below {{D is 72; tiles of tensor cores need a multiple of 16 up to 256}}
-  attn.forward ins(%q, %k, %v : memref<?x?x?x72xf16, #any>, memref<?x?x?x72xf16, #any>, memref<?x?x?x64xf16, #any>)
+  // expected-error @below {{D is 264; registers of tensor cores' fragments end at 256}}
+  attn.forward ins(%q, %k, %v : memref<?x?x?x264xf16, #any>, memref<?x?x?x264xf16, #any>, memref<?x?x?x64xf16, #any>)
       outs(%out : memref<?x?x?x64xf16, #any>) scale(%scale : f32)
       config <tile_rows = 64, tile_cols = 64, checked_indices = false, narrow = true>
   return

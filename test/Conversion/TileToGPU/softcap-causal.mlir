@@ -11,12 +11,12 @@
 // CHECK:         %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
 // CHECK:         arith.divui %[[BLOCK]], %{{.*}} : i32
 
-// Q by cp.async where rows are aligned to 16 bytes, with zeros for rows past M; else element by element.
+// Q by cp.async where rows are aligned to 16 bytes, with zeros for rows past M; else loads of elements, 8 for a store.
 // CHECK:           scf.if
 // CHECK:             nvvm.cp.async.shared.global %{{.*}}, %{{.*}}, 16, cache = cg, %{{.*}} : !llvm.ptr<3>, !llvm.ptr<1>, i32
 // CHECK:           } else {
 // CHECK:             llvm.load {{.*}} : !llvm.ptr<1> -> i16
-// CHECK:             llvm.store {{.*}} : i16, !llvm.ptr<3>
+// CHECK:             llvm.store {{.*}} {alignment = 16 : i64} : vector<4xi32>, !llvm.ptr<3>
 // CHECK:           nvvm.cp.async.commit.group
 
 // The plan: a table of runs, or one run over all keys; the closed form of the mask decides on blocks. State (68 numbers a thread: 2 maxima, 2 sums, 64

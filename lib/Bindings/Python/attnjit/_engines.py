@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Iterable, Mapping
 
 from . import _core, _tensors
 
@@ -42,9 +42,20 @@ def engine_for(array: Any, view: _core.Tensor) -> tuple[_core.Engine, dict[str, 
     return engine(_tensors.device_index(array)), {"stream": _tensors.stream_of(array)}
 
 
-def engine_on_default_stream(array: Any, view: _core.Tensor) -> _core.Engine:
-    """The engine where the array lies, for calls that cannot say on which stream."""
-    found, options = engine_for(array, view)
-    if options.get("stream"):
-        raise NotImplementedError("on a GPU this function computes on the default stream only; leave torch.cuda.stream(...), or use flex_attention")
-    return found
+def refuse_apart(query: _core.Tensor, operands: Mapping[str, _core.Tensor | None], captures: Iterable[tuple[str, Any]] = ()) -> None:
+    """Error: ValueError for operands that do not lie where query does, and for anything on a GPU that a CPU is to read. The other way round captures travel with the
+    launch, or the engine says why they don't."""
+    for name, view in operands.items():
+        if view is not None and view.on_gpu != query.on_gpu:
+            raise _apart(name, view, query)
+    if query.on_gpu:
+        return
+    for name, value in captures:
+        value = value[0] if isinstance(value, tuple) else value
+        if isinstance(value, _core.Tensor) and value.on_gpu:
+            raise _apart(name, value, query)
+
+
+def _apart(name: str, view: _core.Tensor, query: _core.Tensor) -> ValueError:
+    places = {True: "on a GPU", False: "in host memory"}
+    return ValueError(f"{name} lies {places[view.on_gpu]} and query {places[query.on_gpu]}: expected the same device; move one with its library, as in {name}.to(query.device)")

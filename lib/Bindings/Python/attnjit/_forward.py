@@ -21,23 +21,30 @@ class Prepared:
     def __init__(self, query: Any, key: Any, value: Any, *, score_mod: ModLike = None, mask_mod: ModLike = None, prob_mod: ModLike = None,
                  block_mask: BlockMask | None = None, scale: float | None = None, lse: bool = False, max_scores: bool = False, out: Any = None,
                  kernel_options: Mapping[str, Any] | None = None, **options: Any):
+        if block_mask is not None:
+            from .nn.attention._torch_block_mask import as_ours
+
+            block_mask = as_ours(block_mask)
         query, key, value = _tensors.autocast(query, key, value)
-        q, k, v = (_tensors.view(array) for array in (query, key, value))
+        q = _tensors.view(query)
+        self.engine, place = _engines.engine_for(query, q)
+        stream = place.get("stream")
+        k, v = _tensors.view(key, stream), _tensors.view(value, stream)
         library = _tensors.Library(query)
         self.library = library
         self.mod = self._formula(score_mod, mask_mod, prob_mod, block_mask)
-        _tensors.refuse_gradients(query=query, key=key, value=value, **self.mod.captures)
+        _tensors.refuse_gradients({"query": query, "key": key, "value": value}, self.mod.captures, options)
         self.out = out if out is not None else library.empty((*q.shape[:3], v.shape[-1]), float_name(q), _tensors.memory_order(q.strides))
         statistics = "float64" if q.dtype == "f64" else "float32"
         self.lse = library.empty(q.shape[:3], statistics) if lse else None
         self.max_scores = library.empty(q.shape[:3], statistics) if max_scores else None
-        self.engine, place = _engines.engine_for(query, q)
-        core_options = place | {name: _option(value) for name, value in options.items() if value is not None}
-        captures = self.mod.arguments()
+        core_options: dict[str, Any] = {**place, **{name: _option(value, stream) for name, value in options.items() if value is not None}}
+        captures = self.mod.arguments(stream=stream)
+        written, blocks = _tensors.view(self.out), None if block_mask is None else block_mask.core
+        _engines.refuse_apart(q, {"key": k, "value": v, "out": written}, [*captures, *core_options.items(), *(() if block_mask is None else block_mask.arguments)])
         self._kept = (q, k, v, captures, block_mask, core_options)
-        self.call = _core.Call(self.mod.core, q, k, v, _tensors.view(self.out), captures, scale=scale,
-                               lse=_view(self.lse), max_scores=_view(self.max_scores), block_mask=block_mask.core if block_mask is not None else None,
-                               backends=_backends.current(), **core_options)
+        given = {"scale": scale, "lse": _view(self.lse), "max_scores": _view(self.max_scores), "block_mask": blocks, "backends": _backends.current()}
+        self.call = _core.Call(self.mod.core, q, k, v, written, captures, **{name: value for name, value in given.items() if value is not None}, **core_options)
         if kernel_options:
             for note in self.call.apply_kernel_options(dict(kernel_options)):
                 _log.debug("kernel_options: %s", note)
@@ -64,12 +71,12 @@ def _view(array: Any) -> _core.Tensor | None:
     return None if array is None else _tensors.view(array)
 
 
-def _option(value: Any) -> Any:
+def _option(value: Any, stream: int | None) -> Any:
     """Arrays among the options, alone or first in a tuple, as the core takes them."""
     if _tensors.is_array(value):
-        return _tensors.view(value)
+        return _tensors.view(value, stream)
     if isinstance(value, tuple) and value and _tensors.is_array(value[0]):
-        return (_tensors.view(value[0]), *value[1:])
+        return (_tensors.view(value[0], stream), *value[1:])
     return value
 
 

@@ -60,7 +60,8 @@ def _to_operator(query: Tensor, key: Tensor, value: Tensor, score_mod: GraphModu
             formulas.append(_formula(graph, kind, operands))
         elif text:
             formulas.append(Formula(text[0], text[1], {name: rest.pop(0) for name in text[2]}))
-    return call(formulas, query, key, value, blocks, scale, {name: options[name] for name in ("kernel_options", "lse", "max_scores")})
+    sinks = rest.pop(0) if options["sinks"] else None
+    return call(formulas, query, key, value, blocks, scale, {name: options[name] for name in ("kernel_options", "lse", "max_scores")}, sinks)
 
 
 @higher_order.py_impl(FakeTensorMode)

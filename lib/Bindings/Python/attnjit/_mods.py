@@ -51,9 +51,10 @@ class Mod:
         """The score_mod alone."""
         return bound(self.core.score_only(), self.captures)
 
-    def arguments(self, convert: Callable[[Any], Any] = lambda array: array) -> list[tuple[str, Any]]:
-        """Captures as the core takes them. `convert` is called on arrays first. The result has to outlive the calls that it is given to."""
-        return [(name, _tensors.view(convert(value)) if _tensors.is_array(value) else value) for name, value in self.captures.items()]
+    def arguments(self, convert: Callable[[Any], Any] = lambda array: array, stream: int | None = None) -> list[tuple[str, Any]]:
+        """Captures as the core takes them. `convert` is called on arrays first; `stream` is that of a GPU which reads them. The result has to outlive the calls that it is
+        given to."""
+        return [(name, _tensors.view(convert(value), stream) if _tensors.is_array(value) else value) for name, value in self.captures.items()]
 
     def arrays(self) -> list[Any]:
         """The captured arrays."""
@@ -81,9 +82,15 @@ class Mod:
 def bound(core: _core.Mod, values: Mapping[str, Any]) -> Mod:
     """A Mod of a parsed formula, with the values of what it captures."""
     mod = Mod.__new__(Mod)
-    mod.core, mod.text = core, core.canonical_text()
-    mod.captures = {name: _number(values[name]) for name, _, _ in core.captures}
+    names, mod.text = _described(core)
+    mod.core, mod.captures = core, {name: _number(values[name]) for name in names}
     return mod
+
+
+@functools.lru_cache(maxsize=4096)
+def _described(core: _core.Mod) -> tuple[tuple[str, ...], str]:
+    """The names of what it captures, and its text."""
+    return tuple(name for name, _, _ in core.captures), core.canonical_text()
 
 
 def _number(value: Any) -> Any:
@@ -105,9 +112,15 @@ def _declaration(name: str, value: Any) -> tuple[str, int]:
     if not _tensors.is_array(value):
         raise TypeError(f"capture {name!r} is a {type(value).__name__}; a formula captures arrays, floats, ints and bools")
     if _tensors.is_torch(value):  # which may have no elements: inside of a graph
-        return _core.dtype_name(str(value.dtype)[6:]), value.dim()
+        return _dtype_name(value.dtype), value.dim()
     view = _tensors.view(value)
     return view.dtype, len(view.shape)
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    """attnjit's name of a dtype of PyTorch."""
+    return _core.dtype_name(str(dtype)[6:])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -125,7 +138,7 @@ def as_mod(mod: ModLike, kind: str) -> Mod:
     if isinstance(mod, Mod):
         return mod
     if mod is None:
-        return bound(_core.Mod(), {})
+        return _nothing()
     if isinstance(mod, str):
         return bound(_parse_one(mod, kind, ()), {})
     if not callable(mod):
@@ -134,6 +147,12 @@ def as_mod(mod: ModLike, kind: str) -> Mod:
 
     traced = trace(mod, kind)
     return bound(_parse_one(traced.text, kind, _declared(traced.captures)), traced.captures)
+
+
+@functools.cache
+def _nothing() -> Mod:
+    """No formula at all."""
+    return bound(_core.Mod(), {})
 
 
 def _is_same(a: Any, b: Any) -> bool:

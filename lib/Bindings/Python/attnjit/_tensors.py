@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Sequence
+from itertools import chain
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def _torch() -> Any:
 
 
 def is_torch(array: Any) -> bool:
-    torch = _torch()
+    torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
 
@@ -45,35 +46,39 @@ def _has_buffer(value: Any) -> bool:
     return True
 
 
-def view(array: Any) -> _core.Tensor:
-    """The core's view of an array, which keeps the array alive."""
+def view(array: Any, stream: int | None = None) -> _core.Tensor:
+    """The core's view of an array, which keeps the array alive. `stream`: where a GPU reads it, if that is known; the library of an array that comes by DLPack makes that
+    wait for what it has under way."""
     if isinstance(array, _core.Tensor):
         return array
     if is_torch(array):
-        return _view_torch(array)
+        return _core.Tensor.of_torch(array) or _view_torch(array)
     if isinstance(array, (np.ndarray, np.generic)):
         return _view_numpy(np.asarray(array))
     try:
-        return _core.Tensor.of(array)
+        return _core.Tensor.of(array if stream is None or not _is_on_cuda(array) else array.__dlpack__(stream=stream or _LEGACY_STREAM))
     except TypeError:
         raise TypeError(
             f"{type(array).__name__} is no array: expected a torch.Tensor, a NumPy array, or what speaks DLPack or the buffer protocol"
         ) from None
 
 
+_DLPACK_CUDA, _LEGACY_STREAM = 2, 1  # DLPack's numbers; its 0 is no stream
+
+
+def _is_on_cuda(array: Any) -> bool:
+    return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == _DLPACK_CUDA
+
+
 def _view_torch(tensor: Any) -> _core.Tensor:
+    """Of one that is not plain. Error: ValueError or NotImplementedError, saying why there can be none."""
     if not (tensor.is_cpu or tensor.is_cuda):
         raise ValueError(f"a tensor on {tensor.device}; attnjit computes on the CPU and on CUDA GPUs")
     if tensor.layout is not _torch().strided:
         raise NotImplementedError(f"a tensor of layout {tensor.layout}; attnjit takes dense ones: call .to_dense() first")
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
-    return _core.Tensor.at(tensor.data_ptr(), _torch_name(tensor.dtype), tensor.shape, tensor.stride(), tensor, tensor.is_cuda)
-
-
-@functools.lru_cache(maxsize=None)
-def _torch_name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
+    if tensor.is_nested:
+        raise NotImplementedError("a nested tensor: pack the sequences and use varlen_attn, or pad them")
+    return view(tensor.resolve_neg())
 
 
 def _view_numpy(array: np.ndarray) -> _core.Tensor:
@@ -88,7 +93,8 @@ def _view_numpy(array: np.ndarray) -> _core.Tensor:
 
 def shape(array: Any) -> tuple[int, ...]:
     """Sizes of the dimensions; symbols where PyTorch makes a graph for many sizes."""
-    return tuple(array.shape) if is_torch(array) else view(array).shape
+    sizes: tuple[int, ...] = array.shape if is_torch(array) else view(array).shape
+    return sizes
 
 
 def in_graph(array: Any) -> bool:
@@ -109,13 +115,13 @@ class Library:
     def __init__(self, like: Any):
         self.like = like
         self.torch = _torch() if is_torch(like) else None
-        module = type(like).__module__.split(".")[0]
+        module = "torch" if self.torch else type(like).__module__.split(".")[0]
         self.cupy = sys.modules.get("cupy") if module == "cupy" else None
         self.jax = sys.modules.get("jax") if module.startswith("jax") else None
 
     def empty(self, shape: Shape, dtype: str, order: Sequence[int] | None = None) -> Any:
         """An array of PyTorch's dtype name; `order` lists its dimensions from the outermost in memory."""
-        if order is None or list(order) == sorted(order):
+        if order is None:
             return self._dense(shape, dtype)
         dense = self._dense([shape[dim] for dim in order], dtype)
         back = [list(order).index(dim) for dim in range(len(shape))]
@@ -123,7 +129,7 @@ class Library:
 
     def _dense(self, shape: Shape, dtype: str) -> Any:
         if self.torch:
-            return self.torch.empty(tuple(shape), dtype=getattr(self.torch, dtype), device=self.like.device)
+            return self.torch.empty(shape, dtype=getattr(self.torch, dtype), device=self.like.device)
         if self.cupy:
             return self.cupy.empty(tuple(shape), numpy_dtype(dtype))
         return np.empty(tuple(shape), numpy_dtype(dtype))
@@ -135,7 +141,7 @@ class Library:
     def from_numpy(self, array: np.ndarray) -> Any:
         """The elements as an array of this library; without a copy where it lies in host memory."""
         if self.torch:
-            return self.torch.from_numpy(array).to(self.like.device)
+            return to_device(array, self.like.device)
         if self.cupy:
             return self.cupy.asarray(array)
         return self.finished(array)
@@ -173,24 +179,48 @@ def library_for(device: Any, captures: Sequence[Any] = ()) -> Library:
     return Library(np.empty(0))
 
 
+_of_graphs: list[Any] = []  # what captured copies read at each replay
+
+
+def to_device(array: np.ndarray, device: Any) -> Any:
+    """The elements as a tensor of PyTorch; in host memory they are the array's own. Nothing waits for a GPU: what is copied there goes through pinned memory, on its current
+    stream."""
+    torch = _torch()
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    tensor = tensor.pin_memory()
+    if torch.cuda.is_current_stream_capturing():
+        _of_graphs.append(tensor)
+    return tensor.to(device, non_blocking=True)
+
+
 def on_host(array: Any) -> Any:
-    """The array, or a copy in host memory of one that lies on a GPU: blocks of masks are decided by the CPU."""
+    """The array, or a copy in host memory of one that lies on a GPU, which waits for its stream: lengths are read and blocks of masks are decided by the CPU.
+    Error: RuntimeError while a CUDA graph is captured, which nothing can wait for."""
     if is_torch(array):
+        if array.is_cuda and _torch().cuda.is_current_stream_capturing():
+            raise RuntimeError(f"a tensor {tuple(array.shape)} of {array.dtype} is on {array.device} and has to be read on the host, which a CUDA graph cannot capture: give "
+                               "lengths in host memory, and make block masks before the capture")
         return array.detach().cpu() if array.device.type != "cpu" else array.detach()
     return array.get() if type(array).__module__.startswith("cupy") else array
 
 
-def memory_order(strides: Sequence[int]) -> list[int]:
-    """Dimensions from the outermost in memory, as PyTorch lays out the output of flex_attention: query's order, the last dimension innermost."""
+def memory_order(strides: Sequence[int]) -> list[int] | None:
+    """Dimensions from the outermost in memory, as PyTorch lays out the output of flex_attention: query's order, the last dimension innermost. None where that is their
+    own order."""
+    outer = list(strides[:-1])
+    if outer == sorted(outer, reverse=True):
+        return None
     return [*sorted(range(len(strides) - 1), key=lambda dim: -strides[dim]), len(strides) - 1]
 
 
-def refuse_gradients(**arrays: Any) -> None:
+def refuse_gradients(*named: Mapping[str, Any]) -> None:
     """Raises where autograd would expect a backward pass, which this version does not have."""
     torch = _torch()
     if torch is None or not torch.is_grad_enabled():
         return
-    for name, array in arrays.items():
+    for name, array in chain.from_iterable(arrays.items() for arrays in named):
         if is_torch(array) and array.requires_grad:
             raise NotImplementedError(
                 f"{name} requires a gradient, and attnjit has no backward pass yet: compute under torch.no_grad() or torch.inference_mode(), pass "
@@ -202,6 +232,8 @@ def autocast(*arrays: Any) -> tuple[Any, ...]:
     """The arrays in the dtype of torch.autocast where that is in force, as PyTorch's attention has them."""
     torch = _torch()
     if torch is None or not is_torch(arrays[0]):
+        return arrays
+    if not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled("cuda"):
         return arrays
     device = arrays[0].device.type
     if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
@@ -216,7 +248,7 @@ def stream_of(array: Any) -> int:
         return int(_torch().cuda.current_stream(array.device).cuda_stream)
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
-        return int(cupy.cuda.get_current_stream().ptr)
+        return int(cupy.cuda.get_current_stream(array.device.id).ptr)
     raise NotImplementedError(f"{type(array).__name__} on a GPU: the stream is known for PyTorch and CuPy; pass the array through torch.from_dlpack")
 
 

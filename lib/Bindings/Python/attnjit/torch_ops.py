@@ -42,17 +42,17 @@ class Blocks(NamedTuple):
 
 
 def in_graph(query: Tensor, key: Tensor, value: Tensor, score_mod: ModLike, mask_mod: ModLike, blocks: Blocks, scale: Optional[float],
-             kernel_options: Any, lse: bool, max_scores: bool) -> tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
+             kernel_options: Any, lse: bool, max_scores: bool, sinks: Optional[Tensor] = None) -> tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
     """One call of flex_attention as part of a graph that is being made: (out [B, Hq, L, Ev], lse [B, Hq, L], max_scores [B, Hq, L]), the last two None
-    unless wanted. query [B, Hq, L, E], key [B or 1, Hkv, S, E], value [B or 1, Hkv, S, Ev], which have been checked.
+    unless wanted. query [B, Hq, L, E], key [B or 1, Hkv, S, E], value [B or 1, Hkv, S, Ev], sinks [Hq], which have been checked.
     """
     query, key, value = _tensors.autocast(query, key, value)
     options = {"kernel_options": dict(kernel_options or {}), "lse": lse, "max_scores": max_scores}
     if torch.compiler.is_dynamo_compiling():
-        results = _in_dynamo(query, key, value, score_mod, mask_mod, blocks, scale, options)
+        results = _in_dynamo(query, key, value, score_mod, mask_mod, blocks, scale, options, sinks)
     else:
         formulas = [_formula(mod, kind) for mod, kind in ((score_mod, "score_mod"), (mask_mod, "mask_mod")) if mod is not None]
-        results = call(formulas, query, key, value, blocks, scale, options)
+        results = call(formulas, query, key, value, blocks, scale, options, sinks)
     return results[0], results[1] if lse else None, results[2] if max_scores else None
 
 
@@ -66,12 +66,12 @@ def _formula(mod: Union[str, Callable[..., Any], Mod], kind: str) -> Formula:
 
 
 def _in_dynamo(query: Tensor, key: Tensor, value: Tensor, score_mod: ModLike, mask_mod: ModLike, blocks: Blocks, scale: Optional[float],
-               options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Through the higher order operator. Text travels among its options, and what a Mod captured beside the block mask's lists."""
+               options: dict[str, Any], sinks: Optional[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Through the higher order operator. Text travels among its options, and what a Mod captured, and sinks, beside the block mask's lists."""
     score_fn, score_text, score_captures = _as_function(score_mod, "score_mod", _same_score)
     mask_fn, mask_text, mask_captures = _as_function(mask_mod, "mask_mod", _all_visible)
-    options = {**options, "texts": (score_text, mask_text), "lists": len(blocks.lists)}
-    block_mask = (*blocks.sizes, *blocks.lists, *score_captures, *mask_captures, mask_fn)
+    options = {**options, "texts": (score_text, mask_text), "lists": len(blocks.lists), "sinks": sinks is not None}
+    block_mask = (*blocks.sizes, *blocks.lists, *score_captures, *mask_captures, *(() if sinks is None else (sinks,)), mask_fn)
     return higher_order(query, key, value, score_fn, block_mask, scale, options)
 
 
@@ -94,8 +94,8 @@ def _all_visible(b: Any, h: Any, q_idx: Any, kv_idx: Any) -> Any:
     return b >= 0
 
 
-def call(formulas: Sequence[Formula], query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, scale: Optional[float],
-         options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+def call(formulas: Sequence[Formula], query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, scale: Optional[float], options: dict[str, Any],
+         sinks: Optional[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Calls the operator with formulas and what they captured."""
     operands: dict[str, list[Any]] = {"tensor": [], "int": [], "bool": [], "float": []}
     described = []
@@ -105,7 +105,7 @@ def call(formulas: Sequence[Formula], query: Tensor, key: Tensor, value: Tensor,
             operands[kind].append(formula.captures[name])
         described.append([formula.kind, formula.text, kinds])
     return _operator(query, key, value, json.dumps(described), operands["tensor"], operands["int"], operands["bool"], operands["float"],
-                     list(blocks.lists), list(blocks.sizes), scale, json.dumps(options, sort_keys=True))
+                     list(blocks.lists), list(blocks.sizes), scale, json.dumps(options, sort_keys=True), sinks)
 
 
 def _kind(value: Any) -> str:
@@ -122,11 +122,11 @@ def _kind(value: Any) -> str:
 @torch.library.custom_op("attnjit::flex_attention", mutates_args=())
 def _operator(query: Tensor, key: Tensor, value: Tensor, formulas: str, tensors: Sequence[Tensor], ints: Sequence[int], bools: Sequence[bool],
               floats: Sequence[float], lists: Sequence[Tensor], sizes: Sequence[int], scale: Optional[float],
-              options: str) -> tuple[Tensor, Tensor, Tensor]:
+              options: str, sinks: Optional[Tensor] = None) -> tuple[Tensor, Tensor, Tensor]:
     """`formulas` is JSON: [[kind, text, {name: kind of capture}]]; each capture is the next of the list of its kind."""
     from .nn.attention.flex_attention import BlockMask
 
-    wanted = json.loads(options)
+    wanted = _read(options)
     out, lse, most = _outputs(query, value, wanted)
     mod, block_mask = _mod(formulas, tensors, ints, bools, floats), None
     if lists:
@@ -134,15 +134,21 @@ def _operator(query: Tensor, key: Tensor, value: Tensor, formulas: str, tensors:
         block_mask = BlockMask.from_kv_blocks(counts, indices, full_counts, full_indices, (sizes[2], sizes[3]), mod.mask_only(), (sizes[0], sizes[1]))
         mod = mod.score_only()
     prepared = Prepared(query, key, value, score_mod=mod, block_mask=block_mask, scale=scale, out=out, lse=wanted["lse"], max_scores=wanted["max_scores"],
-                        kernel_options=wanted["kernel_options"])
+                        kernel_options=wanted["kernel_options"], sinks=sinks)
     prepared.run()
     return out, lse if prepared.lse is None else prepared.lse, most if prepared.max_scores is None else prepared.max_scores
 
 
 @_operator.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, formulas: str, tensors: Any, ints: Any, bools: Any, floats: Any, lists: Any, sizes: Any, scale: Any,
-      options: str) -> tuple[Tensor, Tensor, Tensor]:
-    return _outputs(query, value, json.loads(options))
+      options: str, sinks: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+    return _outputs(query, value, _read(options))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(options: str) -> dict[str, Any]:
+    wanted: dict[str, Any] = json.loads(options)
+    return wanted
 
 
 def _no_backward(context: Any, *gradients: Any) -> NoReturn:
@@ -156,8 +162,8 @@ def _outputs(query: Tensor, value: Tensor, wanted: dict[str, Any]) -> tuple[Tens
     """Room for the results; out lies in memory as query does."""
     library, rows = _tensors.Library(query), query.shape[:3]
     out = library.empty((*rows, value.shape[-1]), str(query.dtype)[6:], _tensors.memory_order(query.stride()))
-    statistics = "float64" if query.dtype == torch.float64 else "float32"
-    lse, most = (library.empty(rows if wanted[name] else (0,), statistics) for name in ("lse", "max_scores"))
+    statistics = torch.float64 if query.dtype == torch.float64 else torch.float32
+    lse, most = (query.new_empty(rows if wanted[name] else (0,), dtype=statistics) for name in ("lse", "max_scores"))
     return out, lse, most
 
 

@@ -16,7 +16,7 @@ from torch.nn.attention.flex_attention import BlockMask as TorchBlockMask
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import add_offsets_to_mask_function, and_masks, causal_mask_function, padding_mask_function, prepare_padding_mask
 
-from attnjit.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
+from attnjit.nn.attention.flex_attention import BlockMask, attend, check_operands, create_block_mask
 
 __all__ = ["NAME", "Mask", "attention_forward", "attention_mask", "register"]
 
@@ -63,13 +63,8 @@ def attention_forward(module: torch.nn.Module, query: torch.Tensor, key: torch.T
         attention_mask = attention_mask.block_mask
     block_mask = attention_mask if isinstance(attention_mask, BlockMask) else None
     score_mod = _score_mod(query, key, softcap, attention_mask if block_mask is None else None, position_bias)
-    out = flex_attention(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scaling, enable_gqa=True,
-                         return_aux=None if s_aux is None else AuxRequest(lse=True))
-    if s_aux is not None:
-        out, aux = out
-        # A sink takes exp(sink) of the sum: what it leaves of a row is exp(lse) / (exp(lse) + exp(sink)).
-        left = torch.sigmoid(aux.lse - s_aux.to(aux.lse.dtype)[None, :, None])
-        out = out * left[..., None].to(out.dtype)
+    check_operands(query, key, value, enable_gqa=True)
+    out, _, _ = attend(query, key, value, score_mod, block_mask, scaling, sinks=s_aux)
     return out.transpose(1, 2).contiguous(), None
 
 

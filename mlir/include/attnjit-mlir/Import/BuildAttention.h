@@ -1,4 +1,5 @@
-// attn.attention from what other formats say: formula text, PyTorch's flex_attention, ONNX's Attention and FlexAttention.
+// attn.attention from what other formats say: formula text, PyTorch's flex_attention, ONNX's FlexAttention; OnnxAttention.h has ONNX's
+// Attention.
 //
 // flex_attention(q, k, v, score_mod, block_mask) is buildAttention with the formula of its two functions; ONNX's FlexAttention the same
 // with score_mod and prob_mod, whose subgraphs an importer writes as text or as an expr::Formula. Both scale by 1 / sqrt(D) unless told
@@ -7,8 +8,6 @@
 
 #include "Expr/Ir.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
-
-#include <optional>
 
 namespace attnjit::attn {
 
@@ -26,19 +25,5 @@ struct AttentionOperands {
 /// a diagnostic at `loc`, if captures or scalars are not as many as the formula has, or if its text makes tensors of its own.
 mlir::FailureOr<AttentionOp> buildAttention(mlir::OpBuilder &builder, mlir::Location loc, const expr::Formula &formula,
                                             const AttentionOperands &operands);
-
-/// ONNX's Attention (opset 24) on 4-D tensors [B, heads, rows, columns]. Scores are scaled, capped, then masked.
-struct OnnxAttention {
-  mlir::Value q, k, v; ///< keys and values with the past ones in front: joining them is a tensor.concat of the importer's
-  mlir::Value mask{};  ///< attn_mask of rank 2 to 4, i1 (true: visible) or floats that are added; sizes of 1 broadcast, the last one is N
-  mlir::Value keysUsed{}; ///< nonpad_kv_seqlen, tensor<?xi64>: keys of each batch that exist
-  mlir::Value pastKeys{}; ///< length of past_key, an i64: a query i sees the keys up to i + pastKeys if causal
-  bool isCausal = false;  ///< without a past, but with keysUsed, queries are the last of these keys
-  std::optional<double> scale{};
-  double softcap = 0; ///< 0: none
-};
-
-/// Fails with a diagnostic at `loc` on a mask of another rank or element type.
-mlir::FailureOr<AttentionOp> buildOnnxAttention(mlir::OpBuilder &builder, mlir::Location loc, const OnnxAttention &attention);
 
 } // namespace attnjit::attn

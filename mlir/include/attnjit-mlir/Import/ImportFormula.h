@@ -42,13 +42,14 @@ mlir::Type memoryType(mlir::MLIRContext *context, DType dtype);
 /// The inverse of memoryType(); nothing for a type that no dtype has.
 std::optional<DType> dtypeOf(mlir::Type type);
 
-/// Builds `func.func @name(q, k, v, out, lse, max, scale, sinks if there are any, captures..., scalars..., pages if paged)` around one attn.forward. The dialects attn, func, memref, arith and
-/// math must be loaded in `context`. Null, with an error on the context, if the result does not verify.
+/// Builds `func.func @name(q, k, v, out, lse, max, scale, sinks if there are any, captures..., scalars..., pages if paged)` around one
+/// attn.forward. The dialects attn, func, memref, arith and math must be loaded in `context`. Null, with an error on the context, if the
+/// result does not verify.
 mlir::OwningOpRef<mlir::ModuleOp> importFormula(mlir::MLIRContext *context, const expr::Formula &formula, const AttnProblem &problem);
 
 /// Where the leaves of a list of nodes come from, and which integers may be narrow.
 struct NodeLeaves {
-  mlir::Type computeType; ///< of Float nodes
+  mlir::Type computeType;                                   ///< of Float nodes
   llvm::function_ref<mlir::Value(const expr::Node &)> leaf; ///< value of a Param or Scalar node
   mlir::ValueRange captures;                                ///< of Load nodes
   /// Per node: its value provably fits 32 bits. Empty: nothing is known.

@@ -199,6 +199,10 @@ static void applyEither(const Emitter &emit, Value condition, Fragments &scores,
     scores[i / 4][i % 4] = changed[i];
 }
 
+static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> apply) {
+  applyEither(emit, condition, scores, apply, [](Fragments &) {});
+}
+
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
   auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
@@ -261,10 +265,17 @@ void FragmentRows::applyFormulas(Fragments &scores, const KvBlock &block) {
       [&](Fragments &) { reportScores(outOfRange, block); });
 }
 
-/// A select after score_mod: it wins even over NaN (A3). Where the plan knows the mask to be true it is not evaluated.
+/// A select after score_mod: it wins even over NaN (A3). Special blocks that need neither step are the first ones of tiles.
 void FragmentRows::dropHidden(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   if (early)
-    applyEither(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); }, [](Fragments &) {});
+    applyWhere(emit, isUnusual, scores, [&](Fragments &all) { scaleRows(all, {early, early}); });
+  Value isShort = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
+  applyEither(
+      emit, program.mask ? emit.bitOr(isShort, block.partial) : isShort, scores,
+      [&](Fragments &all) { dropUnseen(all, block, scoreOutOfRange); }, [&](Fragments &) { reportScores(scoreOutOfRange, block); });
+}
+
+void FragmentRows::dropUnseen(Fragments &scores, const KvBlock &block, ArrayRef<Value> scoreOutOfRange) {
   for (int64_t tile = 0; tile < int64_t(scores.size()); ++tile)
     for (int64_t part = 0; part < 4; ++part) {
       MapResult seen = rowMask->at({rowOf(part), tile, columnOf(part)});
@@ -401,6 +412,16 @@ void FragmentRows::finish(const RowState &state, Fragments &out) {
   storeRows(state.max, sums);
 }
 
+/// `column`: of the output, that of the first of four threads. Others have the columns after it: `pair` says which.
+void FragmentRows::ifColumnExists(int64_t column, llvm::function_ref<void()> body) {
+  constexpr int64_t kLastPair = 6;
+  int64_t left = program.valueDim - column;
+  if (left > kLastPair)
+    body();
+  else if (left > 0)
+    emit.ifThen(emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), left)), body);
+}
+
 void FragmentRows::storeElements(const Fragments &out) {
   OperandAccess access = abi.operand(Operand::Out);
   Type memory = program.outType;
@@ -411,8 +432,10 @@ void FragmentRows::storeElements(const Fragments &out) {
       for (auto [tile, fragment] : llvm::enumerate(out))
         for (int64_t column = 0; column < 2; ++column) {
           Value element = fragment[row * 2 + column];
-          Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
-          emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          ifColumnExists(8 * int64_t(tile) + column, [&] {
+            Value rounded = memory.isF32() ? element : Value(emit.make<arith::TruncFOp>(memory, element));
+            emit.store(rounded, emit.at(first, memory, emit.mul(access.strides[3], 8 * int64_t(tile) + column)));
+          });
         }
     });
 }

@@ -72,7 +72,7 @@ public:
   RowEnd endOf(mlir::Value h, mlir::Value max, mlir::Value sum) const;
   /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
   void finish(const RowState &state, Fragments &out);
-  /// Stores the output element by element, whatever its strides.
+  /// Stores the columns of the output that there are element by element, whatever its strides.
   void storeElements(const Fragments &out);
   /// Stores a value of a row, lse or max, unless it is not wanted.
   void storeRow(Operand which, mlir::Value h, mlir::Value query, mlir::Value value) const;
@@ -106,9 +106,11 @@ private:
   mlir::Value queryOf(int64_t row);
   FragmentOrigin originOf(const KvBlock &block);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
+  void dropUnseen(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
   void reportScores(llvm::ArrayRef<mlir::Value> outOfRange, const KvBlock &block);
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
   void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
+  void ifColumnExists(int64_t column, llvm::function_ref<void()> body);
   void storeRows(const mlir::Value (&max)[kRowsPerThread], const mlir::Value (&sum)[kRowsPerThread]);
   mlir::Value exponential(mlir::Value x) const;
   mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }

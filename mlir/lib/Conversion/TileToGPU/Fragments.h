@@ -15,6 +15,9 @@
 
 namespace attnjit::tile {
 
+/// Columns of tiles of a head of `columns`: whole fragments, of which what the head does not have is zero.
+constexpr int64_t paddedColumns(int64_t columns) { return (columns + 15) / 16 * 16; }
+
 /// Where a thread stands in its block; all i32.
 struct ThreadPosition {
   mlir::Value thread, warp, lane;

@@ -35,9 +35,9 @@ static std::string toText(Type type) {
 }
 
 static std::optional<std::string> refuseDim(StringRef what, int64_t size) {
-  if (size % 16 == 0 && size <= 256)
+  if (size <= 256)
     return std::nullopt;
-  return (what + " is " + Twine(size) + "; tiles of tensor cores need a multiple of 16 up to 256").str();
+  return (what + " is " + Twine(size) + "; registers of tensor cores' fragments end at 256").str();
 }
 
 static std::optional<std::string> refuseFormula(StringRef what, Region *formula) {
@@ -173,11 +173,16 @@ static int64_t weightOf(const TileProgram &program) {
   return weight;
 }
 
+bool threadsCopyForWgmma(int64_t headDim, int64_t valueDim, bool narrowIndices) {
+  return headDim % 2 == 0 && valueDim % 2 == 0 && narrowIndices;
+}
+
 static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target) {
   // The producer computes the closed form, which takes registers from the consumers. Together they have 65536 (with two consumers 64512).
   bool isLarge = program.tileRows > 128;
   int64_t consumer = isLarge ? 160 : 232, producer = isLarge ? 32 : 40;
-  if (program.closedForm)
+  bool threadCopies = !target.alignedOperands;
+  if (program.closedForm || threadCopies)
     consumer -= 8, producer = 56;
   // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
   // its way while a loop turns would be waited for at once.
@@ -185,20 +190,25 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   bool overlaps = weightOf(program) < kLongFormula;
   auto withBuffers = [&](int64_t qBuffers, bool stagesLoads = false) {
     return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer, overlaps,
-                          /*turns=*/program.valueDim > 64, stagesLoads);
+                          /*turns=*/program.valueDim > 64, stagesLoads, threadCopies);
   };
   auto fits = [&](WgmmaAttr choices) { return WgmmaShape::of(program, choices).sharedBytes() <= target.sharedBytes; };
-  // A second buffer of Q hides how Q comes and how the output goes.
-  if (overlaps && BlockScore::hasLoadToStage(program) && fits(withBuffers(2, /*stagesLoads=*/true)))
-    return withBuffers(2, /*stagesLoads=*/true);
-  return fits(withBuffers(2)) ? withBuffers(2) : withBuffers(1);
+  // A second buffer of Q hides how Q comes and how the output goes, where there is another tile.
+  int64_t most = threadCopies ? 1 : 2;
+  if (overlaps && BlockScore::hasLoadToStage(program) && fits(withBuffers(most, /*stagesLoads=*/true)))
+    return withBuffers(most, /*stagesLoads=*/true);
+  return fits(withBuffers(most)) ? withBuffers(most) : withBuffers(1);
 }
 
 std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices) {
   if (!target.hasWgmma)
     return target.chip + " has no wgmma; sm_90a has";
-  if (!target.alignedOperands)
-    return "q, k and v may lie at any address (aligned = false); tensor copies need multiples of 16 bytes";
+  if (!target.alignedOperands && !choices.getThreadCopies())
+    return "q, k and v may lie at any address (aligned = false); tensor copies need multiples of 16 bytes, thread_copies does not";
+  if (choices.getThreadCopies() && !threadsCopyForWgmma(program.headDim, program.valueDim, program.indexType.isInteger(32)))
+    return llvm::formatv("D is {0}, Dv {1}, and indices are {2}; threads copy rows of whole 4 bytes, numbered by i32", program.headDim,
+                         program.valueDim, toText(program.indexType))
+        .str();
   if (auto refusal = refuseProgram(program, target))
     return refusal;
   if (program.kvType != program.qType)
@@ -212,7 +222,7 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
   if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 256)
     return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 256", program.tileCols).str();
   constexpr int64_t kOtherRegisters = 32;
-  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + program.valueDim / 2 + kOtherRegisters;
+  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + paddedColumns(program.valueDim) / 2 + kOtherRegisters;
   if (registers > choices.getConsumerRegisters())
     return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols,
                          program.valueDim, registers, choices.getConsumerRegisters())

@@ -36,7 +36,7 @@ GpuKernelFunction createGpuKernel(OpBuilder &builder, const TileProgram &program
   }
   function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(), builder.getDenseI32ArrayAttr({int32_t(launch.threads)}));
-  if (hasMaps) // without it registers are not handed over between warpgroups
+  if (launch.handsRegistersOver) // which takes this attribute
     function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), builder.getI32IntegerAttr(1));
   auto say = [&](StringRef name, int64_t value) { function->setAttr(name, builder.getI64IntegerAttr(value)); };
   say("attnjit.threads_per_block", launch.threads);

@@ -12,6 +12,7 @@ struct GpuLaunch {
   int64_t sharedAlignment = 16;
   int64_t qBoxRows = 0, kvBoxRows = 0; ///< of tensor maps; 0: the kernel takes none
   int64_t stateRowBytes = 0;           ///< of a kernel whose blocks are parts (KernelAbi.h)
+  bool handsRegistersOver = false;     ///< from one warpgroup to another
 };
 
 struct GpuKernelFunction {

@@ -31,6 +31,13 @@ Value emitSharedPointer(const Emitter &emit, Value address) {
   return emit.make<LLVM::IntToPtrOp>(pointer, address);
 }
 
+Value emitSwizzledAddress(const Emitter &emit, const SwizzledTile &tile, Value tileAddress, Value row, Value columnBytes) {
+  auto bits = [&](Value a, int64_t mask) { return emit.bitAnd(a, emit.constInt(emit.i32(), mask)); };
+  Value box = emit.shrU(columnBytes, llvm::Log2_64(SwizzledTile::kBoxRowBytes)), inRow = bits(columnBytes, SwizzledTile::kBoxRowBytes - 1);
+  Value permuted = emit.bitXor(inRow, emit.shl(bits(row, 7), 4)); // the 16-byte unit by the row's number
+  return emit.add(emit.add(emit.add(tileAddress, emit.mul(box, tile.boxBytes())), emit.mul(row, SwizzledTile::kBoxRowBytes)), permuted);
+}
+
 void emitBarrierInit(const Emitter &emit, Value barrier, int64_t arrivals) {
   emitPtx(emit, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}", {barrier, emit.constInt(emit.i32(), arrivals)});
 }
@@ -43,6 +50,9 @@ void emitBarrierWait(const Emitter &emit, Value barrier, Value parity) {
 }
 void emitBarrierArrive(const Emitter &emit, Value barrier) {
   emitPtx(emit, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", {barrier});
+}
+void emitBarrierArriveWithCopies(const Emitter &emit, Value barrier) {
+  emitPtx(emit, "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [$0];", "r,~{memory}", {barrier});
 }
 void emitBarrierExpect(const Emitter &emit, Value barrier, int64_t bytes) {
   emitPtx(emit, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}", {barrier, emit.constInt(emit.i32(), bytes)});

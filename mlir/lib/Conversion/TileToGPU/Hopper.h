@@ -20,6 +20,11 @@ struct SwizzledTile {
   int64_t sizeBytes() const { return boxes() * boxBytes(); }
 };
 
+/// The address of byte columnBytes (i32) of a row (i32) of a tile that begins at `tileAddress`; 16 bytes from there lie together if it is a
+/// multiple of 16.
+mlir::Value emitSwizzledAddress(const Emitter &emit, const SwizzledTile &tile, mlir::Value tileAddress, mlir::Value row,
+                                mlir::Value columnBytes);
+
 /// The address of a pointer to shared memory.
 mlir::Value emitSharedAddress(const Emitter &emit, mlir::Value pointer);
 mlir::Value emitSharedPointer(const Emitter &emit, mlir::Value address);
@@ -31,6 +36,8 @@ void emitBarrierInitFence(const Emitter &emit);
 /// Waits until the phase of this parity (i32, 0 or 1) is over.
 void emitBarrierWait(const Emitter &emit, mlir::Value barrier, mlir::Value parity);
 void emitBarrierArrive(const Emitter &emit, mlir::Value barrier);
+/// Arrives once the copies that this thread has started (cp.async) are there.
+void emitBarrierArriveWithCopies(const Emitter &emit, mlir::Value barrier);
 /// Arrives, and makes the phase wait for so many bytes of copies too.
 void emitBarrierExpect(const Emitter &emit, mlir::Value barrier, int64_t bytes);
 

@@ -135,10 +135,10 @@ private:
       auto [h, query] = rows->placeOf(row);
       rowPointers[i] = rows->rowPointer(access, program.qType, h, query);
     }
-    SmallVector<Type> words(program.headDim / 16 * 4, emit.i32());
+    SmallVector<Type> words(shape.k.cols / 16 * 4, emit.i32());
     auto load = [&](bool inPairs) {
       Values loaded;
-      for (int64_t column = 0; column < program.headDim; column += 16)
+      for (int64_t column = 0; column < shape.k.cols; column += 16)
         for (int64_t right = 0; right < 2; ++right)
           for (Value row : rowPointers)
             loaded.push_back(loadPair(access, row, column + 8 * right, inPairs));
@@ -155,15 +155,22 @@ private:
     queries = emit.ifElse(words, isEven, [&] { return load(true); }, [&] { return load(false); });
   }
 
-  /// Elements `column` + pair and the next of a row, as one word.
+  /// Elements `column` + pair and the next of a row, as one word. Those that the head does not have are zero, and not read.
   Value loadPair(const OperandAccess &access, Value row, int64_t column, bool inPairs) {
     Value first = emit.add(widen(position.pair), column);
-    if (inPairs)
-      return emit.load(emit.i32(), emit.at(row, program.qType, first));
+    bool isWhole = column + 8 <= program.headDim;
+    auto existing = [&](Value at, int64_t count, llvm::function_ref<Value(Value)> load) {
+      if (isWhole)
+        return load(at);
+      Value last = emit.index(program.headDim - count), loaded = load(emit.minS(at, last));
+      return emit.select(emit.cmp(CmpI::sle, at, last), loaded, emit.constInt(loaded.getType(), 0));
+    };
+    if (inPairs && (isWhole || program.headDim % 2 == 0))
+      return existing(first, 2, [&](Value at) { return emit.load(emit.i32(), emit.at(row, program.qType, at)); });
     auto element = [&](Value at) -> Value {
       return emit.make<arith::ExtUIOp>(emit.i32(), emit.load(emit.i16(), emit.at(row, program.qType, emit.mul(at, access.strides[3]))));
     };
-    return emit.bitOr(element(first), emit.shl(element(emit.add(first, 1)), 16));
+    return emit.bitOr(existing(first, 1, element), emit.shl(existing(emit.add(first, 1), 1, element), 16));
   }
 
   //===----------------------------------------------------------------------------------------------------------------===//
@@ -197,8 +204,8 @@ private:
     barrier(); // the oldest block is there for all, and all are through with the one before it
     if (next) {
       Value stage = stageAt(now.stage);
-      copy(stage, shape.kStage, Operand::K, kRows, *next);
-      copy(stage, shape.vStage, Operand::V, vRows, *next);
+      copy(stage, shape.kStage, Operand::K, program.headDim, kRows, *next);
+      copy(stage, shape.vStage, Operand::V, program.valueDim, vRows, *next);
     }
     emit.make<NVVM::CpAsyncCommitGroupOp>();
     Value after = emit.add(now.stage, 1), zero = emit.constInt(emit.i32(), 0);
@@ -213,10 +220,10 @@ private:
     return now;
   }
 
-  void copy(Value stage, const SharedTile &to, Operand which, const KvRows &from, const KvBlock &block) {
+  void copy(Value stage, const SharedTile &to, Operand which, int64_t columns, const KvRows &from, const KvBlock &block) {
     OperandAccess operand = abi.operand(which);
     emitCopyToShared(emit, position, shape.threads(), stage, to, program.kvType,
-                     {operand, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType, &from});
+                     {operand, columns, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType, &from});
   }
 
   /// 8-bit floats become the type of Q once they are there: on their way they would have to come through registers, and be waited for.

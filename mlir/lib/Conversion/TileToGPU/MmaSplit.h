@@ -15,18 +15,18 @@ struct MmaSplitShape {
   static constexpr int64_t kWarps = 4, kWarpRows = 16, kStepKeys = 16;
   static constexpr int64_t kMaxRows = kWarps * kWarpRows;
 
-  int64_t cols, valueDim, stages;
-  SharedTile kStage, vStage; ///< of the first stage, as K and V arrive
-  int64_t stageBytes;        ///< from one to the next
-  SharedTile k, v;           ///< as they are computed on: in a stage, but 8-bit floats
-  bool widens;               ///< K and V are 8-bit floats, so that k and v have a place of their own
-  int64_t flagOffset;        ///< a word that says to all threads what one has found
+  int64_t cols, valueDim, stages; ///< valueDim: padded
+  SharedTile kStage, vStage;      ///< of the first stage, as K and V arrive
+  int64_t stageBytes;             ///< from one to the next
+  SharedTile k, v;                ///< as they are computed on: in a stage, but 8-bit floats
+  bool widens;                    ///< K and V are 8-bit floats, so that k and v have a place of their own
+  int64_t flagOffset;             ///< a word that says to all threads what one has found
 
   static MmaSplitShape of(int64_t cols, int64_t headDim, int64_t valueDim, bool widens, int64_t stages) {
-    MmaSplitShape shape{cols, valueDim, stages, {}, {}, 0, {}, {}, widens, 0};
+    MmaSplitShape shape{cols, paddedColumns(valueDim), stages, {}, {}, 0, {}, {}, widens, 0};
     auto pair = [&](int64_t offset, int64_t elementBytes, SharedTile &k, SharedTile &v) {
-      k = {offset, cols, headDim, elementBytes};
-      v = {offset + k.sizeBytes(), cols, valueDim, elementBytes};
+      k = {offset, cols, paddedColumns(headDim), elementBytes};
+      v = {offset + k.sizeBytes(), cols, shape.valueDim, elementBytes};
       return v.offsetBytes + v.sizeBytes();
     };
     shape.stageBytes = pair(0, widens ? 1 : 2, shape.kStage, shape.vStage);

@@ -63,16 +63,16 @@ private:
     OperandAccess q = abi.operand(Operand::Q), k = abi.operand(Operand::K), v = abi.operand(Operand::V);
     KvRows kRows(emit.builder, emit.loc, program, abi, Operand::K, tile.b, tile.kvHead);
     KvRows vRows(emit.builder, emit.loc, program, abi, Operand::V, tile.b, tile.kvHead);
-    auto source = [&](const OperandAccess &operand, const KvRows &rows, const KvBlock &block) {
-      return TileSource{operand, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType, &rows};
+    auto source = [&](const OperandAccess &operand, int64_t columns, const KvRows &rows, const KvBlock &block) {
+      return TileSource{operand, columns, tile.b, tile.kvHead, block.begin, block.end, program.contiguous, program.kvType, &rows};
     };
-    copy(shape.q, {q, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous, program.qType});
+    copy(shape.q, {q, program.headDim, tile.b, tile.h, tile.q0, emit.add(tile.q0, tile.rows), program.contiguous, program.qType});
 
     Values last =
         forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
                        MmaState::initial(emit, rows, shape.valueDim).flatten(), [&](const KvBlock &block, ValueRange carried) {
-                         copy(shape.k, source(k, kRows, block));
-                         copy(shape.v, source(v, vRows, block));
+                         copy(shape.k, source(k, program.headDim, kRows, block));
+                         copy(shape.v, source(v, program.valueDim, vRows, block));
                          waitForCopies(/*inFlight=*/1); // V may still be on its way
                          Fragments scores = emitScores(
                              emit, program.qType, [&](int64_t column) { return loadQueries(column); }, shape.k, kLane, shape.cols);

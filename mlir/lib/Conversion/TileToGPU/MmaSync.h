@@ -7,11 +7,11 @@
 namespace attnjit::tile {
 
 struct MmaSyncShape {
-  int64_t rows, cols, headDim, valueDim;
+  int64_t rows, cols, headDim, valueDim; ///< padded
   SharedTile q, k, v;
 
   static MmaSyncShape of(const TileProgram &program) {
-    MmaSyncShape shape{program.tileRows, program.tileCols, program.headDim, program.valueDim, {}, {}, {}};
+    MmaSyncShape shape{program.tileRows, program.tileCols, paddedColumns(program.headDim), paddedColumns(program.valueDim), {}, {}, {}};
     shape.q = {0, shape.rows, shape.headDim};
     shape.k = {shape.q.sizeBytes(), shape.cols, shape.headDim};
     shape.v = {shape.k.offsetBytes + shape.k.sizeBytes(), shape.cols, shape.valueDim};

@@ -119,7 +119,11 @@ void SplitStates::finish(const Merged &state, Value row) const {
       // Not 0 times the sum, which a NaN in a masked row of V may have reached (A5).
       Value element = emit.select(end.isEmpty, zero, emit.mulF(emit.lane(state.columns[index], i), end.factor));
       Value rounded = program.outType.isF32() ? element : Value(emit.make<arith::TruncFOp>(program.outType, element));
-      emit.store(rounded, emit.at(pointer, program.outType, emit.mul(out.strides[3], i)));
+      auto store = [&] { emit.store(rounded, emit.at(pointer, program.outType, emit.mul(out.strides[3], i))); };
+      if (program.valueDim == shape.valueDim)
+        store();
+      else
+        emit.ifThen(emit.cmp(CmpI::slt, column, emit.constInt(emit.i32(), program.valueDim - i)), store);
     }
   });
 }

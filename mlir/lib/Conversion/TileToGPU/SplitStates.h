@@ -1,7 +1,7 @@
 // States of the split schedule: of warps in shared memory, of parts in device memory, and what they come to together. Private to this room.
 //
-// A state row is MmaSplitShape::stateRowBytes: Dv sums of the output, maximum (in the unit of FragmentRows) and sum. Rows that belong
-// together are merged by one warp, each lane holding 4 neighbouring columns, in the order of their numbers (A11).
+// A state row is MmaSplitShape::stateRowBytes: sums of the output for all columns of the tile of V, maximum (in the unit of FragmentRows)
+// and sum. Rows that belong together are merged by one warp, each lane holding 4 neighbouring columns, in the order of their numbers (A11).
 #pragma once
 
 #include "MmaProducts.h"

@@ -1,6 +1,7 @@
 // The wgmma schedule of sm_90a: a persistent thread block per multiprocessor, a producer warpgroup and two or three consumer warpgroups.
 //
-//   producer   tile after tile: Q, then K and V block by block of the plan, by tensor copies into rings of buffers (WgmmaProducer.cpp)
+//   producer   tile after tile: Q, then K and V block by block of the plan, by tensor copies into rings of buffers (WgmmaProducer.cpp);
+//              where those cannot reach them (thread_copies) a tile alone, by cp.async of all of its threads
 //   consumers  64 rows each: S = Q K^T, formulas, online softmax, O += P V, the end (WgmmaConsumer.cpp)
 //
 // Scores, probabilities and accumulators live in registers throughout, in the fragments of mma.sync, so that formulas and softmax are those
@@ -46,14 +47,13 @@ Emitter::Values emitReadSlot(const Emitter &emit, Value slot) {
   return fields;
 }
 
-/// One thread sets the barriers up: the producer fills with one arrival and its copies, consumers empty with one arrival per thread.
+/// One thread sets the barriers up.
 static void initBarriers(const Emitter &emit, const WgmmaKernel &kernel) {
   emit.ifThen(emit.cmp(Emitter::CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0)), [&] {
     for (const BufferRing *ring : {&kernel.shape.qRing, &kernel.shape.kRing, &kernel.shape.vRing})
       for (int64_t i = 0; i < ring->count; ++i) {
-        emitBarrierInit(emit, emit.add(kernel.shared, ring->full + i * BufferRing::kBarrierBytes), 1);
-        emitBarrierInit(emit, emit.add(kernel.shared, ring->empty + i * BufferRing::kBarrierBytes),
-                        kernel.shape.consumerThreads());
+        emitBarrierInit(emit, emit.add(kernel.shared, ring->full + i * BufferRing::kBarrierBytes), kernel.shape.producerArrivals());
+        emitBarrierInit(emit, emit.add(kernel.shared, ring->empty + i * BufferRing::kBarrierBytes), kernel.shape.consumerThreads());
       }
     emitBarrierInitFence(emit);
   });
@@ -68,10 +68,13 @@ LogicalResult lowerWgmma(const TileProgram &program, const GpuTarget &target, Wg
   WgmmaShape shape = WgmmaShape::of(program, choices);
   Location loc = program.kernel->getLoc();
   OpBuilder builder(program.kernel);
-  GpuKernelFunction function =
-      createGpuKernel(builder, program, {shape.threads(), shape.sharedBytes(), WgmmaShape::kAlignment, shape.rows, shape.cols});
+  GpuLaunch launch{shape.threads(), shape.sharedBytes(), WgmmaShape::kAlignment};
+  launch.handsRegistersOver = true;
+  if (!choices.getThreadCopies())
+    launch.qBoxRows = shape.rows, launch.kvBoxRows = shape.cols;
+  GpuKernelFunction function = createGpuKernel(builder, program, launch);
   Emitter emit(builder, loc);
-  auto address = [&](Value map) -> Value { return emit.make<LLVM::PtrToIntOp>(emit.i64(), map); };
+  auto address = [&](Value map) -> Value { return map ? emit.make<LLVM::PtrToIntOp>(emit.i64(), map) : Value(); };
   Value shared = emit.alignedTo(emitSharedAddress(emit, function.shared), WgmmaShape::kAlignment);
   WgmmaKernel kernel{program,
                      shape,

@@ -80,6 +80,8 @@ private:
   RingUse whenFull(const BufferRing &ring, Value n) {
     RingUse use(emit, kernel, ring, n);
     emitBarrierWait(emit, use.full, use.parity);
+    if (shape.choices.getThreadCopies())
+      emitProxyFence(emit); // wgmma reads what threads have written
     return use;
   }
   /// Each thread says for itself that it needs a buffer no more: it has read the slot too.
@@ -200,7 +202,7 @@ private:
   /// The scores of a block, whose keys have come, and the output of the block before. `isFirst`: whether there is none before; null: the
   /// block is not special.
   void stepOverlapping(Value isFirst, Value before, const RingUse &k, const KvBlock &keys, State &state) {
-    const bool special = bool(isFirst);
+    const bool special(isFirst);
     awaitTurn();
     Fragments scores = issueScores(k);
     RingUse v(emit, kernel, shape.vRing, before);

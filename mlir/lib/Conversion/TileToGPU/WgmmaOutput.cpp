@@ -12,7 +12,8 @@ void WgmmaOutput::store(const Fragments &out) {
   if (program.outType != program.qType)
     return rows.storeElements(out);
   OperandAccess access = abi.operand(Operand::Out);
-  Value dense = isDense(access), warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
+  Value dense = program.valueDim % kPieceElements == 0 ? isDense(access) : Value(),
+        warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
   Value warpAddress = emit.add(qAddress, emit.mul(warpRow, SwizzledTile::kBoxRowBytes));
   // All four warps are through with Q.
   constexpr int64_t kFirstBarrier = 8;
@@ -21,7 +22,11 @@ void WgmmaOutput::store(const Fragments &out) {
     int64_t boxes = std::min(shape.q.boxes(), shape.v.boxes() - box);
     stage(out, box, boxes, warpAddress);
     emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
-    emit.ifElse(dense, [&] { unstagePieces(access, box, boxes, warpAddress); }, [&] { unstageElements(access, box, boxes, warpAddress); });
+    auto elements = [&] { unstageElements(access, box, boxes, warpAddress); };
+    if (dense)
+      emit.ifElse(dense, [&] { unstagePieces(access, box, boxes, warpAddress); }, elements);
+    else
+      elements();
     emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
   }
   emitProxyFence(emit);
@@ -82,7 +87,7 @@ void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, i
           Value data = emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes);
           emit.make<LLVM::StoreOp>(data, emit.atBytes(target, (firstBox + box) * SwizzledTile::kBoxRowBytes), kPieceBytes);
         };
-        int64_t pieces = (shape.valueDim - (firstBox + box) * 64) / kPieceElements;
+        int64_t pieces = (program.valueDim - (firstBox + box) * 64) / kPieceElements;
         if (pieces >= kPiecesPerRow)
           move();
         else
@@ -103,7 +108,7 @@ void WgmmaOutput::unstageElements(const OperandAccess &access, int64_t firstBox,
     Value boxColumn = emit.bitAnd(element, number(SwizzledTile::kBoxColumns - 1));
     Value column = emit.add(emit.add(emit.shl(box, 6), boxColumn), firstBox * SwizzledTile::kBoxColumns);
     Value tileRow = widen(emit.add(firstTileRow, row));
-    Value exists = emit.bitAnd(emit.cmp(CmpI::slt, tileRow, rows.coords().rows), emit.cmp(CmpI::ult, column, number(shape.valueDim)));
+    Value exists = emit.bitAnd(emit.cmp(CmpI::slt, tileRow, rows.coords().rows), emit.cmp(CmpI::ult, column, number(program.valueDim)));
     emit.ifThen(exists, [&] {
       Value unit = sharedUnit(emit.add(warpAddress, emit.mul(box, shape.q.boxBytes())), row, emit.shrU(boxColumn, 3));
       Value inUnit = emit.shl(emit.bitAnd(boxColumn, number(kPieceElements - 1)), 1);

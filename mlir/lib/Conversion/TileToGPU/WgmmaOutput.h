@@ -7,7 +7,8 @@ namespace attnjit::tile {
 
 /// Fragments have pairs of elements in each thread; whole rows reach memory at less cost. So the output goes through the warpgroup's rows
 /// of Q, which nobody needs any more, and out again in pieces of 16 bytes, eight threads to a row. Each warp does so with its own 16 rows.
-/// Where pieces do not fit the output's strides, elements go out one by one in a loop, which is less code than all of them in a row.
+/// Where rows do not consist of pieces, or their strides do not fit them, elements go out one by one in a loop, which is less code than all
+/// of them in a row.
 class WgmmaOutput {
 public:
   /// `qAddress`: of the warpgroup's rows; `group`: its number, `warp`: that of the warp among all consumers' warps.

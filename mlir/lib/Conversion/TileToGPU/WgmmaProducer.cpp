@@ -1,5 +1,7 @@
-// The producer of the wgmma schedule: one thread that takes tiles off a counter, walks the plan of each and starts the copies of Q, K and V
-// into rings of buffers as they become empty. The plan is walked here alone; consumers are told block by block.
+// The producer of the wgmma schedule: walks the plan of a tile and starts the copies of Q, K and V into rings of buffers as they become
+// empty. The plan is walked here alone; consumers are told block by block. One thread does it for tile after tile, which it takes off a
+// counter, by tensor copies; or all threads of the warpgroup for one tile, each with its part of every copy.
+#include "SharedTile.h"
 #include "WgmmaShape.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -13,6 +15,10 @@ namespace {
 using CmpI = Emitter::CmpI;
 using Values = Emitter::Values;
 
+Value isFirstThread(const Emitter &emit, const WgmmaKernel &kernel) {
+  return emit.cmp(CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0));
+}
+
 class WgmmaProducer {
 public:
   WgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel)
@@ -23,22 +29,19 @@ public:
     Value queries = narrow(abi.queries());
     heads = emit.mul(narrow(abi.batch()), narrow(abi.queryHeads()));
     tilesPerHead = divide(emit.add(queries, shape.rows - 1), emit.constInt(emit.i32(), shape.rows));
-    Value tiles = emit.mul(heads, tilesPerHead);
     bindGroups();
     Value first = emit.make<NVVM::BlockIdXOp>(emit.i32()), zero = emit.constInt(emit.i32(), 0);
-    Values last = emit.loopWhile(
-        {first, zero, zero}, [&](ValueRange state) { return emit.cmp(CmpI::ult, state[0], tiles); },
-        [&](ValueRange state) {
-          TileCoords tile = coordsOf(state[0]);
-          sendQuery(state[1], tile);
-          Value blocks = sendBlocks(state[2], tile);
-          return Values{takeTile(), emit.add(state[1], 1), blocks};
-        });
-    sendEnd(last[1]);
-    resetCounters();
+    if (copiesByThreads()) {
+      sendTile(coordsOf(first), zero, zero);
+      sendEnd(emit.constInt(emit.i32(), 1));
+    } else {
+      sendTiles(first, zero);
+    }
   }
 
 private:
+  bool copiesByThreads() const { return shape.choices.getThreadCopies(); }
+
   //===----------------------------------------------------------------------------------------------------------------===//
   // Which tile
   //===----------------------------------------------------------------------------------------------------------------===//
@@ -46,7 +49,7 @@ private:
   /// Heads are gone through in groups whose K and V stay in the L2 cache together: half of it, 24 MiB.
   void bindGroups() {
     constexpr int64_t kCacheBytes = 24 << 20;
-    Value bytesPerKvHead = emit.mul(abi.keys(), (shape.headDim + shape.valueDim) * 2);
+    Value bytesPerKvHead = emit.mul(abi.keys(), (program.headDim + program.valueDim) * 2);
     Value kvHeads = emit.make<arith::DivUIOp>(emit.index(kCacheBytes), emit.maxS(bytesPerKvHead, emit.index(1)));
     ratio = divide(narrow(abi.queryHeads()), narrow(abi.kvHeads()));
     Value most = emit.make<arith::ExtUIOp>(emit.i64(), heads);
@@ -70,6 +73,24 @@ private:
     tile.q0 = emit.mul(tile.queryTile, shape.rows);
     tile.rows = emit.minS(emit.index(shape.rows), emit.sub(abi.queries(), tile.q0));
     return tile;
+  }
+
+  void sendTiles(Value first, Value zero) {
+    Value tiles = emit.mul(heads, tilesPerHead);
+    Values last = emit.loopWhile(
+        {first, zero, zero}, [&](ValueRange state) { return emit.cmp(CmpI::ult, state[0], tiles); },
+        [&](ValueRange state) {
+          Value blocks = sendTile(coordsOf(state[0]), state[1], state[2]);
+          return Values{takeTile(), emit.add(state[1], 1), blocks};
+        });
+    sendEnd(last[1]);
+    resetCounters();
+  }
+
+  /// The n-th one of this thread block, whose blocks of keys are numbered from `firstBlock` on. Returns the number of the next block.
+  Value sendTile(const TileCoords &tile, Value n, Value firstBlock) {
+    sendQuery(n, tile);
+    return sendBlocks(firstBlock, tile);
   }
 
   /// The first tiles are those of the block numbers; the counter hands out the others.
@@ -102,23 +123,58 @@ private:
     return use;
   }
 
-  void copy(const RingUse &use, const SwizzledTile &tile, Value map, Value row, Value head, Value b) {
+  /// Rows of a head of an operand, i32.
+  struct Rows {
+    Value b, head, first, count;
+  };
+
+  void copy(const RingUse &use, const SwizzledTile &tile, Value map, Operand which, int64_t columns, const Rows &rows) {
+    if (copiesByThreads()) {
+      // No row is only asked for where no product is anybody's.
+      emit.ifThen(emit.cmp(CmpI::sgt, rows.count, emit.constInt(emit.i32(), 0)), [&] { copyByThreads(use, tile, which, columns, rows); });
+      signalFull(use);
+      return;
+    }
     emitBarrierExpect(emit, use.full, tile.sizeBytes());
-    emitTensorCopy(emit, use.buffer, use.full, tile, map, row, head, b);
+    emitTensorCopy(emit, use.buffer, use.full, tile, map, rows.first, rows.head, rows.b);
+  }
+
+  void copyByThreads(const RingUse &use, const SwizzledTile &tile, Operand which, int64_t columns, const Rows &rows) {
+    auto at = [&](Value row, Value columnBytes) {
+      return emitSharedPointer(emit, emitSwizzledAddress(emit, tile, use.buffer, row, columnBytes));
+    };
+    OperandAccess operand = abi.operand(which);
+    Value first = widen(rows.first), end = emit.add(first, widen(rows.count));
+    emitCopyToShared(emit, kernel.position, WgmmaShape::kWarpgroupThreads, {tile.rows, paddedColumns(columns), 2, at}, program.qType,
+                     {operand, columns, widen(rows.b), widen(rows.head), first, end, program.contiguous, program.qType});
+  }
+
+  /// Says that this thread has put its part into a buffer.
+  void signalFull(const RingUse &use) {
+    if (copiesByThreads())
+      emitBarrierArriveWithCopies(emit, use.full);
+    emitBarrierArrive(emit, use.full);
+  }
+
+  void writeSlot(const RingUse &use, ArrayRef<Value> fields) {
+    if (copiesByThreads())
+      emit.ifThen(isFirstThread(emit, kernel), [&] { emitWriteSlot(emit, use.slot, fields); });
+    else
+      emitWriteSlot(emit, use.slot, fields);
   }
 
   void sendQuery(Value n, const TileCoords &tile) {
     RingUse use = whenEmpty(shape.qRing, n);
     Value b = narrow(tile.b), h = narrow(tile.h), q0 = narrow(tile.q0);
-    emitWriteSlot(emit, use.slot, {b, h, narrow(tile.kvHead), q0});
-    copy(use, shape.q, kernel.qMap, q0, h, b);
+    writeSlot(use, {b, h, narrow(tile.kvHead), q0});
+    copy(use, shape.q, kernel.qMap, Operand::Q, program.headDim, {b, h, q0, narrow(tile.rows)});
   }
 
   void sendEnd(Value n) {
     RingUse use = whenEmpty(shape.qRing, n);
     Value none = emit.constInt(emit.i32(), -1);
-    emitWriteSlot(emit, use.slot, {none, none, none, none});
-    emitBarrierArrive(emit, use.full);
+    writeSlot(use, {none, none, none, none});
+    signalFull(use);
   }
 
   /// Walks the plan one block behind, since each block is sent with the one after it, or with the word that it is the last. A tile that
@@ -147,11 +203,11 @@ private:
   }
 
   void sendBlock(Value n, const TileCoords &tile, const SentBlock &block, const SentBlock &next) {
-    Value kvHead = narrow(tile.kvHead), b = narrow(tile.b);
+    Rows rows{narrow(tile.b), narrow(tile.kvHead), block.begin, emit.shrU(block.keys, llvm::Log2_64(BlockSlot::kKey))};
     RingUse k = whenEmpty(shape.kRing, n);
-    emitWriteSlot(emit, k.slot, {block.begin, block.keys, next.begin, next.keys});
-    copy(k, shape.k, kernel.kMap, block.begin, kvHead, b);
-    copy(whenEmpty(shape.vRing, n), shape.v, kernel.vMap, block.begin, kvHead, b);
+    writeSlot(k, {block.begin, block.keys, next.begin, next.keys});
+    copy(k, shape.k, kernel.kMap, Operand::K, program.headDim, rows);
+    copy(whenEmpty(shape.vRing, n), shape.v, kernel.vMap, Operand::V, program.valueDim, rows);
   }
 
   Value divide(Value a, Value b) { return emit.make<arith::DivUIOp>(a, b); }
@@ -171,7 +227,11 @@ private:
 void emitWgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kernel) {
   Emitter emit(builder, loc);
   emitSetRegisters(emit, kernel.shape.choices.getProducerRegisters(), /*more=*/false);
-  emit.ifThen(emit.cmp(CmpI::eq, kernel.position.thread, emit.constInt(emit.i32(), 0)), [&] { WgmmaProducer(builder, loc, kernel).run(); });
+  auto produce = [&] { WgmmaProducer(builder, loc, kernel).run(); };
+  if (kernel.shape.choices.getThreadCopies())
+    return produce();
+  // Not an elected one: where there is elect.sync, ptxas keeps nothing in uniform registers (docs/performance.md).
+  emit.ifThen(isFirstThread(emit, kernel), produce);
 }
 
 } // namespace attnjit::tile

@@ -21,7 +21,7 @@ struct WgmmaShape {
   /// Shared memory is aligned by the kernel itself to what the swizzle repeats after.
   static constexpr int64_t kAlignment = 1024;
 
-  int64_t rows, cols, headDim, valueDim;
+  int64_t rows, cols, headDim, valueDim; ///< padded
   WgmmaAttr choices;
   SwizzledTile q, k, v;
   BufferRing qRing, kRing, vRing;
@@ -29,7 +29,19 @@ struct WgmmaShape {
   int64_t endOfShared;
 
   static WgmmaShape of(const TileProgram &program, WgmmaAttr choices) {
-    WgmmaShape shape{program.tileRows, program.tileCols, program.headDim, program.valueDim, choices, {}, {}, {}, {}, {}, {}, 0, 0};
+    WgmmaShape shape{program.tileRows,
+                     program.tileCols,
+                     paddedColumns(program.headDim),
+                     paddedColumns(program.valueDim),
+                     choices,
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     0,
+                     0};
     shape.q = {shape.rows, shape.headDim};
     shape.k = {shape.cols, shape.headDim};
     shape.v = {shape.cols, shape.valueDim};
@@ -52,6 +64,8 @@ struct WgmmaShape {
     return shape;
   }
 
+  /// That fill a buffer: one thread's, with its tensor copies; or two of every thread, for what it has stored and with its copies.
+  int64_t producerArrivals() const { return choices.getThreadCopies() ? 2 * kWarpgroupThreads : 1; }
   int64_t consumers() const { return rows / kWarpgroupRows; }
   int64_t consumerThreads() const { return consumers() * kWarpgroupThreads; }
   /// The first warpgroup is the producer.
@@ -64,7 +78,7 @@ struct WgmmaKernel {
   const TileProgram &program;
   const WgmmaShape &shape;
   mlir::Value args;             ///< KernelArgs
-  mlir::Value qMap, kMap, vMap; ///< tensor maps
+  mlir::Value qMap, kMap, vMap; ///< tensor maps; null with thread_copies, and so is `counters`
   mlir::Value counters;         ///< two i32 of global memory: tiles handed out, thread blocks that are through
   mlir::Value shared;           ///< address of shared memory, aligned
   ThreadPosition position;

@@ -14,12 +14,15 @@ using namespace coefficients;
 // Powers of two
 //===------------------------------------------------------------------------------------------------------------------===//
 
-/// 2^f on [-1/2, 1/2]: minimax, with the 1 in front 0.95 ulp in f32 and 0.6 in f64.
-static Value exp2Fraction(const Emitter &emit, Value f) {
+/// 1 + f tail(f).
+static Value onePlus(const Emitter &emit, Value f, ArrayRef<double> tail) {
   SmallVector<double> coefficients = {1.0};
-  llvm::append_range(coefficients, tableFor(f, kExp2, kExp2Double));
+  llvm::append_range(coefficients, tail);
   return horner(emit, f, coefficients);
 }
+
+/// 2^f on [-1/2, 1/2]: minimax, with the 1 in front 0.95 ulp in f32 and 0.6 in f64.
+static Value exp2Fraction(const Emitter &emit, Value f) { return onePlus(emit, f, tableFor(f, kExp2, kExp2Double)); }
 
 namespace {
 /// 2^n in two factors, of which no product with a number near 1 overflows, or loses bits that the result may have.
@@ -60,9 +63,41 @@ Value emitExp2(OpBuilder &builder, Location loc, Value x) { return exp2Within(Em
 
 Value emitExp2InTwoParts(const Emitter &emit, Value x, Value low) { return exp2Within(emit, x, low); }
 
-Value emitExp2NonPositive(OpBuilder &builder, Location loc, Value x) {
+/// On AVX-512 two instructions take x apart and put 2^x together, and both know what to do with NaN and infinity.
+namespace avx512 {
+constexpr int64_t kAllLanes = -1, kCurrentRounding = 4;
+enum Toward : int64_t { Nearest = 0, Down = 1 };
+
+/// x - n, exact for n the nearest integer.
+static Value fractionOf(const Emitter &emit, Value x, Toward toward) {
+  return emit.intrinsic(
+      "llvm.x86.avx512.mask.reduce.ps.512", x.getType(),
+      {x, emit.constInt(emit.i32(), toward), x, emit.constInt(emit.i16(), kAllLanes), emit.constInt(emit.i32(), kCurrentRounding)});
+}
+
+/// power * 2^floor(n). Where 2^x is below the normal numbers 0, which is what others flush to; it would be slow, too.
+static Value scaled(const Emitter &emit, Value power, Value n, Value x) {
+  Type type = x.getType();
+  Value isNormal = emit.cmp(CmpF::UGE, x, emit.constFloat(type, 1.0 - Format::of(emit, type).bias));
+  return emit.intrinsic("llvm.x86.avx512.mask.scalef.ps.512", type,
+                        {power, n, emit.constFloat(type, 0.0), emit.make<LLVM::BitcastOp>(emit.i16(), isNormal),
+                         emit.constInt(emit.i32(), kCurrentRounding)});
+}
+} // namespace avx512
+
+/// Only AVX-512 has such vectors.
+static bool isAvx512Vector(Type type) {
+  auto vector = dyn_cast<VectorType>(type);
+  return vector && vector.getElementType().isF32() && vector.getNumElements() == 16;
+}
+
+Value emitExp2OfSoftmax(OpBuilder &builder, Location loc, Value x) {
   Emitter emit(builder, loc);
   Type type = x.getType();
+  if (isAvx512Vector(type)) {
+    Value fraction = avx512::fractionOf(emit, x, avx512::Nearest);
+    return avx512::scaled(emit, exp2Fraction(emit, fraction), emit.subF(x, fraction), x);
+  }
   Format format = Format::of(emit, type);
   Value low = emit.constFloat(type, 1.0 - format.bias);
   Value rounder = emit.constFloat(type, format.rounder + format.bias);
@@ -72,6 +107,14 @@ Value emitExp2NonPositive(OpBuilder &builder, Location loc, Value x) {
   Value fraction = emit.subF(clamped, emit.subF(rounded, rounder));
   Value power = emit.mulF(exp2Fraction(emit, fraction), powerOfTwo(emit, format, rounded));
   return emit.select(tooLow, emit.constFloat(type, 0.0), power);
+}
+
+Value emitExp2ForBf16(OpBuilder &builder, Location loc, Value x) {
+  Emitter emit(builder, loc);
+  if (!isAvx512Vector(x.getType()))
+    return emitExp2OfSoftmax(builder, loc, x);
+  Value fraction = avx512::fractionOf(emit, x, avx512::Down);
+  return avx512::scaled(emit, onePlus(emit, fraction, kExp2Up), x, x);
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

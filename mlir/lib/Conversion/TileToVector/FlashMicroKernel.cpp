@@ -110,7 +110,7 @@ Emitter::Values FlashKernel::accumulate(const FlashProduct &product, ValueRange 
     emitStep(
         carried, [&](int64_t row) { return emit.atBytes(pointers[row], dim * elementBytes()); },
         emit.atBytes(panelRow, (dim - unrolledDim) * rowBytes()), product.inWords);
-  if (product.inWords) // Q is as it was
+  if (product.inWords && !scoresAreRaw) // Q is as it was
     for (Value &sum : carried)
       sum = emit.mulF(sum, emit.splat(scoreFactor, shape.lanes));
   return carried;

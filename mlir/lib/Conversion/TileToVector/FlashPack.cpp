@@ -27,6 +27,7 @@ void FlashKernel::packQueries() {
       for (FlashDot &dot : dots)
         packDotQueries(dot, panel);
     storeRow(Values(shape.panelVectors, splatF(-INFINITY)), panel.maxima);
+    storeRow(Values(shape.panelVectors, splatF(-INFINITY)), panel.references);
     storeRow(Values(shape.panelVectors, splatF(0.0)), panel.sums);
     emit.loop(emit.index(0), emit.index(program.valueDim), emit.index(1), {panel.output}, [&](Value, ValueRange state) -> Values {
       storeRow(Values(shape.panelVectors, splatF(0.0)), state[0]);

@@ -29,8 +29,11 @@ FlashShape::FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &targ
     softmaxRows = 1;
   }
   keyGranule = 16;
-  if (unit == Bf16Unit::Tile)
+  referenceSlack = 0;
+  if (unit == Bf16Unit::Tile) {
     keyGranule = kTileKeys;
+    referenceSlack = 8; // P and its sums stay far below infinity, and O^T is nearly never rescaled
+  }
 }
 
 /// What multiplies the operands of a program whose dtypes and sizes are these. AMX takes whole tiles only.
@@ -96,6 +99,7 @@ static FlashWorkspace layOut(const FlashShape &shape, const TileProgram &program
   layout.queries = place(panels * steps, width);
   layout.output = place(panels * program.valueDim, width);
   layout.maxima = place(panels, width);
+  layout.references = place(panels, width);
   layout.sums = place(panels, width);
   layout.lse = place(panels, width);
   layout.keys = place(program.tileCols, steps);
@@ -147,6 +151,7 @@ void FlashKernel::emitTiles(Value begin, Value end, bool withDots) {
   usesDots = withDots;
   hasScoreMap = program.score && bias.empty() && !(withDots && dots.size() == 1 && dots.front().dot.isWholeMap);
   softmax.scoresAreLog2 = !hasScoreMap && bias.empty(); // a bias times log2 e would be rounded once more
+  scoresAreRaw = shape.takesWords() && softmax.scoresAreLog2 && !addedDot();
   for (std::deque<MapExpander> *expanders : {&score, &mask, &prob})
     expanders->clear();
   for (int64_t vector = 0; vector < shape.panelVectors; ++vector) {
@@ -176,6 +181,8 @@ void FlashKernel::emitTile(const TileCoords &coords) {
   v = KvRows(builder, emit.loc, program, *abi, Operand::V, tile.b, tile.kvHead);
   factors = abi->headFactors(compute, tile.b, tile.kvHead);
   scoreFactor = softmax.scoresAreLog2 ? emit.mulF(factors.score, emit.constFloat(compute, std::numbers::log2e)) : factors.score;
+  if (scoresAreRaw)
+    bindPositiveFactor();
   lastRow = emit.sub(tile.rows, 1);
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();
@@ -213,6 +220,7 @@ FlashPanel FlashKernel::panelAt(Value index) {
           part(layout.queries, steps),
           part(layout.output, program.valueDim),
           part(layout.maxima, 1),
+          part(layout.references, 1),
           part(layout.sums, 1),
           part(layout.lse, 1)};
 }

@@ -21,7 +21,7 @@
 //     scores  [blockKeys + padding][panelWidth]        S^T, then P^T, of one panel
 //     queries [panels][steps][panelWidth]              Q^T times scale (times log2 e where scoresAreLog2); of words, as it is
 //     output  [panels][valueDim][panelWidth]           O^T, not normalised
-//     maxima, sums, lse [panels][panelWidth]
+//     maxima, references, sums, lse [panels][panelWidth]
 //     keys [blockKeys][steps]                          used where K is not dense rows of what a step takes
 //     values [blockKeys][valueDim]                     used where V is not dense rows of the compute type; words of two keys, as they are
 //                                                      needed: [blockKeys / 2][valueDim], for AMX [valueDim / 16][blockKeys / 32][16][16]
@@ -53,14 +53,15 @@ inline constexpr int64_t kTileWords = 16, kTileKeys = 32;
 
 /// The shape of the register tiles on a machine; measured, see docs/performance.md.
 struct FlashShape {
-  Bf16Unit unit;        ///< what computes the products; None: one element at a time, by FMA
-  int64_t lanes;        ///< compute elements in a vector
-  int64_t panelVectors; ///< vectors in a panel
-  int64_t keyTile;      ///< keys per register tile of S^T
-  int64_t valueTile;    ///< columns of V per register tile of O^T
-  int64_t headUnroll;   ///< steps per turn of the inner loop of S^T, over the head dimension
-  int64_t softmaxRows;  ///< rows of S^T per step of the exponential pass
-  int64_t keyGranule;   ///< keys by which the key range of a panel in a partial block is trimmed
+  Bf16Unit unit;         ///< what computes the products; None: one element at a time, by FMA
+  int64_t lanes;         ///< compute elements in a vector
+  int64_t panelVectors;  ///< vectors in a panel
+  int64_t keyTile;       ///< keys per register tile of S^T
+  int64_t valueTile;     ///< columns of V per register tile of O^T
+  int64_t headUnroll;    ///< steps per turn of the inner loop of S^T, over the head dimension
+  int64_t softmaxRows;   ///< rows of S^T per step of the exponential pass
+  int64_t keyGranule;    ///< keys by which the key range of a panel in a partial block is trimmed
+  double referenceSlack; ///< so far may a maximum rise above what scores are taken relative to
 
   FlashShape(int64_t computeBits, Bf16Unit unit, const CpuTarget &target);
   int64_t panelWidth() const { return panelVectors * lanes; }
@@ -71,7 +72,7 @@ struct FlashShape {
 
 /// Byte offsets of the workspace regions.
 struct FlashWorkspace {
-  int64_t scores, queries, output, maxima, sums, lse, keys, values, tileConfig, bytes;
+  int64_t scores, queries, output, maxima, references, sums, lse, keys, values, tileConfig, bytes;
 };
 
 /// One block of keys as the micro kernels read it: pointers to dense rows.
@@ -84,7 +85,7 @@ struct FlashBlock {
 /// One panel of the query tile. Pointers into the workspace.
 struct FlashPanel {
   mlir::Value firstQuery, lastQuery; ///< inclusive
-  mlir::Value index, queries, output, maxima, sums, lse;
+  mlir::Value index, queries, output, maxima, references, sums, lse;
 };
 
 /// Keys [begin, end) of a block, relative to it, that a panel has to visit.
@@ -195,6 +196,7 @@ private:
   /// before prob_mod.
   Values emitExponentials(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                           mlir::ArrayRef<Value> reference);
+  Value probability(Value score, Value reference) const;
   void applyProb(mlir::MutableArrayRef<Value> probabilities, mlir::ArrayRef<Value> scores, mlir::ArrayRef<Value> queries, Value key);
   /// Turns maxima and sums into lse, finished maxima, and in place of sums the factor that makes p of e^(score - maximum).
   void emitFinish(const FlashPanel &panel);
@@ -244,15 +246,18 @@ private:
   Value loadBf16(Value address, mlir::Type memory, int64_t lanes) const;
   Value joinWords(Value low, Value high) const;
   Value roundToWords(Value low, Value high) const;
+  void bindPositiveFactor();
+  Value withQuerySigns(Value words) const;
 
   // FlashTiles.cpp
   void configureTiles();
   void releaseTiles();
   Values emitScoreTiles(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys);
   void emitValueTiles(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count, mlir::ValueRange rescale);
+  Values maximaOfTiles(Value count);
   Values loadScores(Value address) const;
   void rescaleOutput(const FlashPanel &panel, mlir::ValueRange rescale);
-  Value padScores(Value count);
+  void padScores(Value count);
 
   mlir::Type vectorType() const { return emit.vec(shape.lanes, compute); }
   Value splatF(double value) const { return emit.constFloat(vectorType(), value); }
@@ -270,9 +275,10 @@ private:
   int64_t steps; ///< of S^T: elements or words of a row of Q and K
   int64_t panels;
   FlashWorkspace layout;
-  int64_t visibleRows = 0;  ///< bits of the mask
-  bool usesDots = false;    ///< the code being emitted computes extra dots as products, not within the map
-  bool hasScoreMap = false; ///< it maps scores
+  int64_t visibleRows = 0;   ///< bits of the mask
+  bool usesDots = false;     ///< the code being emitted computes extra dots as products, not within the map
+  bool hasScoreMap = false;  ///< it maps scores
+  bool scoresAreRaw = false; ///< scores are products of words as they are; the exponential multiplies with scoreFactor, which is positive
   const AbiAccess::Functions functions;
   OnlineSoftmax softmax;
 
@@ -283,6 +289,7 @@ private:
   KvRows k, v; ///< of this batch and kv head
   HeadFactors factors;
   Value scoreFactor; ///< of the dots: scale, and log2 e where scoresAreLog2
+  Value querySigns;  ///< what words of Q are XORed with where scoresAreRaw
   Value panelCount, lastRow;
   std::deque<MapExpander> score, mask, prob; ///< one per vector of the panel
   std::deque<FlashDot> dots;

@@ -1,6 +1,8 @@
 // What happens to scores between the two products of the flash schedule: maps, mask, the online softmax; and its end.
 #include "FlashSchedule.h"
 
+#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
+
 #include <cmath>
 
 using namespace mlir;
@@ -109,20 +111,30 @@ Emitter::Values FlashKernel::emitMaps(const FlashBlock &block, const FlashPanel 
 
 Emitter::Values FlashKernel::emitSoftmax(Pass pass, const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count,
                                          ValueRange blockMax) {
-  int64_t vectors = shape.panelVectors;
-  Values oldMax = loadRow(panel.maxima), newMax, reference, rescale;
-  for (int64_t vector = 0; vector < vectors; ++vector) {
-    newMax.push_back(softmax.maximum(blockMax[vector], oldMax[vector]));
-    reference.push_back(softmax.reference(newMax[vector]));
-    rescale.push_back(softmax.exponential(oldMax[vector], reference[vector]));
+  Values newMax, newReference, reference, rescale;
+  for (auto [ofBlock, oldMax, old] : llvm::zip(blockMax, loadRow(panel.maxima), loadRow(panel.references))) {
+    Value max = scoresAreRaw ? emit.mulF(ofBlock, emit.splat(scoreFactor, shape.lanes)) : ofBlock;
+    newMax.push_back(softmax.maximum(max, oldMax));
+    newReference.push_back(softmax.raised(old, newMax.back(), shape.referenceSlack));
+    reference.push_back(softmax.reference(newReference.back()));
+    rescale.push_back(softmax.exponential(old, reference.back()));
   }
   storeRow(newMax, panel.maxima);
+  storeRow(newReference, panel.references);
 
   Values sums = emitExponentials(pass, block, panel, keys, count, reference), newSums;
   for (auto [sum, old, factor] : llvm::zip(sums, loadRow(panel.sums), rescale))
     newSums.push_back(emit.fma(old, factor, sum));
   storeRow(newSums, panel.sums);
   return rescale;
+}
+
+/// p over `reference`, before prob_mod.
+Value FlashKernel::probability(Value score, Value reference) const {
+  Value exponent =
+      scoresAreRaw ? emit.fma(score, emit.splat(scoreFactor, shape.lanes), emit.negF(reference)) : softmax.exponent(score, reference);
+  bool becomesBf16 = shape.takesWords() && !program.prob;
+  return becomesBf16 ? emitExp2ForBf16(builder, emit.loc, exponent) : emitExp2OfSoftmax(builder, emit.loc, exponent);
 }
 
 void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value address) const {
@@ -142,7 +154,7 @@ void FlashKernel::storeProbabilities(ArrayRef<Value> probabilities, Value addres
 
 void FlashKernel::emitNormalised(const FlashBlock &block, const FlashPanel &panel, const FlashKeys &keys, Value count) {
   Values reference;
-  for (Value max : loadRow(panel.maxima))
+  for (Value max : loadRow(panel.references))
     reference.push_back(softmax.reference(max));
   emitExponentials(Pass::Output, block, panel, keys, count, reference);
 }
@@ -161,8 +173,8 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
     lastKey = emit.sub(emit.add(firstKey, count), 1);
   }
   // Rows are taken `rows` at a time; those that pad the last group count for nothing. Words of P take the place of scores that were read.
-  if (shape.unit == Bf16Unit::Tile)
-    count = padScores(count);
+  if (shape.unit == Bf16Unit::Tile) // padScores
+    count = emit.alignedTo(count, kTileKeys);
   Value scores = region(layout.scores), end = emit.at(scores, compute, emit.mul(count, shape.panelWidth()));
   for (int64_t row = 0; row < rows - 1; ++row)
     storeRow(Values(vectors, splatF(-INFINITY)), emit.atBytes(end, row * rowBytes()));
@@ -176,7 +188,7 @@ Emitter::Values FlashKernel::emitExponentials(Pass pass, const FlashBlock &block
     for (int64_t row = 0; row < rows; ++row) {
       Values rowScores = loadRow(emit.atBytes(source, row * rowBytes())), ofRow;
       for (auto [score, max] : llvm::zip(rowScores, reference))
-        ofRow.push_back(softmax.exponential(score, max));
+        ofRow.push_back(probability(score, max));
       for (int64_t vector = 0; vector < vectors; ++vector)
         next[vector] = emit.addF(next[vector], ofRow[vector]);
       for (auto [p, normaliser] : llvm::zip(ofRow, normalisers))
@@ -211,14 +223,16 @@ void FlashKernel::emitFinish(const FlashPanel &panel) {
   Value sink = emitSink(builder, emit.loc, program, *abi, tile.b, tile.h);
   if (sink)
     sink = emit.splat(sink, shape.lanes);
-  Values maxima, lse, normalisers;
-  for (auto [max, sum] : llvm::zip(loadRow(panel.maxima), loadRow(panel.sums))) {
+  Values maxima, references, lse, normalisers;
+  for (auto [max, reference, sum] : llvm::zip(loadRow(panel.maxima), loadRow(panel.references), loadRow(panel.sums))) {
     maxima.push_back(softmax.finishedMax(max, sum));
-    SoftmaxEnd end = softmax.finish(*abi, maxima.back(), sum, sink);
+    references.push_back(softmax.finishedMax(reference, sum));
+    SoftmaxEnd end = softmax.finish(*abi, references.back(), sum, sink);
     lse.push_back(end.lse);
     normalisers.push_back(end.factor(builder, emit.loc));
   }
   storeRow(maxima, panel.maxima);
+  storeRow(references, panel.references);
   storeRow(lse, panel.lse);
   storeRow(normalisers, panel.sums);
 }

@@ -80,9 +80,13 @@ Emitter::Values FlashKernel::emitScoreTiles(const FlashBlock &block, const Flash
     next.append(emitPrefetch(state.drop_front(), kTileKeys));
     return next;
   });
+  Value count = emit.sub(keys.end, keys.begin);
+  padScores(count);
   if (hasScoreMap)
     return {}; // it will read them
-  // Scaled in a pass of its own, which leaves out what stands behind the last key.
+  if (scoresAreRaw)
+    return maximaOfTiles(count);
+  // Scaled and added to in a pass of its own, which leaves out what stands behind the last key.
   const FlashDot *dot = addedDot();
   Values carried(shape.panelVectors, splatF(-INFINITY));
   carried.push_back(region(layout.scores));
@@ -117,13 +121,31 @@ Emitter::Values FlashKernel::loadScores(Value address) const {
   return row;
 }
 
-/// Fills up the scores for the last tile of words of P: no key, no weight. Returns the number of rows.
-Value FlashKernel::padScores(Value count) {
-  Value end = emit.bitAnd(emit.add(count, kTileKeys - 1), emit.index(-kTileKeys));
+/// Fills up the scores for the last tile of words of P: no key, no weight.
+void FlashKernel::padScores(Value count) {
   Values nothing(shape.panelVectors, splatF(-INFINITY));
-  emit.loop(count, end, emit.index(1),
+  emit.loop(count, emit.alignedTo(count, kTileKeys), emit.index(1),
             [&](Value row) { storeRow(nothing, emit.at(region(layout.scores), compute, emit.mul(row, shape.panelWidth()))); });
-  return end;
+}
+
+/// The maxima of raw scores. Several rows at a time, each with maxima of its own: a maximum waits for the one before it.
+Emitter::Values FlashKernel::maximaOfTiles(Value count) {
+  constexpr int64_t kRows = 4;
+  size_t vectors = shape.panelVectors;
+  Values carried(kRows * vectors, splatF(-INFINITY));
+  carried.push_back(region(layout.scores));
+  carried = emit.loop(emit.index(0), emit.alignedTo(count, kTileKeys), emit.index(kRows), carried, [&](Value, ValueRange state) {
+    Values next;
+    for (int64_t row = 0; row < kRows; ++row)
+      for (auto [vector, score] : llvm::enumerate(loadRow(emit.atBytes(state.back(), row * rowBytes()))))
+        next.push_back(softmax.maximum(score, state[row * vectors + vector]));
+    next.push_back(emit.atBytes(state.back(), kRows * rowBytes()));
+    return next;
+  });
+  for (size_t index = vectors; index < kRows * vectors; ++index)
+    carried[index % vectors] = softmax.maximum(carried[index], carried[index % vectors]);
+  carried.truncate(vectors);
+  return carried;
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -6,6 +6,7 @@
 #include "Transpose.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 
@@ -47,6 +48,23 @@ Value FlashKernel::roundToWords(Value low, Value high) const {
 // Q
 //===------------------------------------------------------------------------------------------------------------------===//
 
+/// Maxima of raw scores are those of scores if the factor is positive: its sign moves to Q, and 0, which would make NaN of the -inf of a
+/// masked pair, becomes the smallest number.
+void FlashKernel::bindPositiveFactor() {
+  Value isNegative = emit.cmp(Emitter::CmpF::OLT, scoreFactor, emit.constFloat(compute, 0.0));
+  querySigns = emit.select(isNegative, emit.constInt(emit.i32(), 0x80008000), emit.constInt(emit.i32(), 0));
+  Value magnitude = emit.select(isNegative, emit.negF(scoreFactor), scoreFactor);
+  Value isZero = emit.cmp(Emitter::CmpF::OEQ, magnitude, emit.constFloat(compute, 0.0));
+  scoreFactor = emit.select(isZero, emit.constFloat(compute, std::numeric_limits<float>::denorm_min()), magnitude);
+}
+
+Value FlashKernel::withQuerySigns(Value words) const {
+  if (!scoresAreRaw)
+    return words;
+  Value signs = isVector(words) ? emit.splat(querySigns, shape.lanes) : querySigns;
+  return emit.bitcast(compute, emit.bitXor(emit.bitcast(emit.i32(), words), signs));
+}
+
 /// Q^T of a panel, [word][query]; lanes past the last query are duplicates of it.
 void FlashKernel::packQueryWords(const FlashPanel &panel, const OperandAccess &q, Value base) {
   int64_t lanes = shape.lanes, whole = program.contiguous ? program.headDim / 2 / lanes * lanes : 0;
@@ -65,7 +83,7 @@ void FlashKernel::packQueryWords(const FlashPanel &panel, const OperandAccess &q
         for (Value pointer : pointers)
           rows.push_back(emit.loadUnaligned(vectorType(), emit.at(pointer, compute, word), 2));
         for (auto [index, words] : llvm::enumerate(transpose(emit, rows)))
-          emit.store(words, emit.atBytes(state[0], index * rowBytes()));
+          emit.store(withQuerySigns(words), emit.atBytes(state[0], index * rowBytes()));
         return {emit.atBytes(state[0], lanes * rowBytes())};
       });
     });
@@ -77,10 +95,10 @@ void FlashKernel::packQueryWords(const FlashPanel &panel, const OperandAccess &q
     auto place = [&](Value word) { return emit.at(emit.at(panel.queries, compute, lane), compute, emit.mul(word, shape.panelWidth())); };
     emit.loop(whole, program.headDim / 2, 1, [&](Value word) {
       Value dim = emit.shl(word, 1);
-      emit.store(joinWords(element(dim), element(emit.add(dim, 1))), place(word));
+      emit.store(withQuerySigns(joinWords(element(dim), element(emit.add(dim, 1)))), place(word));
     });
     if (program.headDim % 2)
-      emit.store(joinWords(element(emit.index(program.headDim - 1)), nullptr), place(emit.index(steps - 1)));
+      emit.store(withQuerySigns(joinWords(element(emit.index(program.headDim - 1)), nullptr)), place(emit.index(steps - 1)));
   });
 }
 

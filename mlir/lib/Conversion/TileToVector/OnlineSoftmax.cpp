@@ -18,9 +18,20 @@ Value OnlineSoftmax::reference(Value max) const {
   return emit.select(isEmpty, emit.constFloat(max.getType(), 0.0), max);
 }
 
-Value OnlineSoftmax::exponential(Value score, Value reference) const {
+Value OnlineSoftmax::raised(Value old, Value max, double slack) const {
+  if (slack == 0)
+    return max;
+  Value isFar = emit.cmp(Emitter::CmpF::OGT, max, emit.addF(old, emit.constFloat(old.getType(), slack)));
+  return emit.select(isFar, max, old);
+}
+
+Value OnlineSoftmax::exponent(Value score, Value reference) const {
   Value difference = emit.subF(score, reference);
-  return emitExp2NonPositive(emit.builder, emit.loc, scoresAreLog2 ? difference : times(difference, std::numbers::log2e));
+  return scoresAreLog2 ? difference : times(difference, std::numbers::log2e);
+}
+
+Value OnlineSoftmax::exponential(Value score, Value reference) const {
+  return emitExp2OfSoftmax(emit.builder, emit.loc, exponent(score, reference));
 }
 
 /// The running maximum passes over NaN; the sum does not. (Its NaN may also come from inf - inf, but then the maximum is known.)
@@ -34,7 +45,7 @@ Value OnlineSoftmax::natural(Value max) const { return scoresAreLog2 ? times(max
 
 SoftmaxEnd OnlineSoftmax::finish(AbiAccess &abi, Value finishedMax, Value sum, Value sink) const {
   return emitSoftmaxEnd(emit.builder, emit.loc, abi, natural(finishedMax), sum, sink,
-                        [&](Value x) { return emitExp2NonPositive(emit.builder, emit.loc, times(x, std::numbers::log2e)); });
+                        [&](Value x) { return emitExp2OfSoftmax(emit.builder, emit.loc, times(x, std::numbers::log2e)); });
 }
 
 } // namespace attnjit::tile

@@ -23,8 +23,12 @@ public:
   /// What scores of a row with this maximum are taken relative to. While every score is -inf it is 0: -inf - 0 is -inf, and its exponential
   /// 0 (A5).
   Value reference(Value max) const;
-  /// e^(score - reference), at most 1 but for rounding.
+  /// The reference that follows `old` at this maximum, which it stays at most `slack` below.
+  Value raised(Value old, Value max, double slack) const;
+  /// e^(score - reference), at most 1 but for rounding and the slack.
   Value exponential(Value score, Value reference) const;
+  /// Its logarithm to the base 2.
+  Value exponent(Value score, Value reference) const;
 
   /// The maximum when all scores are in: NaN where a visible score is.
   Value finishedMax(Value max, Value sum) const;

@@ -22,7 +22,7 @@ static Value erfcForErf(const Emitter &emit, Value a) {
     return emitErfc(emit, a);
   Value exponent = emit.negF(horner(emit, atMost(emit, a, 3.95), kErfFar));
   // Where the polynomial may say anything, the exponential wants no more than 0.
-  return emitExp2NonPositive(emit.builder, emit.loc, atMost(emit, exponent, 0.0));
+  return emitExp2OfSoftmax(emit.builder, emit.loc, atMost(emit, exponent, 0.0));
 }
 
 /// Near 0 a polynomial; from 0.9 on 1 - erfc, which from 3.95 (f64: 5.9) on is 1.

@@ -44,7 +44,7 @@ static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what)
 }
 
 LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t qBuffers, int64_t consumerRegisters, int64_t producerRegisters,
-                                bool overlap, bool, bool stagesLoads) {
+                                bool overlap, bool, bool stagesLoads, bool) {
   for (auto [name, count] : {std::pair("kv_stages", kvStages), std::pair("q_buffers", qBuffers)})
     if (count != 1 && count != 2 && count != 4)
       return emitError() << name << ": expected 1, 2 or 4, got " << count;

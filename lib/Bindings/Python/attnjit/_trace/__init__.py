@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from .errors import TraceError
 from .random import rand, randint
-from .tracing import Traced, merge, trace
+from .tracing import Traced, trace
 
-__all__ = ["TraceError", "Traced", "is_text", "merge", "rand", "randint", "trace"]
-
-
-def is_text(mod: object) -> bool:
-    """Whether a mod is text, which goes to the parser as it stands."""
-    return isinstance(mod, str)
+__all__ = ["TraceError", "Traced", "rand", "randint", "trace"]

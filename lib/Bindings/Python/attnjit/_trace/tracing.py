@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import threading
-import tokenize
 import types
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -36,57 +34,9 @@ class Traced:
     captures: dict[str, Any]                                             #: name -> tensor or number, in order of first use
     lines: dict[int, tuple[str, int]] = field(default_factory=dict)      #: line of the text -> file and line of the user's code
 
-    def renamed(self, names: dict[str, str]) -> "Traced":
-        """The same formula with other names of captures."""
-        if not any(name in self.captures and name != new for name, new in names.items()):
-            return self
-        pairs = tuple((name, names.get(name, name)) for name in self.captures)
-        return Traced(_rename(self.text, pairs), {new: self.captures[old] for old, new in pairs}, self.lines)
-
     def to_text(self) -> str:
         """The formula, as attnjit reads it."""
         return self.text
-
-
-@functools.lru_cache(1024)
-def _rename(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    names, words, before = dict(pairs), [], ""
-    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-    for token, after in zip(tokens, [*tokens[1:], tokens[-1]]):
-        # Neither x.cap nor f(cap=1) is the capture.
-        is_capture = token.type == tokenize.NAME and token.string in names and before != "." and after.string != "="
-        words.append(token._replace(string=names[token.string]) if is_capture else token)
-        before = token.string
-    lines, changed = text.split("\n"), [word for word, token in zip(words, tokens) if word is not token]
-    for word in reversed(changed):
-        row, start, end = word.start[0] - 1, word.start[1], word.end[1]
-        lines[row] = lines[row][:start] + word.string + lines[row][end:]
-    return "\n".join(lines)
-
-
-def merge(traced: list[Optional[Traced]]) -> tuple[list[str], dict[str, Any]]:
-    """The texts of several mods (None: no text) over one table of captures: what two of them call by one name gets two."""
-    captures: dict[str, Any] = {}
-    texts = []
-    for one in traced:
-        if one is None:
-            texts.append("")
-            continue
-        names = {}
-        for name, value in one.captures.items():
-            new, count = name, 1
-            while new in captures and not _is_same(captures[new], value) or new != name and new in one.captures:
-                count += 1
-                new = f"{name}_{count}"
-            names[name] = new
-        renamed = one.renamed(names)
-        captures.update(renamed.captures)
-        texts.append(renamed.text)
-    return texts, captures
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    return a is b or isinstance(a, (bool, int, float)) and type(a) is type(b) and a == b
 
 
 # --- the cache ---

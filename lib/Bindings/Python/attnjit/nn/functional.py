@@ -25,17 +25,19 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         enable_gqa: heads of query share those of key: Hq a multiple of H.
     """
     query, key, value = _tensors.autocast(query, key, value)
-    mask = as_mask(attn_mask)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value, "attn_mask": attn_mask})
+    q = _tensors.view(query)
+    engine, place = _engines.engine_for(query, q)
+    k, v = (_tensors.view(array, place.get("stream")) for array in (key, value))
+    mask = as_mask(attn_mask, place.get("stream"))
     if isinstance(mask, tuple) and is_causal:
         raise ValueError("CausalBias should not be used with causal=True")
-    _tensors.refuse_gradients(query=query, key=key, value=value, attn_mask=attn_mask)
-    q, k, v = (_tensors.view(array) for array in (query, key, value))
     library = _tensors.Library(query)
     out = library.empty(_output_shape(q.shape, k.shape, v.shape, enable_gqa), float_name(q))
-    engine = _engines.engine_on_default_stream(query, q)
     try:
+        _engines.refuse_apart(q, {"key": k, "value": v}, [("attn_mask", mask)])
         report = _core.sdpa(engine, q, k, v, _tensors.view(out), attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
-                            seed=_drawn_seed(query) if dropout_p else 0, backends=_backends.current(), threads=_engines.threads())
+                            seed=_drawn_seed(query) if dropout_p else 0, backends=_backends.current(), **place)
     except ValueError as error:
         raise RuntimeError(str(error)) from None  # as PyTorch's function
     if _backends.warns_for_unfused() and report.backend == "MATH":
@@ -43,13 +45,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     return library.finished(out)
 
 
-def as_mask(attn_mask: Any) -> Any:
+def as_mask(attn_mask: Any, stream: int | None = None) -> Any:
     """A mask as the core takes it: a view, or the numbers of a CausalBias, ours or PyTorch's."""
     if attn_mask is None:
         return None
     if hasattr(attn_mask, "seq_len_q") and hasattr(attn_mask, "variant"):
         return (int(attn_mask.variant), attn_mask.seq_len_q, attn_mask.seq_len_kv)
-    return _tensors.view(attn_mask)
+    return _tensors.view(attn_mask, stream)
 
 
 def _reasons(engine: _core.Engine, views: tuple[_core.Tensor, _core.Tensor, _core.Tensor], mask: Any, dropout_p: float, is_causal: bool, enable_gqa: bool) -> list[Any]:

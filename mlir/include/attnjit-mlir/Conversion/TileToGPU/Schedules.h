@@ -20,7 +20,7 @@
 //   grid              at most as many blocks as run at once, one per multiprocessor: each takes tiles until there are none
 //   needs             pointers of q, k and v aligned to 16 bytes, and strides of rows, heads and batches that are multiples of 16 bytes; M
 //   and N
-//                     below 2^31. A problem that is not so needs a kernel of another schedule.
+//                     below 2^31. A problem that is not so needs a kernel without tensor copies.
 //
 // A kernel with the attribute "attnjit.state_row_bytes" (i64) computes parts (KernelAbi.h), which merge themselves:
 //
@@ -63,6 +63,8 @@ std::optional<std::string> mmaSplitRefusal(const TileProgram &program, const Gpu
 llvm::LogicalResult lowerMmaSplit(const TileProgram &program, const GpuTarget &target, MmaSplitAttr choices);
 
 /// FLASH_ATTENTION for sm_90a: tensor copies by a producer warpgroup, wgmma by the others.
+/// Whether its threads can bring operands that are not fit for tensor copies: by pieces of 4 bytes at least, of rows that 31 bits number.
+bool threadsCopyForWgmma(int64_t headDim, int64_t valueDim, bool narrowIndices);
 TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool formulasNeedRegisters);
 std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices);
 /// wgmmaRefusal must have been asked.

@@ -32,7 +32,7 @@ public:
   /// Whether a kernel may call KernelArgs::functions: pointers of the host, which mean nothing to a GPU.
   enum class Functions { Called, Inline };
   static Functions functionsOf(const CpuTarget &target) { return target.callsFunctions ? Functions::Called : Functions::Inline; }
-  AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args, Functions functions = Functions::Called)
+  AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args, Functions functions)
       : builder(builder), loc(loc), args(args), functions(functions) {}
 
   mlir::Value batch();      ///< B, i64; likewise the next four

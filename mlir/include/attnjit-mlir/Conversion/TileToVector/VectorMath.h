@@ -13,11 +13,15 @@ namespace attnjit::tile {
 /// (docs/semantics.md, A5 and A6); small results are subnormal.
 mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// The same for x <= 0 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is at least the row's
-/// maximum. Results below the smallest normal number flush to 0.
-mlir::Value emitExp2NonPositive(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
+/// The same for x <= 12 (or NaN), four instructions shorter: the exponential inside a softmax whose reference point is the row's maximum
+/// or little below it. Results below the smallest normal number flush to 0.
+mlir::Value emitExp2OfSoftmax(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
-/// e^x, with the same promises.
+/// The same for results that are rounded to bf16: at most 3 ulp, and where it is shorter so (AVX-512), by two instructions more. 2^0 is
+/// still 1.
+mlir::Value emitExp2ForBf16(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
+
+/// e^x, with the same promises as 2^x.
 mlir::Value emitExp(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x);
 
 /// Natural logarithm; ln 0 = -inf, of a negative number NaN. As above.

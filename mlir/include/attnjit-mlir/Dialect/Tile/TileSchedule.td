@@ -29,9 +29,11 @@ def Tile_WgmmaAttr : AttrDef<TileDialect, "Wgmma"> {
     * `overlap`: the softmax of a block runs while the output of the block before is summed up.
     * `turns`: consumers issue their products in turn.
     * `stages_loads`: a captured tensor with an element for each pair comes to shared memory a block ahead.
+    * `thread_copies`: all threads of the producer copy Q, K and V, which tensor copies cannot reach; a thread block per tile.
   }];
   let parameters = (ins "int64_t":$kv_stages, "int64_t":$q_buffers, "int64_t":$consumer_registers, "int64_t":$producer_registers,
-                        "bool":$overlap, "bool":$turns, DefaultValuedParameter<"bool", "false">:$stages_loads);
+                        "bool":$overlap, "bool":$turns, DefaultValuedParameter<"bool", "false">:$stages_loads,
+                        DefaultValuedParameter<"bool", "false">:$thread_copies);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -8,11 +8,13 @@ import numpy as np
 
 from ... import _core, _tensors
 from ..._display import CELLS, PICTURES, block_mask_html
-from ..._mods import Mod, ModLike, as_mod
+from ..._mods import Mod, ModLike, as_mod, bound
+from ._dq_order import write_orders
 from ._mask_logic import kind_of, noop_mask
 
 _DEFAULT_BLOCK_SIZE = 128
 _TENSORS = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices", "q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices")
+LISTS = _TENSORS[:4]  #: those that decide
 _DQ = ("dq_write_order", "dq_write_order_full", "dq_kv_order", "dq_kv_order_spt")
 
 
@@ -20,7 +22,7 @@ def _sliced_mask_mod_error(batch: Any, head: Any, token_q: Any, token_kv: Any) -
     raise RuntimeError("a BlockMask that was indexed with an array has no mask_mod: assign one that is shifted to the rows that were taken")
 
 
-class _Shifted:
+class Shifted:
     """A mask_mod whose batches, heads and queries are counted from those that a slice begins with."""
 
     def __init__(self, mask_mod: Any, batch: int, head: int, query: int):
@@ -56,14 +58,16 @@ class BlockMask:
         self._start(_tensors.Library(kv_indices), mask_mod, seq_lengths, BLOCK_SIZE, dict(zip(_TENSORS, lists)))
         self._has_q_blocks = q_num_blocks is not None
         for name, value in zip(_DQ, (dq_write_order, dq_write_order_full, dq_kv_order, dq_kv_order_spt)):
-            setattr(self, name, value)
+            if value is not None:
+                setattr(self, name, value)
 
     def _start(self, library: _tensors.Library, mask_mod: ModLike, seq_lengths: Sequence[int], block_size: Sequence[int], lists: dict[str, Any]) -> None:
         self._library = library
         self._mask_mod = mask_mod
         self._formula: Mod | None = None
         self._core: _core.BlockMask | None = None
-        self._arguments: list[tuple[str, Any]] = []
+        self._arguments: list[tuple[str, Any]] = []  # of the formula, in host memory, to decide blocks with
+        self.arguments: list[tuple[str, Any]] = []  #: the same where they lie, for calls
         self._keeps: Any = None
         self._lists = lists
         self._seq_lengths = (int(seq_lengths[0]), int(seq_lengths[1]))
@@ -71,17 +75,26 @@ class BlockMask:
         self._is_derived = False  # the blocks follow from the mask_mod
         self._later: tuple[int, int, bool, Any] | None = None  # batches, heads, separate_full_blocks and device of one that has still to be decided
         self._has_q_blocks = True
-        self.dq_write_order = self.dq_write_order_full = self.dq_kv_order = self.dq_kv_order_spt = None
+        self._of: BlockMask | None = None  # whose blocks it has, where only tensors that are captured differ
+        self._orders: dict[str, Any] = {}  # dq_write_order and dq_write_order_full
+        self._computes_orders = False  # when asked for
+        self.dq_kv_order: Any = None
+        self.dq_kv_order_spt: bool | None = None
+        if library.torch:
+            from ._torch_block_mask import register
+
+            register()
 
     @classmethod
     def _of_core(cls, core: _core.BlockMask, formula: Mod, arguments: list[tuple[str, Any]], mask_mod: ModLike, library: _tensors.Library,
                  keeps: Any = None) -> BlockMask:
         mask = cls.__new__(cls)
         mask._start(library, mask_mod, core.shape[2:], core.block_size, {})
-        mask._core, mask._formula, mask._arguments, mask._keeps = core, formula, arguments, keeps
+        mask._formula, mask._arguments, mask._keeps = formula, arguments, keeps
+        mask._take(core)
         mask._is_derived = core.is_derived
         if not mask._is_derived:
-            for name in _TENSORS[:4]:
+            for name in LISTS:
                 mask._tensor(name)  # for graphs
         return mask
 
@@ -98,14 +111,39 @@ class BlockMask:
         """For a graph: the mask_mod, and where lists decide besides, the sizes and the lists that torch_ops.Blocks has."""
         if self._is_derived:
             return self._mask_mod, (), ()
-        lists = [self._lists[name] for name in _TENSORS[:4]]
+        lists = [self._lists[name] for name in LISTS]
         return self._mask_mod, (*self._seq_lengths, *self._block_size), tuple(array for array in lists if array is not None)
+
+    def _take(self, core: _core.BlockMask) -> None:
+        """The core's mask, of which calls read what is captured where it lies; its blocks were decided by copies in host memory where that is a GPU."""
+        self.arguments = self.formula.arguments()
+        on_gpu = any(isinstance(value, _core.Tensor) and value.on_gpu for _, value in self.arguments)
+        self._core = core.with_captures(self.arguments) if on_gpu else core
 
     def _derived(self, core: _core.BlockMask, mask_mod: ModLike) -> BlockMask:
         """A mask that the core made of this one."""
         made = self._of_core(core, self.formula, self._arguments, mask_mod, self._library, self._keeps)
-        made._has_q_blocks = self._has_q_blocks
+        return self._handed_on(made)
+
+    def _handed_on(self, made: BlockMask) -> BlockMask:
+        """`made`, with what all masks that are made of this one have of it."""
+        made._has_q_blocks, made._computes_orders, made.dq_kv_order_spt = self._has_q_blocks, self._computes_orders, self.dq_kv_order_spt
         return made
+
+    def _moved(self, formula: Mod) -> Mod:
+        """The formula of this mask, or one like it, as positions are counted after slices."""
+        if isinstance(self._mask_mod, Shifted):
+            return bound(self.core.mask_mod, {**self.core.numbers, **formula.captures})
+        return self._mask_mod if isinstance(self._mask_mod, Mod) and self._of is not None else formula
+
+    def _with_tensors(self, formula: Mod, lists: dict[str, Any]) -> BlockMask:
+        """The same mask, but for what its formula captures and, where they decide, the lists."""
+        mask_mod = self._moved(formula)
+        made = self.__class__.__new__(self.__class__)
+        made._start(self._library, mask_mod, self._seq_lengths, self._block_size, {**dict.fromkeys(LISTS), **lists} if lists else {})
+        made._formula, made._keeps, made._is_derived = mask_mod if lists else formula, self._keeps, self._is_derived
+        made._of = None if lists else self
+        return self._handed_on(made)
 
     @classmethod
     def from_kv_blocks(cls, kv_num_blocks: Any, kv_indices: Any, full_kv_num_blocks: Any | None = None, full_kv_indices: Any | None = None,
@@ -148,11 +186,13 @@ class BlockMask:
             B, H, separate_full_blocks, device = self._later
             made = create_block_mask(self._mask_mod, B, H, *self._seq_lengths, device, self._block_size, separate_full_blocks=separate_full_blocks)
             self._core, self._formula, self._arguments, self._library = made._core, made._formula, made._arguments, made._library
+            self.arguments = made.arguments
             self._keeps, self._later = made._keeps, None
         if self._core is None:
             formula = self.formula
             self._arguments = formula.arguments(_tensors.on_host)
-            self._core = self._from_lists(formula.core)
+            self._take(self._from_lists(formula.core) if self._of is None else self._of.core.with_captures(self._arguments))
+        assert self._core is not None
         return self._core
 
     @property
@@ -179,16 +219,17 @@ class BlockMask:
         if name in _TENSORS[4:] and not self._has_q_blocks:
             return None
         for made, array in self._runs.tensors(name in _TENSORS[4:]).items():
-            if made not in self._lists and (array is not None or made in _TENSORS[:4] or name in _TENSORS[4:]):
+            if made not in self._lists and (array is not None or made in LISTS or name in _TENSORS[4:]):
                 self._lists[made] = None if array is None else self._library.from_numpy(array)
         return self._lists[name]
 
     def _assign(self, name: str, value: Any) -> None:
         """Another list, length or mask_mod: what there is as runs becomes lists, of which the core makes runs again."""
-        for known in _TENSORS[:4]:
+        for known in LISTS:
             self._tensor(known)
-        self._core, self._is_derived = None, False
-        if name in _TENSORS[:4]:
+        self._core, self._of, self._is_derived = None, None, False
+        self._orders.clear()
+        if name in LISTS:
             for transposed in _TENSORS[4:]:
                 self._lists.pop(transposed, None)
         if name in _TENSORS:
@@ -223,8 +264,8 @@ class BlockMask:
     def shape(self) -> tuple[int, ...]:
         """Batches, heads (as far as the lists have them), queries and keys; a 1 serves all."""
         if "kv_indices" in self._lists:
-            return (*map(int, _tensors.view(self._lists["kv_indices"]).shape[:-2]), *self._seq_lengths)
-        return self._runs.shape
+            return (*map(int, _tensors.shape(self._lists["kv_indices"])[:-2]), *self._seq_lengths)
+        return (self._of or self)._runs.shape
 
     def numel(self) -> int:
         """Positions, hidden or not."""
@@ -272,17 +313,16 @@ class BlockMask:
         if all(isinstance(pick, slice) and pick.step in (None, 1) for pick in picks) and self._mask_mod is not _sliced_mask_mod_error:
             ranges = [pick.indices(size)[:2] for pick, size in zip(picks, sizes)]
             starts = (ranges[0][0], ranges[1][0], ranges[2][0] * self._block_size[0])
-            moved = self._mask_mod if not any(starts) or self._mask_mod is noop_mask else _Shifted(self._mask_mod, *starts)
+            moved = self._mask_mod if not any(starts) or self._mask_mod is noop_mask else Shifted(self._mask_mod, *starts)
             return self._derived(self.core.slice(*ranges), moved)
         return self._picked(picks, sizes)
 
     def _picked(self, picks: list[Any], sizes: Sequence[int]) -> BlockMask:
         grid = np.ix_(*(np.arange(size)[pick if isinstance(pick, slice) else np.asarray(pick).reshape(-1)] for pick, size in zip(picks, sizes)))
-        lists = {name: None if array is None else self._library.from_numpy(np.ascontiguousarray(array[grid]))
-                 for name, array in self._runs.tensors(False).items() if name in _TENSORS[:4]}
+        listed = {name: array for name, array in self._runs.tensors(False).items() if name in LISTS}
+        lists: dict[str, Any] = {name: None if array is None else self._library.from_numpy(np.ascontiguousarray(array[grid])) for name, array in listed.items()}
         lengths = (grid[2].size * self._block_size[0], self._seq_lengths[1])
-        return BlockMask.from_kv_blocks(**lists, BLOCK_SIZE=self._block_size, mask_mod=_sliced_mask_mod_error, seq_lengths=lengths,
-                                        compute_q_blocks=self._has_q_blocks)
+        return self._handed_on(BlockMask.from_kv_blocks(**lists, BLOCK_SIZE=self._block_size, mask_mod=_sliced_mask_mod_error, seq_lengths=lengths))
 
     def _adjust(self, new_q_len: int, new_kv_len: int) -> BlockMask:
         """The upper left corner."""
@@ -298,10 +338,8 @@ class BlockMask:
         moved = self._derived(self.core, self._mask_mod)
         moved._library = _tensors.library_for(device, [self._library.like])
         moved._lists = {name: None if array is None else array.to(device) for name, array in self._lists.items()} if _tensors.is_torch(self._library.like) else {}
-        for name in _DQ[:3]:
-            value = getattr(self, name)
-            setattr(moved, name, value.to(device) if _tensors.is_torch(value) else value)
-        moved.dq_kv_order_spt = self.dq_kv_order_spt
+        moved._orders = {name: array.to(device) if _tensors.is_torch(array) else array for name, array in self._orders.items()}
+        moved.dq_kv_order = self.dq_kv_order.to(device) if _tensors.is_torch(self.dq_kv_order) else self.dq_kv_order
         return moved
 
     def _refuse_orders(self, what: str) -> None:
@@ -330,12 +368,24 @@ def _name_of(mod: ModLike) -> str:
     return mod if isinstance(mod, str) else getattr(mod, "__name__", type(mod).__name__)
 
 
+def _order_property(name: str, indices: str) -> property:
+    def get(mask: BlockMask) -> Any:
+        if name not in mask._orders:
+            listed = mask._runs.tensors(True)[indices] if mask._computes_orders else None
+            mask._orders[name] = None if listed is None else mask._library.from_numpy(write_orders(mask._runs.to_dense(), listed, bool(mask.dq_kv_order_spt)))
+        return mask._orders[name]
+
+    return property(get, lambda mask, value: mask._orders.__setitem__(name, value), doc=f"{name} of PyTorch's deterministic backward pass, which no forward pass reads.")
+
+
 def _list_property(name: str) -> property:
     return property(lambda self: self._tensor(name), lambda self, value: self._assign(name, value), doc=f"{name}, as PyTorch has it; made when asked for.")
 
 
 for _name in _TENSORS:
     setattr(BlockMask, _name, _list_property(_name))
+for _name, _listed in zip(_DQ, ("q_indices", "full_q_indices")):
+    setattr(BlockMask, _name, _order_property(_name, _listed))
 
 
 def _as_slice(index: Any, size: int) -> Any:
@@ -360,6 +410,7 @@ def create_block_mask(mask_mod: ModLike, B: int | None, H: int | None, Q_LEN: in
         device: where index tensors are made when they are asked for; None for that of what mask_mod captures, else PyTorch's default.
         BLOCK_SIZE: positions of a block, or those of queries and of keys.
         separate_full_blocks: False lists full blocks as partial.
+        compute_dq_write_order, dq_kv_order: the mask has dq_write_order and dq_write_order_full, made when asked for. They are about a backward pass.
     """
     B, H = 1 if B is None else B, 1 if H is None else H
     block_size = (BLOCK_SIZE, BLOCK_SIZE) if isinstance(BLOCK_SIZE, int) else (int(BLOCK_SIZE[0]), int(BLOCK_SIZE[1]))
@@ -371,12 +422,12 @@ def create_block_mask(mask_mod: ModLike, B: int | None, H: int | None, Q_LEN: in
         warnings.warn("_compile does nothing: a BlockMask is made from the formula, without building the mask", DeprecationWarning, stacklevel=2)
     if not isinstance(dq_kv_order, bool):
         raise ValueError("dq_kv_order must be a bool when using create_block_mask")
-    if compute_dq_write_order:
-        raise NotImplementedError("compute_dq_write_order is about a backward pass, which this version does not have")
     formula = Mod() if mask_mod is noop_mask else as_mod(mask_mod, "mask_mod").mask_only()
     arguments = formula.arguments(_tensors.on_host)
     core = _core.BlockMask.create(formula.core, arguments, B, H, Q_LEN, KV_LEN, block_size, separate_full_blocks)
-    return BlockMask._of_core(core, formula, arguments, mask_mod, _tensors.library_for(device, formula.arrays()))
+    mask = BlockMask._of_core(core, formula, arguments, mask_mod, _tensors.library_for(device, formula.arrays()))
+    mask._computes_orders, mask.dq_kv_order_spt = compute_dq_write_order, dq_kv_order if compute_dq_write_order else None
+    return mask
 
 
 def create_mask(mod_fn: ModLike, B: int | None, H: int | None, Q_LEN: int, KV_LEN: int, device: Any = None) -> Any:

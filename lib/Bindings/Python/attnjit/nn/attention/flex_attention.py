@@ -8,6 +8,7 @@ from ... import _tensors
 from ..._forward import Prepared
 from ..._mods import ModLike
 from ._block_mask import BlockMask, create_block_mask, create_mask
+from ._torch_block_mask import in_graph, is_theirs
 from ._mask_logic import and_masks, noop_mask, or_masks
 
 __all__ = ["BlockMask", "flex_attention", "AuxOutput", "AuxRequest", "FlexKernelOptions", "create_block_mask", "create_mask", "or_masks", "and_masks",
@@ -64,7 +65,7 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
         query: (B, Hq, L, E), any float dtype, any strides, of any array library.
         key, value: (B, Hkv, S, E) and (B, Hkv, S, Ev); a batch of 1 serves all. Their dtype may be narrower than query's.
         score_mod: (score, b, h, q_idx, kv_idx) -> score, as a callable, as text or as an attnjit.Mod.
-        block_mask: which pairs are looked at, from create_block_mask.
+        block_mask: which pairs are looked at, from create_block_mask, ours or PyTorch's.
         scale: 1 / sqrt(E) if None.
         enable_gqa: heads of query share those of key: Hq a multiple of Hkv.
         return_lse: deprecated, as in PyTorch: return_aux says more.
@@ -74,7 +75,7 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     Returns:
         (B, Hq, L, Ev) of query's dtype and library, in query's order of dimensions in memory; with return_aux, (output, AuxOutput).
     """
-    _check_operands(query, key, value, enable_gqa)
+    check_operands(query, key, value, enable_gqa)
     if return_lse and return_aux is not None:
         raise ValueError("Cannot specify both return_lse and return_aux. return_lse is deprecated, please use return_aux=AuxRequest(lse=True) instead.")
     if block_mask is not None:
@@ -83,23 +84,42 @@ def flex_attention(query: Any, key: Any, value: Any, score_mod: ModLike = None, 
     if return_lse:
         _warn_of_return_lse()
     wants_lse, wants_max = return_lse or (return_aux is not None and return_aux.lse), return_aux is not None and return_aux.max_scores
-    if _tensors.in_graph(query):
-        from ...torch_ops import Blocks, in_graph
-
-        mask_mod, sizes, lists = (None, (), ()) if block_mask is None else block_mask._in_graph()
-        out, lse, max_scores = in_graph(query, key, value, score_mod, mask_mod, Blocks(sizes, lists), scale, kernel_options, wants_lse, wants_max)
-    else:
-        prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse,
-                            max_scores=wants_max)
-        prepared.run()
-        out, lse, max_scores = (prepared.result(array) for array in (prepared.out, prepared.lse, prepared.max_scores))
+    out, lse, max_scores = attend(query, key, value, score_mod, block_mask, scale, kernel_options, wants_lse, wants_max)
     if return_aux is not None:
         return out, AuxOutput(lse, max_scores)
     return (out, lse) if return_lse else out
 
 
-def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
+def attend(query: Any, key: Any, value: Any, score_mod: ModLike, block_mask: BlockMask | None, scale: float | None, kernel_options: Any = None, wants_lse: bool = False,
+           wants_max: bool = False, sinks: Any = None) -> tuple[Any, Any, Any]:
+    """(out, lse, max_scores) of operands that have been checked, the last two None unless wanted: computed, or made part of the graph that PyTorch makes. `sinks` [Hq] are
+    those of attnjit.attention."""
+    if _tensors.in_graph(query):
+        from ... import torch_ops
+
+        mask_mod, sizes, lists = (None, (), ()) if block_mask is None else in_graph(block_mask)
+        blocks = torch_ops.Blocks(sizes, lists)
+        return torch_ops.in_graph(query, key, value, score_mod, mask_mod, blocks, scale, kernel_options, wants_lse, wants_max, sinks)
+    prepared = Prepared(query, key, value, score_mod=score_mod, block_mask=block_mask, scale=scale, kernel_options=kernel_options, lse=wants_lse, max_scores=wants_max,
+                        sinks=sinks)
+    prepared.run()
+    return prepared.result(prepared.out), prepared.result(prepared.lse), prepared.result(prepared.max_scores)
+
+
+def _are_usual(query: Any, key: Any, value: Any) -> bool:
+    """Whether nothing can be wrong that PyTorch checks by itself: tensors of one device, 4 dimensions and as many heads, without gradients. This is for speed."""
+    if not (_tensors.is_torch(query) and _tensors.is_torch(key) and _tensors.is_torch(value)) or query.requires_grad or key.requires_grad or value.requires_grad:
+        return False
+    if query.is_nested or key.is_nested or value.is_nested or not query.device == key.device == value.device:
+        return False
+    q, k, v = query.shape, key.shape, value.shape
+    return len(q) == 4 and len(k) == 4 and len(v) == 4 and q[3] == k[3] and q[1] == k[1]
+
+
+def check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
     """What PyTorch checks by itself, in its order and with its exception types; the rest is for the engine to say."""
+    if _are_usual(query, key, value):
+        return
     if any(getattr(array, "is_nested", False) for array in (query, key, value)):
         raise NotImplementedError("flex_attention does not support NestedTensor inputs; pack the sequences and use varlen_attn, or pad them")
     devices = [array.device for array in (query, key, value) if _tensors.is_torch(array)]
@@ -110,7 +130,7 @@ def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
         raise ValueError(f"Expected query, key, and value to all be at least 2 dimensional, but got {len(q)}, {len(k)} and {len(v)} dimensions")
     if q[-1] != k[-1]:
         raise ValueError(f"Expect query and key/value to have the same embedding dimension but got E={q[-1]} and E={k[-1]}.")
-    _tensors.refuse_gradients(query=query, key=key, value=value)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value})
     if any(len(shape) != 4 for shape in (q, k, v)):
         raise NotImplementedError(f"query, key and value must have 4 dimensions (B, H, L, E), but have {len(q)}, {len(k)} and {len(v)}")
     if not enable_gqa and q[1] != k[1]:
@@ -120,9 +140,8 @@ def _check_operands(query: Any, key: Any, value: Any, enable_gqa: bool) -> None:
 
 
 def _check_block_mask(query: Any, key: Any, block_mask: BlockMask) -> None:
-    if not isinstance(block_mask, BlockMask):
-        raise TypeError(f"block_mask is a {type(block_mask).__module__}.{type(block_mask).__name__}; make it with attnjit's create_block_mask or "
-                        "BlockMask.from_kv_blocks")
+    if not isinstance(block_mask, BlockMask) and not is_theirs(block_mask):
+        raise TypeError(f"block_mask is a {type(block_mask).__module__}.{type(block_mask).__name__}; make it with create_block_mask or BlockMask.from_kv_blocks")
     lengths = (_tensors.shape(query)[2], _tensors.shape(key)[2])
     known = block_mask.seq_lengths
     if lengths == tuple(known):

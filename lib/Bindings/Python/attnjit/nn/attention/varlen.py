@@ -31,7 +31,7 @@ def varlen_attn(query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any |
         window_size: keys that a query sees to the left and to the right of its own place, counted from the end of both sequences; -1 for all. (-1, 0) is causal.
         enable_gqa: heads of query share those of key.
         seqused_k: (N,), only so many keys of each sequence are used.
-        block_table: (N, pages), the pages of each sequence; needs seqused_k.
+        block_table: (N, pages), the pages of each sequence; needs seqused_k. It and the lengths are read on the host: those on a GPU are copied, which waits for its stream.
         num_splits: without effect: a sequence has the same bits whatever it is packed with.
         score_mod, mask_mod: not in PyTorch. b is the number of the sequence, and positions are counted inside it.
     """
@@ -49,17 +49,22 @@ def varlen_attn_out(out: Any, query: Any, key: Any, value: Any, cu_seq_q: Any, c
     window = (-1, -1) if window_size is None else tuple(window_size)
     if len(window) != 2:
         raise ValueError(f"window_size must have length 2, got {len(window)}")
-    q, k, v = (_tensors.view(array) for array in (query, key, value))
+    q = _tensors.view(query)
+    engine, place = _engines.engine_for(query, q)
+    stream = place.get("stream")
+    k, v = _tensors.view(key, stream), _tensors.view(value, stream)
     _check_heads(q.shape, k.shape, enable_gqa)
     mod = Mod(score_mod, mask_mod)
-    _tensors.refuse_gradients(query=query, key=key, value=value, **mod.captures)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value}, mod.captures)
     library = _tensors.Library(query)
     lse = library.empty((q.shape[1], q.shape[0]), "float64" if q.dtype == "f64" else "float32") if return_aux is not None and return_aux.lse else None
-    arrays = {"cu_seq_q": cu_seq_q, "cu_seq_k": cu_seq_k, "seqused_k": seqused_k, "block_table": block_table, "lse": lse}
-    given = {name: _tensors.view(array) for name, array in arrays.items() if array is not None}
-    _core.varlen(_engines.engine_on_default_stream(query, q), mod.core, q, k, v, _tensors.view(out), captures=mod.arguments(), window=window, enable_gqa=enable_gqa,
-                 scale=scale, max_q=None if max_q is None else int(max_q), max_k=None if max_k is None or block_table is not None else int(max_k),
-                 backends=_backends.current(), threads=_engines.threads(), **given)
+    lengths = {"cu_seq_q": cu_seq_q, "cu_seq_k": cu_seq_k, "seqused_k": seqused_k, "block_table": block_table}
+    read = {name: _tensors.view(_tensors.on_host(array)) for name, array in lengths.items() if array is not None}
+    written, captures = _tensors.view(out), mod.arguments(stream=stream)
+    _engines.refuse_apart(q, {"key": k, "value": v, "out": written}, captures)
+    _core.varlen(engine, mod.core, q, k, v, written, captures=captures, window=window, enable_gqa=enable_gqa, scale=scale,
+                 max_q=None if max_q is None else int(max_q), max_k=None if max_k is None or block_table is not None else int(max_k),
+                 lse=None if lse is None else _tensors.view(lse), backends=_backends.current(), **read, **place)
     return library.finished(out) if lse is None else (library.finished(out), library.finished(lse))
 
 

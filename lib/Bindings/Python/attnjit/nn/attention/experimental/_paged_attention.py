@@ -9,6 +9,8 @@ from .... import _backends, _core, _engines, _tensors
 from ...._forward import float_name
 from ...._mods import Mod, ModLike, as_mod, bound
 from .._block_mask import BlockMask
+from .._torch_block_mask import as_ours
+from ._device_pages import write_on_gpu
 
 __all__ = ["PagedAttention"]
 
@@ -60,21 +62,29 @@ class PagedAttention:
         self._pages.share(_integer(source), _integer(target), _integer(seq_len))
 
     def assign(self, batch_idx: Any, input_pos: Any, k_val: Any, v_val: Any, k_cache: Any, v_cache: Any) -> None:
-        """Writes tokens into the caches, which lie in host memory: k_val[i, :, s] becomes token input_pos[i, s] of sequence batch_idx[i]. A shared page is copied before.
-        Error: RuntimeError for shapes that do not fit, and for a position that was not reserved."""
+        """Writes tokens into the caches: k_val[i, :, s] becomes token input_pos[i, s] of sequence batch_idx[i]. A shared page is copied before.
+
+        Caches of PyTorch may lie on a GPU, where its current stream writes and nothing is waited for. With input_pos on the GPU, too, sequences may not share pages, because
+        which pages to copy is decided on the host, and a position that was not reserved is an assertion of the device.
+
+        Error: RuntimeError for shapes that do not fit, and for a position that was not reserved.
+        """
         for name, array in {"k_val": k_val, "v_val": v_val}.items():
             if getattr(array, "requires_grad", False):
                 raise RuntimeError(f"{name} must not require gradient")
-        views = [_tensors.view(array) for array in (input_pos, k_val, v_val, k_cache, v_cache)]
-        if any(view.on_gpu for view in views):
-            raise NotImplementedError("PagedAttention.assign writes to caches in host memory; on a GPU write to the rows that page_table names")
+        operands = (input_pos, k_val, v_val, k_cache, v_cache)
+        views = tuple(_tensors.view(array) for array in operands)
         try:
-            self._pages.assign(_integers(batch_idx), *views)
+            if any(view.on_gpu for view in views):
+                write_on_gpu(self._pages, self.page_size, _integers(batch_idx), operands, views)
+            else:
+                self._pages.assign(_integers(batch_idx), *views)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
 
     def convert_logical_block_mask(self, block_mask: BlockMask, batch_idx: Any | None = None, kv_len: Any | None = None) -> BlockMask:
         """A block mask over the positions of sequences as one over the cache. batch_idx names its sequences, which follow one another; kv_len says how long they are."""
+        block_mask = as_ours(block_mask)
         if block_mask.BLOCK_SIZE[1] != self.page_size:
             raise RuntimeError(f"Expect block_mask has the same column block size as page_size but got size={block_mask.BLOCK_SIZE[1]} and size={self.page_size}")
         batches = list(range(block_mask.core.shape[0])) if batch_idx is None else _integers(batch_idx)
@@ -82,8 +92,8 @@ class PagedAttention:
             raise NotImplementedError(f"batch_idx {batches}: sequences have to follow one another here; PagedAttention.attend takes any")
         length = _length(kv_len)
         core = self._pages.convert(block_mask.core, batches[0], len(batches), length)
-        formula = self._physical(block_mask.formula, length, batches[0])
-        return BlockMask._of_core(core, formula, formula.arguments(), formula, self._library, keeps=(length, block_mask))
+        formula = self._physical(block_mask.formula, length, batches[0]).mask_only()
+        return BlockMask._of_core(core, formula, formula.arguments(_tensors.on_host), formula, self._library, keeps=(length, block_mask))
 
     def get_mask_mod(self, mask_mod: ModLike, kv_len: Any | None = None) -> Mod:
         """A mask_mod over positions of a sequence as one over rows of the cache."""
@@ -101,15 +111,20 @@ class PagedAttention:
                window_size: tuple[int, int] = (-1, -1), scale: float | None = None, return_lse: bool = False) -> Any:
         """Attention of some sequences straight from their pages: query (B, Hq, M, D) of sequences batch_idx, of which kv_len tokens are in use. Mods see positions inside of
         a sequence. window_size (-1, 0) lets the last query see the last token. Not in PyTorch."""
-        q, k, v = (_tensors.view(array) for array in (query, k_cache, v_cache))
+        q = _tensors.view(query)
+        engine, place = _engines.engine_for(query, q)
+        stream = place.get("stream")
+        k, v = _tensors.view(k_cache, stream), _tensors.view(v_cache, stream)
         library = _tensors.Library(query)
         mod = Mod(score_mod, mask_mod)
-        _tensors.refuse_gradients(query=query, k_cache=k_cache, v_cache=v_cache, **mod.captures)
+        _tensors.refuse_gradients({"query": query, "k_cache": k_cache, "v_cache": v_cache}, mod.captures)
         out = library.empty((*q.shape[:3], v.shape[-1]), float_name(q))
         lse = library.empty(q.shape[:3], "float64" if q.dtype == "f64" else "float32") if return_lse else None
-        _core.paged(_engines.engine_on_default_stream(query, q), self._pages, mod.core, q, k, v, _tensors.view(out), batches=_integers(batch_idx),
-                    captures=mod.arguments(), kv_len=_tensors.view(kv_len), window=tuple(window_size), scale=scale,
-                    lse=None if lse is None else _tensors.view(lse), backends=_backends.current(), threads=_engines.threads())
+        captures = mod.arguments(stream=stream)
+        _engines.refuse_apart(q, {"k_cache": k, "v_cache": v}, captures)
+        _core.paged(engine, self._pages, mod.core, q, k, v, _tensors.view(out), batches=_integers(batch_idx), captures=captures,
+                    kv_len=_tensors.view(_tensors.on_host(kv_len)), window=tuple(window_size), scale=scale, lse=None if lse is None else _tensors.view(lse),
+                    backends=_backends.current(), **place)
         return library.finished(out) if lse is None else (library.finished(out), library.finished(lse))
 
 

@@ -28,14 +28,18 @@ def _scaled_dot_product_attention_quantized(query: Any, key: Any, value: Any, is
         scale: 1 / sqrt(E) if None.
         q_descale, k_descale, v_descale: float32 (N, H); 1 if None.
     """
-    q, k, v = (_tensors.view(array) for array in (query, key, value))
-    _tensors.refuse_gradients(query=query, key=key, value=value)
+    q = _tensors.view(query)
+    engine, place = _engines.engine_for(query, q)
+    stream = place.get("stream")
+    k, v = _tensors.view(key, stream), _tensors.view(value, stream)
+    _tensors.refuse_gradients({"query": query, "key": key, "value": value})
     descales = {"q_descale": q_descale, "k_descale": k_descale, "v_descale": v_descale}
-    views = {name: None if array is None else _checked(name, _tensors.view(array), (q.shape[0], k.shape[1])) for name, array in descales.items()}
+    views = {name: None if array is None else _checked(name, _tensors.view(array, stream), (q.shape[0], k.shape[1])) for name, array in descales.items()}
     library = _tensors.Library(query)
     out = library.empty((*q.shape[:-1], v.shape[-1]), "bfloat16")
-    _core.sdpa(_engines.engine_on_default_stream(query, q), q, k, v, _tensors.view(out), is_causal=is_causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1],
-               backends=_backends.current(), **views)
+    _engines.refuse_apart(q, {"key": k, "value": v}, views.items())
+    _core.sdpa(engine, q, k, v, _tensors.view(out), is_causal=is_causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1],
+               backends=_backends.current(), **views, **place)
     return library.finished(out)
 
 
