@@ -151,7 +151,7 @@ private:
         flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
           Value n = values[0];
-          KvBlock keys = blockOf(comingKeys(values));
+          KvBlock keys = comingBlock(values);
           State state = stateOf(values);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
@@ -172,17 +172,15 @@ private:
   std::pair<Value, State> walkOverlapping(Value firstBlock) {
     State initial{rows.initialState(), noOutput(), noProbs()};
     SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock));
-    firstKeys.keys = emit.bitOr(firstKeys.keys, emit.constInt(emit.i32(), BlockSlot::kFirst));
     rows.stageLoads(blockOf(firstKeys));
     Values last = emit.loopWhile(
         flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
         [&](ValueRange values) {
           Value n = values[0];
-          SentBlock sent = comingKeys(values);
-          KvBlock keys = blockOf(sent);
+          KvBlock keys = comingBlock(values);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
-          Value isFirst = hasFlag(sent.keys, BlockSlot::kFirst);
+          Value isFirst = emit.cmp(CmpI::eq, n, firstBlock);
           auto step = [&](bool special) {
             State state = stateOf(values);
             stepOverlapping(special ? isFirst : Value(), emit.sub(n, 1), k, keys, state);
@@ -292,7 +290,7 @@ private:
     return values;
   }
   static Value isOver(ValueRange values) { return values[1]; }
-  SentBlock comingKeys(ValueRange values) { return {values[2], values[3]}; }
+  KvBlock comingBlock(ValueRange values) { return blockOf({values[2], values[3]}); }
   State stateOf(ValueRange values) {
     ValueRange fragments = values.drop_front(8);
     return {{{values[4], values[5]}, {values[6], values[7]}},

@@ -230,11 +230,8 @@ void emitWgmmaProducer(OpBuilder &builder, Location loc, const WgmmaKernel &kern
   auto produce = [&] { WgmmaProducer(builder, loc, kernel).run(); };
   if (kernel.shape.choices.getThreadCopies())
     return produce();
-  // An elected thread instead of thread 0: ptxas then knows that there is one, and makes no loop over the threads' values of each copy.
-  emit.ifThen(emit.cmp(CmpI::ult, kernel.position.thread, emit.constInt(emit.i32(), 32)), [&] {
-    Value isElected = emit.make<NVVM::ElectSyncOp>(emit.i1(), /*membermask=*/Value());
-    emit.ifThen(isElected, produce);
-  });
+  // Not an elected one: where there is elect.sync, ptxas keeps nothing in uniform registers (docs/performance.md).
+  emit.ifThen(isFirstThread(emit, kernel), produce);
 }
 
 } // namespace attnjit::tile

@@ -101,8 +101,7 @@ struct BlockSlot {
   enum Field : unsigned { Begin, Keys, NextBegin, NextKeys, Count }; ///< Keys: how many, times kKey, and flags
   static constexpr int64_t kPartial = 1;                             ///< the mask must be evaluated
   static constexpr int64_t kLast = 2;                                ///< no block of this tile follows; not known of the next one
-  static constexpr int64_t kFirst = 4;                               ///< none came before; consumers say so to themselves
-  static constexpr int64_t kKey = 8;
+  static constexpr int64_t kKey = 4;
 };
 /// Begin and Keys, or NextBegin and NextKeys.
 struct SentBlock {
