@@ -108,8 +108,9 @@ bool compileRow(KernelCompiler &compiler, const Row &row, const char *chip) {
   if (!image)
     return fail(image.error().message);
   const ImageMetadata &meta = image->meta;
+  const std::uint32_t producerThreads = texts[Stage::Tile].find("#tile.wgmma") != std::string::npos ? 128 : 0;
   if (meta.kind != ImageKind::Ptx || meta.cpu != chip || meta.sharedBytes == 0 ||
-      meta.threadsPerBlock != (row.onMath ? 128 : (meta.qBoxRows ? 128 : 0) + meta.tileRows * 2))
+      meta.threadsPerBlock != (row.onMath ? 128 : producerThreads + meta.tileRows * 2))
     return fail("the metadata does not describe a GPU kernel");
   if (const char *word = forbiddenIn(texts[Stage::Ptx]))
     return fail(std::string("the PTX contains ") + word);
