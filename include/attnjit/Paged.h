@@ -65,7 +65,7 @@ public:
   std::int64_t capacity(std::int64_t batch) const;
   /// Sequences that hold `page`; 0 for an empty one.
   std::int64_t holders(std::int64_t page) const;
-  /// Whether another sequence holds a page of `batch`, too.
+  /// Whether another sequence holds a page of `batch`, too; false for one that does not exist.
   bool shares(std::int64_t batch) const;
 
   /// i64 [maxBatch, pages], logical page -> physical page, -1 = none. A view of this object: valid until it changes.

@@ -120,6 +120,7 @@ Value EvenLoad::read(Type type, Value address, int64_t alignment) const {
 }
 
 Value EvenLoad::addressOf(int64_t row, int64_t distance) const { return emitByteOffset(emit, first[row], distance * elementBytes); }
+Value EvenLoad::elementAddress(Place place) const { return addressOf(place.row, keyStep() * place.distance()); }
 Value EvenLoad::lastStride() { return indices.back().expander->strideOf(op, indices.size() - 1); }
 
 Value EvenLoad::widen(Value element) { return widenElements(emit, element, memory, op.getResult().getType()); }
@@ -146,7 +147,7 @@ Value EvenLoad::at(Place place) {
   if (value)
     return value;
   if (!readsPairs())
-    return value = widen(read(raw, addressOf(place.row, keyStep() * place.distance()), elementBytes));
+    return value = widen(read(raw, elementAddress(place), elementBytes));
   std::array<Value, 2> pair = readPair(place);
   for (int64_t column = 0; column < 2; ++column)
     known[{place.row, place.tile, column}] = pair[column];
@@ -178,15 +179,9 @@ void ClampedLoad::bindKeys(const FragmentOrigin &origin, Value keysLeft) {
   bindBlock({origin.queries, emit.add(origin.key, emit.toInt(origin.key.getType(), missing))});
 }
 
-Value ClampedLoad::at(Place place) {
-  if (sharesRows)
-    place.row = 0;
-  Value &value = known[place];
-  if (value)
-    return value;
+Value ClampedLoad::elementAddress(Place place) const {
   Value distance = emit.minS(emit.constInt(emit.i32(), place.distance()), lastDistance);
-  Value bytes = emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), distance), stepBytes);
-  return value = widen(read(raw, emitByteOffset(emit, first[place.row], bytes), elementBytes));
+  return emitByteOffset(emit, first[place.row], emit.mul(emit.make<arith::ExtUIOp>(emit.i64(), distance), stepBytes));
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -111,6 +111,7 @@ private:
   bool readsPairs() const { return alignment > elementBytes; }
   std::array<mlir::Value, 2> readPair(Place place);
   mlir::Value addressOf(int64_t row, int64_t distance) const;
+  virtual mlir::Value elementAddress(Place place) const;
 
   mlir::Value tileIsMisaligned; ///< i1
 };
@@ -124,10 +125,10 @@ public:
 
   /// bindBlock where `keysLeft` keys, i32, are there from the thread's first one on, perhaps none.
   void bindKeys(const FragmentOrigin &origin, mlir::Value keysLeft);
-  mlir::Value at(Place place) override;
 
 private:
   ClampedLoad(const FormulaFrame &frame, attn::LoadOp load, const DiagonalValues &values);
+  mlir::Value elementAddress(Place place) const override;
 
   mlir::Value lastDistance, stepBytes; ///< i32; i64
 };
