@@ -44,8 +44,10 @@ sanitized() {
     ctest --test-dir "build/$1" -j "$jobs" -LE slow -E "$leftOut"
 }
 
-# Changed since ATTNJIT_BASE, else since what origin has, else by the last commit.
+# For clang-tidy, changed since ATTNJIT_BASE, else since what origin has, else by the last commit.
 tidy() {
+  step "clang-format on all files"
+  git ls-files '*.cpp' '*.h' '*.c' 2>/dev/null | xargs -r clang-format-22 --dry-run --Werror
   step "clang-tidy on changed files"
   git rev-parse -q --verify HEAD >/dev/null 2>&1 || { echo "no history here, so nothing to compare with"; return 0; }
   base=${ATTNJIT_BASE:-$(git merge-base HEAD origin/main 2>/dev/null || true)}

@@ -37,7 +37,8 @@ int main() {
     call.backends.reset();
   }
 
-  // Long queries are not for EFFICIENT, and cuDNN is not there. When nothing allowed fits, the report, and forward()'s error, list every reason.
+  // Long queries are not for EFFICIENT, and cuDNN is not there. When nothing allowed fits, the report, and forward()'s error, list every
+  // reason.
   call.backends = BackendSet{SDPBackend::CudnnAttention, SDPBackend::EfficientAttention};
   Result<ExplainReport> report = engine->explain(call);
   if (!report || report->chosen != SDPBackend::Error)

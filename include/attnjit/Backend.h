@@ -27,8 +27,8 @@ std::string_view name(SDPBackend backend);
 /// The inverse of name(), also in lower case and with short forms "flash", "math", "efficient", "cudnn"; empty if unknown.
 std::optional<SDPBackend> parseSDPBackend(std::string_view text);
 
-/// An allowed set with an order. With `ordered` false (the default) the engine's own order of preference among the members is used; with true the list itself is
-/// the order.
+/// An allowed set with an order. With `ordered` false (the default) the engine's own order of preference among the members is used; with
+/// true the list itself is the order.
 class BackendSet {
 public:
   /// Every backend, in the engine's order.
@@ -68,14 +68,14 @@ private:
 struct BackendReason {
   std::string predicate; ///< stable name, e.g. "head-dim"
   bool ok = true;
-  std::string detail;    ///< with the offending value; if ok, empty or what follows from it
+  std::string detail; ///< with the offending value; if ok, empty or what follows from it
 };
 
 /// Everything a backend had to say about a problem.
 struct BackendReport {
   SDPBackend backend = SDPBackend::Error;
-  std::string pipeline;  ///< for OVERRIDEABLE the registered name
-  bool allowed = true;   ///< in the caller's BackendSet
+  std::string pipeline; ///< for OVERRIDEABLE the registered name
+  bool allowed = true;  ///< in the caller's BackendSet
   bool accepted = false;
   std::vector<BackendReason> reasons; ///< every predicate, in order, not only the first that failed
 };

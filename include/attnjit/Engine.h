@@ -32,20 +32,20 @@ struct EngineOptions {
   std::optional<std::string> cacheDirectory;
   /// Kernels kept in memory, least recently used leave first; 0 = keep none.
   std::size_t memoryCacheKernels = 1024;
-  /// Bytes of kernels kept in memory: code in whole pages, and what is known about it. What running launches and Kernel values still hold beyond that
-  /// is unmapped when they let go.
+  /// Bytes of kernels kept in memory: code in whole pages, and what is known about it. What running launches and Kernel values still hold
+  /// beyond that is unmapped when they let go.
   std::size_t memoryCacheBytes = std::size_t{256} << 20;
-  /// Fallback: while the best kernel of a call is compiled in the background, one of the same formula that is in memory computes it, else MATH,
-  /// compiled at once; the call waits where neither may. Results of the two kernels can differ in their last bits (A11 holds for each), so this is
-  /// nothing for programs that compare bits. ForwardReport::awaited says which calls were computed so.
+  /// Fallback: while the best kernel of a call is compiled in the background, one of the same formula that is in memory computes it, else
+  /// MATH, compiled at once; the call waits where neither may. Results of the two kernels can differ in their last bits (A11 holds for
+  /// each), so this is nothing for programs that compare bits. ForwardReport::awaited says which calls were computed so.
   WhenMissing whenMissing = WhenMissing::Wait;
   /// Threads that compile in the background; they start when there is something to compile.
   int compileThreads = 1;
   /// Workers per call unless the call says otherwise; 0 = the processors this process may use.
   int threads = 0;
-  /// "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80" ... "native" is the best that this CPU has; where that is AMX, the
-  /// system is asked for it, which holds for the whole process. "native-gpu" is the best for the GPU `device`. Kernels for a GPU are compiled and saved
-  /// on any machine, and launched where there is one (docs/embedding.md, "On a GPU").
+  /// "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80" ... "native" is the best that
+  /// this CPU has; where that is AMX, the system is asked for it, which holds for the whole process. "native-gpu" is the best for the GPU
+  /// `device`. Kernels for a GPU are compiled and saved on any machine, and launched where there is one (docs/embedding.md, "On a GPU").
   std::string target = "native";
   /// Which GPU launches go to, as the CUDA driver counts them. Its primary context is used, which the CUDA runtime and PyTorch use too.
   int device = 0;
@@ -116,7 +116,8 @@ struct EngineImpl;
 
 class Engine {
 public:
-  /// Errors: InvalidArgument for an unknown target or half a memory hook, Unsupported for a CPU without AVX2, or for "native-gpu" without a GPU.
+  /// Errors: InvalidArgument for an unknown target or half a memory hook, Unsupported for a CPU without AVX2, or for "native-gpu" without a
+  /// GPU.
   static Result<Engine> create(EngineOptions options = {});
   ~Engine();
   Engine(const Engine &);
@@ -126,8 +127,8 @@ public:
 
   /// Computes out (and lse, max where given). Errors: InvalidArgument naming the operand, what was expected, what came and the cure;
   /// NoBackend with every reason of every backend; IndexOutOfRange naming the position (out is then unspecified); Unsupported without a
-  /// compiler, or without a GPU for a GPU target; Internal. On a GPU nothing is waited for: the call returns when the launch is on its stream, and
-  /// IndexOutOfRange is for the report's launches to say.
+  /// compiler, or without a GPU for a GPU target; Internal. On a GPU nothing is waited for: the call returns when the launch is on its
+  /// stream, and IndexOutOfRange is for the report's launches to say.
   Result<ForwardReport> forward(const ForwardCall &call) const;
 
   /// forward() of several calls, of any shapes and formulas, as one piece of work: ragged batches without padding. Each output has the bits
@@ -136,8 +137,8 @@ public:
   /// are the first call's. Errors: as forward(), with the number of the call; InvalidArgument when two calls write to the same memory.
   Result<ForwardReport> forwardGrouped(std::span<const ForwardCall> calls) const;
 
-  /// Waits for all that is on a stream of the engine's GPU, null being the default stream; programs that use CUDA themselves have their own ways.
-  /// Nothing to do for a CPU. Errors: Unsupported for what went wrong on the GPU, which the driver tells no earlier.
+  /// Waits for all that is on a stream of the engine's GPU, null being the default stream; programs that use CUDA themselves have their own
+  /// ways. Nothing to do for a CPU. Errors: Unsupported for what went wrong on the GPU, which the driver tells no earlier.
   Result<void> synchronize(void *stream) const;
 
   /// The kernel that forward() would run, compiled if need be.
@@ -146,11 +147,12 @@ public:
   /// Every backend's reasons; compiles nothing. Fails only on an invalid call.
   Result<ExplainReport> explain(const ForwardCall &call) const;
 
-  /// Measures which tile sizes are fastest for calls like this one, and makes forward() use them for its class (formula, dtypes, D, Dv, strides; not
-  /// lengths, so choose typical ones): the winner takes the place of the schedule's own choice in the memory cache and on disk. Candidates are half and
-  /// twice the rows and keys of that choice, compiled anew (some 30 ms each) and run in turn on the call's operands for about `seconds`; out, lse and max
-  /// are as forward() leaves them then. Another number of keys per block may change the last bits of results. Errors: as forward(); InvalidArgument for a
-  /// call that sets tiles, has no rows or carries a block mask, or a `seconds` that is not positive; Unsupported where a registered pipeline computes it.
+  /// Measures which tile sizes are fastest for calls like this one, and makes forward() use them for its class (formula, dtypes, D, Dv,
+  /// strides; not lengths, so choose typical ones): the winner takes the place of the schedule's own choice in the memory cache and on
+  /// disk. Candidates are half and twice the rows and keys of that choice, compiled anew (some 30 ms each) and run in turn on the call's
+  /// operands for about `seconds`; out, lse and max are as forward() leaves them then. Another number of keys per block may change the last
+  /// bits of results. Errors: as forward(); InvalidArgument for a call that sets tiles, has no rows or carries a block mask, or a `seconds`
+  /// that is not positive; Unsupported where a registered pipeline computes it.
   Result<AutotuneReport> autotune(const ForwardCall &call, double seconds = 1) const;
 
   /// Compiles anew, past the caches, showing every stage.
@@ -179,18 +181,18 @@ public:
   EngineCounters counters() const;
   /// Forgets the kernels in memory; running launches and Kernel values keep theirs.
   void clearMemoryCache() const;
-  /// Forgets the kernels of one formula, whatever their dtypes, sizes and pipelines, and answers how many there were: for a model that is no longer
-  /// served. Running launches and Kernel values keep theirs.
+  /// Forgets the kernels of one formula, whatever their dtypes, sizes and pipelines, and answers how many there were: for a model that is
+  /// no longer served. Running launches and Kernel values keep theirs.
   std::size_t unload(const Mod &mod) const;
   /// Returns when nothing is being compiled in the background any more.
   void waitForCompilations() const;
 
-  /// Writes down what the kernels in memory were compiled for, most recently used first: text, without any code, that outlives the disk cache and the
-  /// build. Kernels of registered pipelines are left out. Error: Io.
+  /// Writes down what the kernels in memory were compiled for, most recently used first: text, without any code, that outlives the disk
+  /// cache and the build. Kernels of registered pipelines are left out. Error: Io.
   Result<void> saveManifest(const std::string &path) const;
-  /// Brings the kernels of a manifest into memory, from the disk cache or by compiling them, on the engine's threads: what a server does before its
-  /// first request. As many as the memory cache holds. Errors: Io for what is no manifest or not intact. A kernel that cannot be made is no error but
-  /// counted.
+  /// Brings the kernels of a manifest into memory, from the disk cache or by compiling them, on the engine's threads: what a server does
+  /// before its first request. As many as the memory cache holds. Errors: Io for what is no manifest or not intact. A kernel that cannot be
+  /// made is no error but counted.
   Result<WarmUpReport> warmUp(const std::string &path) const;
   /// The directory of the disk cache in use, empty if none.
   std::string cacheDirectory() const;

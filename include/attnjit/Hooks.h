@@ -23,8 +23,8 @@ struct MemoryHook {
 enum class LogLevel { Debug, Info, Warning };
 
 /// Memory of a GPU for what a launch needs while it runs, in stream order: what allocate answers may be used by what is enqueued on the
-/// stream from then on, and free is called when the launch has been enqueued, not when it has run. Null = out of memory. Aligned to 16. A stream that
-/// is being captured has to be reckoned with if the program captures launches.
+/// stream from then on, and free is called when the launch has been enqueued, not when it has run. Null = out of memory. Aligned to 16. A
+/// stream that is being captured has to be reckoned with if the program captures launches.
 struct DeviceMemoryHook {
   std::function<void *(std::size_t bytes, int device, void *stream)> allocate;
   std::function<void(void *memory, std::size_t bytes, int device, void *stream)> free;

@@ -40,11 +40,11 @@ struct LaunchImpl;
 /// A launch on a GPU, for what only its end can tell. A value; copies are of the same launch.
 class Launch {
 public:
-  /// Whether a captured tensor was indexed out of range (A10), in the launch or, if it was captured into a graph, in any replay so far. Final once
-  /// the caller has waited for the stream; this waits for nothing. Error: IndexOutOfRange naming the smallest position.
+  /// Whether a captured tensor was indexed out of range (A10), in the launch or, if it was captured into a graph, in any replay so far.
+  /// Final once the caller has waited for the stream; this waits for nothing. Error: IndexOutOfRange naming the smallest position.
   Result<void> status() const;
-  /// The kernel's time on the GPU, for a call that asked for it. Errors: InvalidArgument for a call that did not, a launch that was captured, or one
-  /// that has not ended.
+  /// The kernel's time on the GPU, for a call that asked for it. Errors: InvalidArgument for a call that did not, a launch that was
+  /// captured, or one that has not ended.
   Result<std::int64_t> deviceNs() const;
 
   /// For attnjit's own rooms.
@@ -59,17 +59,20 @@ struct ForwardReport {
   SDPBackend backend = SDPBackend::Error;
   std::string pipeline; ///< the backend's name, or the name of the registered pipeline
   KernelSource source = KernelSource::None;
-  /// With WhenMissing::Fallback: the pipeline that is being compiled for calls like this one and will take over; empty if the best kernel computed it.
+  /// With WhenMissing::Fallback: the pipeline that is being compiled for calls like this one and will take over; empty if the best kernel
+  /// computed it.
   std::string awaited = {};
   std::int64_t lookupNs = 0;  ///< validation, selection, key and cache look-up, the parts below not included
   std::int64_t compileNs = 0; ///< 0 unless compiled here
-  std::int64_t loadNs = 0;    ///< reading and verifying a disk entry, opening the compiler's library for the first time, assembling for the GPU and loading there
+  std::int64_t loadNs = 0;    ///< reading and verifying a disk entry, opening the compiler's library for the first time, assembling for the
+                              ///< GPU and loading there
   std::int64_t planNs = 0;    ///< building the host plan
   std::int64_t runNs = 0;     ///< the kernel, first tile to last; on a GPU: enqueueing it
   int workers = 0;            ///< threads that the work was offered to
   std::int64_t tileRows = 0, tileCols = 0;
   PlanStatistics plan;
-  /// On a GPU, in the order of calls: those whose indices are checked while they run, or whose time was asked for. Others have nothing to say.
+  /// On a GPU, in the order of calls: those whose indices are checked while they run, or whose time was asked for. Others have nothing to
+  /// say.
   std::vector<Launch> launches = {};
 };
 
@@ -96,8 +99,8 @@ public:
   Result<void> save(const std::string &path) const;
 
   /// Reads what save() wrote. The image is machine code: load only files that you trust as you would a shared library. Errors: Io for what
-  /// is no image or not intact, Unsupported for another CPU or ABI. A GPU kernel is launched on GPU `device`, which is opened at the first launch.
-  /// Of several images, one after the other (NAME.attnjit of Aot.h), the best that this machine runs.
+  /// is no image or not intact, Unsupported for another CPU or ABI. A GPU kernel is launched on GPU `device`, which is opened at the first
+  /// launch. Of several images, one after the other (NAME.attnjit of Aot.h), the best that this machine runs.
   static Result<Kernel> load(const std::string &path, Hooks hooks = {}, int device = 0);
   static Result<Kernel> fromBytes(std::span<const std::byte> bytes, Hooks hooks = {}, int device = 0);
 

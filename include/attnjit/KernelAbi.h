@@ -88,8 +88,12 @@ using BinaryF64Fn = void (*)(double *x, const double *y, std::int64_t n);
 
 /// The only calls a CPU kernel makes; the order of RuntimeFns.def is ABI.
 struct FunctionTable {
-#define ATTNJIT_RUNTIME_UNARY(NAME) UnaryF32Fn NAME##F32; UnaryF64Fn NAME##F64;
-#define ATTNJIT_RUNTIME_BINARY(NAME) BinaryF32Fn NAME##F32; BinaryF64Fn NAME##F64;
+#define ATTNJIT_RUNTIME_UNARY(NAME)                                                                                                        \
+  UnaryF32Fn NAME##F32;                                                                                                                    \
+  UnaryF64Fn NAME##F64;
+#define ATTNJIT_RUNTIME_BINARY(NAME)                                                                                                       \
+  BinaryF32Fn NAME##F32;                                                                                                                   \
+  BinaryF64Fn NAME##F64;
 #include "attnjit/RuntimeFns.def"
 };
 

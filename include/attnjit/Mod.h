@@ -90,8 +90,8 @@ public:
   /// The prob_mod with the captures that it reads; everything becomes visible and the score stays untouched.
   Mod probOnly() const;
 
-  /// The same formulas with other names for the captures, in the order of captures(): for two mods whose captures happen to have the same name
-  /// and are about to be joined. Error: InvalidArgument for another number of names, an empty or a repeated one.
+  /// The same formulas with other names for the captures, in the order of captures(): for two mods whose captures happen to have the same
+  /// name and are about to be joined. Error: InvalidArgument for another number of names, an empty or a repeated one.
   Result<Mod> withCaptureNames(const std::vector<std::string> &names) const;
 
   /// For attnjit's own rooms.

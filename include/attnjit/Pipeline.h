@@ -41,8 +41,9 @@ struct PipelineContext {
   std::function<Result<std::string>()> attnModule;
 };
 
-/// A registered pipeline. `build` is called once per class of problem (formula with its own numbers, dtypes, D, Dv, stride class, index classes, tiles) and its
-/// result is kept in the engine's memory cache; the lengths, batch and heads in the Problem are those of the call that came first.
+/// A registered pipeline. `build` is called once per class of problem (formula with its own numbers, dtypes, D, Dv, stride class, index
+/// classes, tiles) and its result is kept in the engine's memory cache; the lengths, batch and heads in the Problem are those of the call
+/// that came first.
 struct OverridePipeline {
   std::string name;
   Directions directions;

@@ -10,12 +10,12 @@
 //   max [B, Hq, M]         largest score of each row, same dtype as lse
 //   sinks [Hq]             one logit of each query head that takes its share of the softmax, any float dtype
 //
-// k and v have one dtype, which may be narrower than q's: q's has to hold every number of it (holdsExactly). Computed is in f32, in f64 when q is
-// f64. With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <= kMaxHeadDim. Every
-// size but D and Dv may be 0. Strides count elements and are free,
-// except that no two elements of an output may share memory and that the last stride of out is 1. All memory stays the caller's; inputs are
-// only read. With a GPU target, q, k, v, out, lse and max lie on the GPU, and stay alive until the stream has passed the launch; captures, sinks and
-// descales may lie there or, up to 1 MiB each, in host memory, which is copied before the call returns; page tables are in host memory.
+// k and v have one dtype, which may be narrower than q's: q's has to hold every number of it (holdsExactly). Computed is in f32, in f64
+// when q is f64. With ForwardCall::pages, k and v are pools of pages instead (see PageTable). Hq must be a multiple of Hkv. 1 <= D, Dv <=
+// kMaxHeadDim. Every size but D and Dv may be 0. Strides count elements and are free, except that no two elements of an output may share
+// memory and that the last stride of out is 1. All memory stays the caller's; inputs are only read. With a GPU target, q, k, v, out, lse
+// and max lie on the GPU, and stay alive until the stream has passed the launch; captures, sinks and descales may lie there or, up to 1 MiB
+// each, in host memory, which is copied before the call returns; page tables are in host memory.
 #pragma once
 
 #include "attnjit/Backend.h"
@@ -40,7 +40,8 @@ struct TileOptions {
 };
 
 /// Keys and values in pages: k and v are pools [P, Hkv, page size, D or Dv], which all batches share, and row j of batch b is row
-/// j mod page size of page table[b, floor(j / page size)]. Formulas, masks and plans see j. Results have the bits that rows in one piece give.
+/// j mod page size of page table[b, floor(j / page size)]. Formulas, masks and plans see j. Results have the bits that rows in one piece
+/// give.
 struct PageTable {
   /// [B or 1, pages], i32 or i64, any strides. Entries past the page of row keys - 1 are not read.
   TensorRef table;
@@ -70,8 +71,8 @@ struct ForwardCall {
   std::optional<PageTable> pages; ///< k and v are pools of pages
   std::optional<TensorRef> lse, max;
   std::optional<double> scale; ///< default 1 / sqrt(D)
-  /// Factors of quantized operands, f32 [B or 1, Hkv or 1]: the elements of q, k or v stand for themselves times the factor of their batch and
-  /// kv head. score_mod, lse and max see scores of what they stand for. Left out: 1.
+  /// Factors of quantized operands, f32 [B or 1, Hkv or 1]: the elements of q, k or v stand for themselves times the factor of their batch
+  /// and kv head. score_mod, lse and max see scores of what they stand for. Left out: 1.
   std::optional<TensorRef> qDescale, kDescale, vDescale;
   std::vector<CaptureArgument> captures;
   /// Attention sinks (A15): p = exp(u) / (exp(sinks[h]) + sum exp(u)). lse includes them, max does not. A sink of -inf is none, and a row

@@ -46,12 +46,24 @@ public:
   Result(Error error) : storage(std::in_place_index<1>, std::move(error)) {}
 
   explicit operator bool() const { return storage.index() == 0; }
-  T &operator*() & { assert(*this); return std::get<0>(storage); }
-  const T &operator*() const & { assert(*this); return std::get<0>(storage); }
-  T &&operator*() && { assert(*this); return std::move(std::get<0>(storage)); }
+  T &operator*() & {
+    assert(*this);
+    return std::get<0>(storage);
+  }
+  const T &operator*() const & {
+    assert(*this);
+    return std::get<0>(storage);
+  }
+  T &&operator*() && {
+    assert(*this);
+    return std::move(std::get<0>(storage));
+  }
   T *operator->() { return &**this; }
   const T *operator->() const { return &**this; }
-  const Error &error() const { assert(!*this); return std::get<1>(storage); }
+  const Error &error() const {
+    assert(!*this);
+    return std::get<1>(storage);
+  }
 
 private:
   std::variant<T, Error> storage;
@@ -63,7 +75,10 @@ public:
   Result() = default;
   Result(Error error) : failure(std::move(error)), failed(true) {}
   explicit operator bool() const { return !failed; }
-  const Error &error() const { assert(failed); return failure; }
+  const Error &error() const {
+    assert(failed);
+    return failure;
+  }
 
 private:
   Error failure;

@@ -133,8 +133,19 @@ Result<KernelImage> Compilation::fromSpec(const KernelSpec &spec) {
 
 OwningOpRef<ModuleOp> Compilation::importSpec() {
   const KernelSpec &spec = header.spec;
-  const attn::AttnProblem problem{std::string(kEntryName), spec.qType, spec.kvType, spec.outType, spec.D, spec.Dv, spec.contiguous, spec.paged,
-                                  spec.checkedIndices, spec.narrowIndices, spec.config.tileRows, spec.config.tileCols, spec.sinks};
+  const attn::AttnProblem problem{std::string(kEntryName),
+                                  spec.qType,
+                                  spec.kvType,
+                                  spec.outType,
+                                  spec.D,
+                                  spec.Dv,
+                                  spec.contiguous,
+                                  spec.paged,
+                                  spec.checkedIndices,
+                                  spec.narrowIndices,
+                                  spec.config.tileRows,
+                                  spec.config.tileCols,
+                                  spec.sinks};
   return attn::importFormula(&slot.context, spec.formula, problem);
 }
 
@@ -165,11 +176,13 @@ Result<KernelImage> Compilation::fromMlirText(Stage stage, std::string_view text
   handler = std::make_shared<SourceMgrDiagnosticHandler>(sources, &slot.context, diagnosticStream);
   module = timed("parse", [&] { return parseSourceFile<ModuleOp>(sources, ParserConfig(&slot.context)); });
   if (!module)
-    return Error{ErrorCode::InvalidArgument, fmt::format("the '{}' text is not valid:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("the '{}' text is not valid:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
   if (Result<void> read = readHeader(stage, joinLines((*module)->getAttr(kProblemAttr))); !read)
     return read.error();
   if (failed(pipelines::verifyStage(*module, mlirStage(stage))))
-    return Error{ErrorCode::InvalidArgument, fmt::format("the text is not a legal '{}' stage:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("the text is not a legal '{}' stage:\n{}", name(stage), llvm::StringRef(diagnostics).rtrim().str())};
   switch (stage) {
   case Stage::Attn:
     if (Result<void> read = readFormula(); !read)
@@ -331,7 +344,8 @@ Result<KernelImage> Compilation::goOnFromObject(const std::string &object) {
 
 /// Whether a stage lies on the way to a GPU (CPU) image.
 static bool isOnWayTo(TargetDesc::Kind kind, Stage stage) {
-  const bool cpuOnly = stage == Stage::Vector || stage == Stage::Asm || stage == Stage::Obj, gpuOnly = stage == Stage::Gpu || stage == Stage::Ptx;
+  const bool cpuOnly = stage == Stage::Vector || stage == Stage::Asm || stage == Stage::Obj,
+             gpuOnly = stage == Stage::Gpu || stage == Stage::Ptx;
   return kind == TargetDesc::Kind::Cpu ? !gpuOnly : !cpuOnly;
 }
 
@@ -358,12 +372,13 @@ static attn::ForwardOp forwardOf(ModuleOp module) {
   return found;
 }
 
-/// Takes the formula from the regions of the attn.forward, which a user may have edited: the launcher plans by the header's formula, and one that is not
-/// computed would leave out visible blocks.
+/// Takes the formula from the regions of the attn.forward, which a user may have edited: the launcher plans by the header's formula, and
+/// one that is not computed would leave out visible blocks.
 Result<void> Compilation::readFormula() {
   auto wrong = [&] {
-    return Error{ErrorCode::InvalidArgument, "the score, mask and prob of the attn.forward cannot be read as a formula, by which the launcher would plan:\n" +
-                                                 llvm::StringRef(diagnostics).rtrim().str()};
+    return Error{ErrorCode::InvalidArgument,
+                 "the score, mask and prob of the attn.forward cannot be read as a formula, by which the launcher would plan:\n" +
+                     llvm::StringRef(diagnostics).rtrim().str()};
   };
   attn::ForwardOp forward = forwardOf(*module);
   FailureOr<expr::Formula> written = attn::exportFormula(forward);
@@ -399,8 +414,8 @@ Result<void> Compilation::readFormula() {
   };
   if (Result<void> restored = restoreOwn(*written); !restored)
     return restored;
-  // The way through MLIR may spell a number otherwise (an f32 has fewer digits), so the carried formula goes the same way before the two are compared;
-  // unless they differ the header stays as it is, to the letter.
+  // The way through MLIR may spell a number otherwise (an f32 has fewer digits), so the carried formula goes the same way before the two
+  // are compared; unless they differ the header stays as it is, to the letter.
   OwningOpRef<ModuleOp> carried = importSpec();
   FailureOr<expr::Formula> expected = llvm::failure();
   if (carried)
@@ -413,8 +428,8 @@ Result<void> Compilation::readFormula() {
   return {};
 }
 
-/// Takes from the tile program whatever the launcher will go by. A user may have edited all of it but the list of captured values, which names nothing in the
-/// program and so has to stay as the header says.
+/// Takes from the tile program whatever the launcher will go by. A user may have edited all of it but the list of captured values, which
+/// names nothing in the program and so has to stay as the header says.
 Result<void> Compilation::readFacts(const tile::TileProgram &program) {
   const expr::Formula &formula = header.spec.formula;
   bool same = program.captures.size() == formula.captures.size() && program.scalars.size() == formula.scalars.size();

@@ -92,7 +92,8 @@ private:
   std::string diagnostics; ///< what MLIR has reported
   llvm::raw_string_ostream diagnosticStream{diagnostics};
   llvm::SourceMgr sources; ///< the text that diagnostics point into
-  std::shared_ptr<mlir::ScopedDiagnosticHandler> handler; // shared: its destructor is not virtual, and a shared_ptr remembers the derived one
+  std::shared_ptr<mlir::ScopedDiagnosticHandler>
+      handler; // shared: its destructor is not virtual, and a shared_ptr remembers the derived one
 
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::unique_ptr<llvm::LLVMContext> llvmContext; // outlives llvmModule

@@ -36,8 +36,8 @@ Result<KernelImage> KernelCompiler::compile(const KernelSpec &spec, const Compil
   return error;
 }
 
-/// Whether `text` is what this compiler writes at `stage` for the problem that the text carries. Below attn a formula cannot be read back from the code, but
-/// it can be compiled again as far as there: stages are the same to the letter each time.
+/// Whether `text` is what this compiler writes at `stage` for the problem that the text carries. Below attn a formula cannot be read back
+/// from the code, but it can be compiled again as far as there: stages are the same to the letter each time.
 static bool isUnedited(CompileSlot &slot, std::string_view buildId, Stage stage, std::string_view text) {
   std::string given(text), expected;
   auto stopWith = [stage](std::string &slotText) {
@@ -74,7 +74,9 @@ Result<KernelImage> KernelCompiler::compileFrom(Stage stage, std::string_view te
 }
 
 Result<std::string> KernelCompiler::compileModule(std::string_view ll, const TargetDesc &target) {
-  const auto failure = [](llvm::Error error) { return Error{ErrorCode::Internal, "compiling what goes around kernels: " + llvm::toString(std::move(error))}; };
+  const auto failure = [](llvm::Error error) {
+    return Error{ErrorCode::Internal, "compiling what goes around kernels: " + llvm::toString(std::move(error))};
+  };
   const std::unique_ptr<llvm::LLVMContext> context = target::createCpuContext();
   llvm::Expected<target::CpuBackend> backend = target::CpuBackend::create(target);
   if (!backend)

@@ -38,7 +38,8 @@ struct KernelSpec {
   TargetDesc target;
 };
 
-/// Canonical text of a spec: formula, problem, target. Equal specs = equal text; without its literal values it is the cache key before hashing.
+/// Canonical text of a spec: formula, problem, target. Equal specs = equal text; without its literal values it is the cache key before
+/// hashing.
 std::string print(const KernelSpec &spec);
 
 /// The inverse of print(). Error: InvalidArgument naming the line.
@@ -61,8 +62,8 @@ using StageSink = std::function<void(Stage stage, std::string_view text)>;
 using TimeSink = std::function<void(std::string_view step, std::int64_t timeNs)>;
 
 struct CompileOptions {
-  StageSink onStage; ///< may be empty; printing stages costs time
-  TimeSink onTime;   ///< may be empty
+  StageSink onStage;              ///< may be empty; printing stages costs time
+  TimeSink onTime;                ///< may be empty
   std::optional<Stage> stopAfter; ///< then the image has no code
 };
 
@@ -81,5 +82,6 @@ public:
 
 } // namespace attnjit::compiler
 
-/// The one symbol of libattnjit-compiler.so; the engine finds it by dlopen on the first miss (or links it in the static configuration). The object lives for ever.
+/// The one symbol of libattnjit-compiler.so; the engine finds it by dlopen on the first miss (or links it in the static configuration). The
+/// object lives for ever.
 extern "C" attnjit::compiler::CompilerInterface *attnjit_compiler_entry();

@@ -76,7 +76,8 @@ Result<KernelImage> Compilation::goOnFromLlvmOnGpu() {
   // The translation warns about attributes it does not know.
   (*module)->removeAttr("attnjit.problem");
   auto function = pipelines::singleOp<LLVM::LLVMFuncOp>(*module);
-  for (llvm::StringRef name : {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows", kStateRowAttr})
+  for (llvm::StringRef name :
+       {"attnjit.threads_per_block", "attnjit.shared_bytes", "attnjit.q_box_rows", "attnjit.kv_box_rows", kStateRowAttr})
     function->removeAttr(name);
   llvmContext = target::createCpuContext(); // no loop strength reduction here either: ptxas does its own
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });

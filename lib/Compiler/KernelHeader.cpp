@@ -8,10 +8,11 @@
 namespace attnjit::compiler {
 
 std::string print(const KernelHeader &header) {
-  return fmt::format("abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nfunction_table = {}\nthreads_per_block = {}\nshared_bytes = "
-                     "{}\nq_box_rows = {}\nkv_box_rows = {}\nhas_mask = {}\nclosed_form = {}\n{}",
-                     kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.callsFunctions, header.threadsPerBlock, header.sharedBytes,
-                     header.qBoxRows, header.kvBoxRows, header.hasMask, header.hasClosedForm, print(header.spec));
+  return fmt::format(
+      "abi = {}\nworkspace_bytes = {}\nstate_row_bytes = {}\nrounds = {}\nfunction_table = {}\nthreads_per_block = {}\nshared_bytes = "
+      "{}\nq_box_rows = {}\nkv_box_rows = {}\nhas_mask = {}\nclosed_form = {}\n{}",
+      kAbiVersion, header.workspaceBytes, header.stateRowBytes, header.rounds, header.callsFunctions, header.threadsPerBlock,
+      header.sharedBytes, header.qBoxRows, header.kvBoxRows, header.hasMask, header.hasClosedForm, print(header.spec));
 }
 
 Result<KernelHeader> parseHeader(std::string_view text) {
@@ -34,7 +35,8 @@ Result<KernelHeader> parseHeader(std::string_view text) {
   if (!formula)
     return formula.error();
   if (abi != kAbiVersion)
-    return Error{ErrorCode::InvalidArgument, fmt::format("the stage was written for kernel ABI {}, this build has {}; dump it again", abi, kAbiVersion)};
+    return Error{ErrorCode::InvalidArgument,
+                 fmt::format("the stage was written for kernel ABI {}, this build has {}; dump it again", abi, kAbiVersion)};
   if (Result<void> finished = finishSpec(*formula, header.spec); !finished)
     return finished.error();
   return header;
@@ -47,7 +49,9 @@ ImageMetadata metadataOf(const KernelHeader &header, std::string_view buildId) {
   ImageMetadata meta;
   meta.abiVersion = kAbiVersion;
   meta.buildId = buildId;
-  meta.kind = spec.target.kind == TargetDesc::Kind::Nvptx ? ImageKind::Ptx : spec.target.isAArch64() ? ImageKind::CpuAArch64 : ImageKind::CpuX86_64;
+  meta.kind = spec.target.kind == TargetDesc::Kind::Nvptx ? ImageKind::Ptx
+              : spec.target.isAArch64()                   ? ImageKind::CpuAArch64
+                                                          : ImageKind::CpuX86_64;
   meta.pipeline = name(spec.backend);
   meta.triple = spec.target.triple;
   meta.cpu = spec.target.cpu;

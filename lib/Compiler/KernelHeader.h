@@ -10,10 +10,10 @@ struct KernelHeader {
   KernelSpec spec; ///< with the tile sizes that were chosen
   bool hasMask = false;
   bool hasClosedForm = false;
-  std::uint64_t workspaceBytes = 0; ///< CPU
-  std::uint64_t stateRowBytes = 0;  ///< as in ImageMetadata
-  std::uint32_t rounds = 1;         ///< CPU; as in ImageMetadata
-  bool callsFunctions = false;      ///< CPU; as in ImageMetadata
+  std::uint64_t workspaceBytes = 0;                   ///< CPU
+  std::uint64_t stateRowBytes = 0;                    ///< as in ImageMetadata
+  std::uint32_t rounds = 1;                           ///< CPU; as in ImageMetadata
+  bool callsFunctions = false;                        ///< CPU; as in ImageMetadata
   std::uint32_t threadsPerBlock = 0, sharedBytes = 0; ///< GPU only
   std::uint32_t qBoxRows = 0, kvBoxRows = 0;          ///< GPU only; as in ImageMetadata
 };
@@ -25,8 +25,8 @@ std::string print(const KernelHeader &header);
 /// Reads what print() wrote; lines may come in any order before `formula:`. The error names the line.
 Result<KernelHeader> parseHeader(std::string_view text);
 
-/// In front of an image's problem text: it was compiled from an edited text of the named stage, so `formula:` is what the text was made from, and not
-/// necessarily what it computes. The launcher then makes no plan.
+/// In front of an image's problem text: it was compiled from an edited text of the named stage, so `formula:` is what the text was made
+/// from, and not necessarily what it computes. The launcher then makes no plan.
 std::string editedMark(Stage stage);
 
 /// Metadata of the image that the header describes; entryOffset is left for the linker.

@@ -31,13 +31,14 @@ std::string_view pipelineName(SDPBackend backend) {
 } // namespace
 
 std::string print(const KernelSpec &spec) {
-  return fmt::format("target = {}\ncpu = {}\nvector_bits = {}\nregisters = {}\n"
-                     "pipeline = {}\nq = {}\nkv = {}\nout = {}\nD = {}\nDv = {}\n"
-                     "contiguous = {}\naligned = {}\npaged = {}\nchecked_indices = {}\nnarrow_indices = {}\nsinks = {}\ntile_rows = {}\ntile_cols = {}\n"
-                     "formula:\n{}",
-                     spec.target.triple, spec.target.cpu, spec.target.vectorBits, spec.target.registers, pipelineName(spec.backend), name(spec.qType),
-                     name(spec.kvType), name(spec.outType), spec.D, spec.Dv, spec.contiguous, spec.aligned, spec.paged, spec.checkedIndices, spec.narrowIndices,
-                     spec.sinks ? name(*spec.sinks) : "none", spec.config.tileRows, spec.config.tileCols, expr::print(spec.formula));
+  return fmt::format(
+      "target = {}\ncpu = {}\nvector_bits = {}\nregisters = {}\n"
+      "pipeline = {}\nq = {}\nkv = {}\nout = {}\nD = {}\nDv = {}\n"
+      "contiguous = {}\naligned = {}\npaged = {}\nchecked_indices = {}\nnarrow_indices = {}\nsinks = {}\ntile_rows = {}\ntile_cols = {}\n"
+      "formula:\n{}",
+      spec.target.triple, spec.target.cpu, spec.target.vectorBits, spec.target.registers, pipelineName(spec.backend), name(spec.qType),
+      name(spec.kvType), name(spec.outType), spec.D, spec.Dv, spec.contiguous, spec.aligned, spec.paged, spec.checkedIndices,
+      spec.narrowIndices, spec.sinks ? name(*spec.sinks) : "none", spec.config.tileRows, spec.config.tileCols, expr::print(spec.formula));
 }
 
 std::string withoutLiteralValues(std::string_view text) {

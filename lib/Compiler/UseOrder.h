@@ -1,7 +1,8 @@
 // Makes the order of use lists a function of the module's text.
 //
-// LLVM keeps the uses of every value in a list whose order says in which order they were made; text does not keep it, yet printing (predecessors of
-// a block) and code generation (ties between equally good choices) look at it. Sorted, a module and what is parsed from its text compile to the same bits.
+// LLVM keeps the uses of every value in a list whose order says in which order they were made; text does not keep it, yet printing
+// (predecessors of a block) and code generation (ties between equally good choices) look at it. Sorted, a module and what is parsed from
+// its text compile to the same bits.
 #pragma once
 
 namespace llvm {

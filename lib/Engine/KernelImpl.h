@@ -49,8 +49,8 @@ struct LaunchSite {
 /// for metadata that make no sense, Unsupported when the system gives no executable memory.
 Result<std::shared_ptr<const KernelImpl>> loadImage(KernelImage image, const Mod &mod, const LaunchSite &site);
 
-/// The same kernel with the numbers of `mod`, which has its formula, and its order of captures. A cached kernel serves all mods that differ in these
-/// only; one that leaves the engine has to keep those it was asked for.
+/// The same kernel with the numbers of `mod`, which has its formula, and its order of captures. A cached kernel serves all mods that differ
+/// in these only; one that leaves the engine has to keep those it was asked for.
 std::shared_ptr<const KernelImpl> withMod(const std::shared_ptr<const KernelImpl> &kernel, const Mod &mod);
 
 /// What a GPU's launcher needs of a PTX image.
@@ -59,7 +59,8 @@ std::shared_ptr<const runtime::GpuProgram> programOf(const KernelImage &image);
 /// Error: Unsupported, naming both CPUs.
 Result<void> checkCpu(const ImageMetadata &meta);
 
-/// The only image of `bytes`, or the best of several that this CPU or, for PTX, the GPU runs. Errors: those of deserialize(), Unsupported naming what there is.
+/// The only image of `bytes`, or the best of several that this CPU or, for PTX, the GPU runs. Errors: those of deserialize(), Unsupported
+/// naming what there is.
 Result<KernelImage> chooseImage(std::span<const std::byte> bytes, const runtime::GpuLauncher &gpu);
 
 /// The formula that the image says it computes.

@@ -31,7 +31,8 @@ struct Candidate {
 /// In the engine's own order EFFICIENT_ATTENTION is asked before FLASH_ATTENTION for this problem, because it is faster: few queries.
 bool prefersEfficient(const Problem &problem);
 
-/// What selection makes of the sizes that are no part of a kernel's class: problems of one class and one size class are judged alike by built-in backends.
+/// What selection makes of the sizes that are no part of a kernel's class: problems of one class and one size class are judged alike by
+/// built-in backends.
 std::uint8_t sizeClass(const Problem &problem);
 
 /// Every allowed backend in the order in which it is asked, then those that are not allowed. All predicates of all of them are asked.

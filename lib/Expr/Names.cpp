@@ -30,7 +30,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string_view> nearestName(std::string_view name, std::span<const std::string_view> candidates) {
   std::optional<std::string_view> nearest;
-  constexpr std::size_t kLongest = 64; // keeps the work bounded on absurd names
+  constexpr std::size_t kLongest = 64;           // keeps the work bounded on absurd names
   if (name.size() > kLongest || name.size() < 2) // everything short is near to one letter
     return nearest;
   // Between equally near names, one of the same length is the likelier slip.

@@ -28,7 +28,8 @@ enum class MemoryPlace {
 
 /// 90 for "sm_90" and "sm_90a".
 int capabilityOf(std::string_view builtFor);
-/// Whether code that was compiled for "sm_90" or "sm_90a" runs on a GPU of a compute capability: an "a" is of that one alone, others run on all later ones.
+/// Whether code that was compiled for "sm_90" or "sm_90a" runs on a GPU of a compute capability: an "a" is of that one alone, others run on
+/// all later ones.
 bool runsOnGpu(std::string_view builtFor, int computeCapability);
 
 /// A PTX image with the function that became of it on the device of its launcher: of one, always the same.

@@ -29,7 +29,11 @@ struct Writer {
     const auto *first = static_cast<const std::byte *>(data);
     bytes.insert(bytes.end(), first, first + size);
   }
-  template <typename T> requires(std::is_trivially_copyable_v<T>) void operator()(T &value) { raw(&value, sizeof value); }
+  template <typename T>
+    requires(std::is_trivially_copyable_v<T>)
+  void operator()(T &value) {
+    raw(&value, sizeof value);
+  }
   template <typename T> void operator()(std::optional<T> &value) {
     bool present = value.has_value();
     (*this)(present);
@@ -61,7 +65,11 @@ struct Reader {
     rest = rest.subspan(size);
     return true;
   }
-  template <typename T> requires(std::is_trivially_copyable_v<T>) void operator()(T &value) { take(&value, sizeof value); }
+  template <typename T>
+    requires(std::is_trivially_copyable_v<T>)
+  void operator()(T &value) {
+    take(&value, sizeof value);
+  }
   // A bool or enum of any other bit pattern would be undefined behaviour to hold.
   void operator()(bool &value) {
     std::uint8_t byte = 0;

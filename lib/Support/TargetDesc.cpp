@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::string_view kX86Triple = "x86_64-unknown-linux-gnu", kArmTriple = "aarch64-unknown-linux-gnu";
 constexpr std::string_view kGpuTriple = "nvptx64-nvidia-cuda";
-constexpr std::array<std::string_view, 10> kGpus = {"sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_100a", "sm_120", "sm_120a"};
+constexpr std::array<std::string_view, 10> kGpus = {"sm_80",  "sm_86",  "sm_87",   "sm_89",  "sm_90",
+                                                    "sm_90a", "sm_100", "sm_100a", "sm_120", "sm_120a"};
 
 struct CpuRow {
   std::string_view name, triple;
@@ -26,8 +27,7 @@ constexpr CpuRow kCpus[] = {
     {"x86-64-v3", kX86Triple, 256, 16, "avx2,fma,bmi2,f16c"},
     {"x86-64-v4", kX86Triple, 512, 32, "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"},
     {"x86-64-v4+bf16", kX86Triple, 512, 32, "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16"},
-    {"x86-64-v4+amx", kX86Triple, 512, 32,
-     "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"},
+    {"x86-64-v4+amx", kX86Triple, 512, 32, "avx2,fma,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"},
     {"aarch64", kArmTriple, 128, 32, "neon"},
 };
 
@@ -77,7 +77,8 @@ Result<TargetDesc> hostTarget() {
   // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
   __builtin_cpu_init();
   const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("popcnt");
-  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+                  __builtin_cpu_supports("f16c");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const Leaf7 leaf7;

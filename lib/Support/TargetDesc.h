@@ -29,13 +29,15 @@ struct TargetDesc {
 };
 
 /// The best target this process can run, by cpuid. Where the CPU has AMX, the system is asked once for leave to use it (Linux: arch_prctl
-/// ARCH_REQ_XCOMP_PERM, which holds for the whole process); without it the target is the next lower one. Unsupported on a CPU without SSE4.2.
+/// ARCH_REQ_XCOMP_PERM, which holds for the whole process); without it the target is the next lower one. Unsupported on a CPU without
+/// SSE4.2.
 Result<TargetDesc> hostTarget();
 
 /// What a kernel for a CPU target needs of it, comma separated: "avx2,fma,bmi2,f16c".
 std::string_view requiredFeatures(const TargetDesc &target);
 
-/// "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80", "sm_89", "sm_90", "sm_90a", "sm_100" ...; the error lists what is known.
+/// "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4+bf16", "x86-64-v4+amx", "aarch64", "sm_80", "sm_89", "sm_90", "sm_90a",
+/// "sm_100" ...; the error lists what is known.
 Result<TargetDesc> parseTarget(std::string_view text);
 
 } // namespace attnjit

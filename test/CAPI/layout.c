@@ -1,13 +1,14 @@
-/* Where the last field of each struct of ABI 1 lies, on machines with 8-byte pointers. Fields are added behind these, and behind the padding that
- * follows them, whose bytes may be anything in programs that are already compiled; one that moves asks for another ATTNJIT_ABI_VERSION. */
+/* Where the last field of each struct of ABI 1 lies, on machines with 8-byte pointers. Fields are added behind these, and behind the
+ * padding that follows them, whose bytes may be anything in programs that are already compiled; one that moves asks for another
+ * ATTNJIT_ABI_VERSION. */
 #include "Check.h"
 
-#define LAST(type, field, offset) \
-  do { \
-    if (offsetof(type, field) != (offset)) { \
-      fprintf(stderr, "%s:%d: %s of %s lies at %zu\n", __FILE__, __LINE__, #field, #type, offsetof(type, field)); \
-      ++failures; \
-    } \
+#define LAST(type, field, offset)                                                                                                          \
+  do {                                                                                                                                     \
+    if (offsetof(type, field) != (offset)) {                                                                                               \
+      fprintf(stderr, "%s:%d: %s of %s lies at %zu\n", __FILE__, __LINE__, #field, #type, offsetof(type, field));                          \
+      ++failures;                                                                                                                          \
+    }                                                                                                                                      \
   } while (0)
 
 void test_layout(void) {

@@ -87,9 +87,7 @@ const std::vector<BadCall> &badCalls() {
          o.call.pages = {TensorRef::dense(pages, DType::F32, {2, 1}), 40};
        },
        {"pages.table:", "f32", "i32 or i64"}},
-      {"no page table",
-       [](Operands &o) { o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 1}), 40}; },
-       {"pages.table:", "null"}},
+      {"no page table", [](Operands &o) { o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 1}), 40}; }, {"pages.table:", "null"}},
       {"fewer keys than none",
        [](Operands &o) { o.call.pages = {TensorRef::dense(nullptr, DType::I64, {2, 0}), -1}; },
        {"pages.keys: -1 is negative"}},

@@ -93,7 +93,9 @@ inline std::vector<std::byte> jumpTo(CpuKernelFn kernel) {
 
 class FakeCompiler final : public compiler::CompilerInterface {
 public:
-  Result<std::string> compileModule(std::string_view, const TargetDesc &) override { return Error{ErrorCode::Unsupported, "the test's compiler knows no modules"}; }
+  Result<std::string> compileModule(std::string_view, const TargetDesc &) override {
+    return Error{ErrorCode::Unsupported, "the test's compiler knows no modules"};
+  }
   Result<KernelImage> compile(const compiler::KernelSpec &spec, const compiler::CompileOptions &options) override {
     ++calls;
     if (onCompile)

@@ -30,7 +30,8 @@ TEST_CASE("an error says its place for editors, too") {
   CHECK(score.text == "score_mod");
   CHECK(score.line == 2);
   CHECK(score.column == 3);
-  const ErrorPlace module = placeOf({.scoreMod = {}, .maskMod = "f", .module = "def f(b, h, q, kv):\n    return 'é' < q", .moduleName = "mine.py"});
+  const ErrorPlace module =
+      placeOf({.scoreMod = {}, .maskMod = "f", .module = "def f(b, h, q, kv):\n    return 'é' < q", .moduleName = "mine.py"});
   CHECK(module.text == "mine.py");
   CHECK(module.line == 2);
   const Result<Formula> unreadable = parseFormula({.scoreMod = "\xff", .maskMod = {}}, {});

@@ -173,5 +173,6 @@ TEST_CASE("a byte order mark before a text is skipped") {
 TEST_CASE("where no name is known, none is listed") {
   const Result<Formula> formula = parseFormula({"", "mod", "N = missing\ndef mod(b, h, q_idx, kv_idx):\n    return q_idx < N"}, {});
   REQUIRE(!formula);
-  CHECK(formula.error().message.find("  only the functions of torch and math are known here; any other has to be captured\n") != std::string::npos);
+  CHECK(formula.error().message.find("  only the functions of torch and math are known here; any other has to be captured\n") !=
+        std::string::npos);
 }

@@ -49,7 +49,8 @@ double causalError(const KernelImage &image, std::int64_t D, std::int64_t Dv) {
       value = normal(random);
     return values;
   };
-  std::vector<float> q = fill(Hq * M * D), k = fill(Hkv * N * D), v = fill(Hkv * N * Dv), out(Hq * M * Dv, 777), lse(Hq * M, 777), max(Hq * M, 777);
+  std::vector<float> q = fill(Hq * M * D), k = fill(Hkv * N * D), v = fill(Hkv * N * Dv), out(Hq * M * Dv, 777), lse(Hq * M, 777),
+                     max(Hq * M, 777);
   FunctionTable functions{};
   std::int64_t status = kStatusOk;
   KernelArgs args{};
@@ -133,7 +134,8 @@ TEST_CASE("images of both pipelines compute causal attention") {
 
 TEST_CASE("metadata lists what a launcher binds") {
   KernelCompiler compiler;
-  const KernelSpec spec = makeSpec({"", "score + slope[h] * bias", "", {{"slope", DType::BF16, 1}, {"bias", DType::F64, -1}}, DType::F32, 16, 16, SDPBackend::Math});
+  const KernelSpec spec = makeSpec(
+      {"", "score + slope[h] * bias", "", {{"slope", DType::BF16, 1}, {"bias", DType::F64, -1}}, DType::F32, 16, 16, SDPBackend::Math});
   Result<KernelImage> image = compiler.compile(spec, {});
   if (!image)
     FAIL(image.error().message);

@@ -59,8 +59,15 @@ TEST_CASE("going on from the text of any stage gives the same image") {
 
 TEST_CASE("so it does on the way to a GPU") {
   KernelCompiler compiler;
-  KernelSpec spec = makeSpec({"gpu", "cap * tanh(score / cap)", "q_idx >= kv_idx", {{"cap", DType::F64, -1}}, DType::BF16, 128, 128,
-                              SDPBackend::FlashAttention, "sm_80"});
+  KernelSpec spec = makeSpec({"gpu",
+                              "cap * tanh(score / cap)",
+                              "q_idx >= kv_idx",
+                              {{"cap", DType::F64, -1}},
+                              DType::BF16,
+                              128,
+                              128,
+                              SDPBackend::FlashAttention,
+                              "sm_80"});
   checkStages(compiler, spec, kGpuStages);
   Result<KernelImage> image = compiler.compile(spec, {});
   REQUIRE(image);
@@ -202,7 +209,8 @@ TEST_CASE("a kernel from an edited later stage says so, and nobody plans by its 
   std::map<Stage, std::string> texts;
   Result<KernelImage> original = compiler.compile(windowSpec(), collectInto(texts));
   REQUIRE(original);
-  const std::string wider = replaceAll(replaceAll(texts[Stage::Tile], "constant 16 : i32", "constant 64 : i32"), "constant 16 : i64", "constant 64 : i64");
+  const std::string wider =
+      replaceAll(replaceAll(texts[Stage::Tile], "constant 16 : i32", "constant 64 : i32"), "constant 16 : i64", "constant 64 : i64");
   std::map<Stage, std::string> edited;
   Result<KernelImage> image = compiler.compileFrom(Stage::Tile, wider, collectInto(edited));
   REQUIRE(image);

@@ -149,9 +149,8 @@ Result<json> latency(const BenchOptions &options) {
                            "found in memory                 us {}   (whole call {})\n"
                            "found on disk                   ms {}\n",
                            show((*result)["coldCompileFull"]["compileMs"], 1), show((*result)["coldCompile"]["compileMs"], 1),
-                           (*result)["coldCompile"]["firstInProcessMs"].get<double>(),
-                           show((*result)["memoryHit"]["lookupUs"], 2), show((*result)["memoryHit"]["wholeCallUs"], 2),
-                           show((*result)["diskHit"]["findMs"], 2))
+                           (*result)["coldCompile"]["firstInProcessMs"].get<double>(), show((*result)["memoryHit"]["lookupUs"], 2),
+                           show((*result)["memoryHit"]["wholeCallUs"], 2), show((*result)["diskHit"]["findMs"], 2))
                    .c_str(),
                stdout);
   return result;
@@ -331,9 +330,10 @@ int main(int argc, char **argv) {
   app.add_flag("--json", options.json, "print one JSON object")->group(what);
   app.add_option("--passes", options.passes, "passes over the heads, or repetitions (default 5)")->check(CLI::Range(1, 10000))->group(what);
   app.add_option("--formulas", options.formulas, "new formulas of --latency (default 20)")->check(CLI::Range(1, 63))->group(what);
-  app.add_option("--target", options.target,
-                 "compile throughput and scaling kernels for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
-                 "native); or native-gpu, sm_90 ...: throughput and grids on a GPU")
+  app.add_option(
+         "--target", options.target,
+         "compile throughput and scaling kernels for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16 or x86-64-v4+amx (default: "
+         "native); or native-gpu, sm_90 ...: throughput and grids on a GPU")
       ->group(what);
   app.add_flag("--memory-here", isMemoryChild)->group("");
   app.add_flag("--serve", isServer, "time calls for another program, which asks by lines on standard input (docs/cli.md)")->group(what);

@@ -258,10 +258,10 @@ int main(int argc, char **argv) {
   bool list = false, prepare = false, refusals = false;
   app.add_option("grids", files, "grid files, or Python modules with cases in their lines '#! ...'")->required();
   app.add_option("--filter", choice.filter, "only cases whose command line contains this");
-  app.add_option(
-      "--target", target,
-      "compile for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a GPU's cases run "
-      "there, and those that it has no pipeline for are counted");
+  app.add_option("--target", target,
+                 "compile for native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, native-gpu, sm_80, sm_90a ...; a "
+                 "GPU's cases run "
+                 "there, and those that it has no pipeline for are counted");
   app.add_option("--dtype", choice.dtype, "for the cases that name none");
   app.add_option_function<std::string>(
          "--part", [&](const std::string &) {}, "K/N: the K-th of N parts of each file, for N processes")

@@ -96,13 +96,16 @@ void declare(CLI::App &app, DumpOptions &options) {
          "standard output)")
       ->group(dump);
   app.add_option("--target", options.target,
-                 "native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, aarch64, sm_80, sm_90 ... (default: native); for aot one or "
+                 "native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx, aarch64, sm_80, sm_90 ... (default: native); for "
+                 "aot one or "
                  "several, comma separated")
       ->group(dump);
   app.add_option("--from", options.from, "STAGE FILE: go on from the text of a stage instead of from a problem")->expected(2)->group(dump);
   app.add_flag("--time", options.time, "print how long each step took, to standard error")->group(dump);
-  app.add_option("--name", options.aheadOfTime.name, "of the C function of aot, and what its files begin with (default: attention)")->group(dump);
-  app.add_flag("--bare", options.aheadOfTime.bare, "aot: code alone, which needs no library; the caller brings threads and memory")->group(dump);
+  app.add_option("--name", options.aheadOfTime.name, "of the C function of aot, and what its files begin with (default: attention)")
+      ->group(dump);
+  app.add_flag("--bare", options.aheadOfTime.bare, "aot: code alone, which needs no library; the caller brings threads and memory")
+      ->group(dump);
   app.add_option("--batch", options.batch, "batch of which to draw the mask")->group(dump);
   app.add_option("--head", options.head, "query head of which to draw the mask")->group(dump);
   addProblemOptions(app, options.problem);

@@ -69,9 +69,10 @@ void declare(CLI::App &app, RunOptions &options) {
   const std::string cache = "Kernels";
   app.add_option("--cache-dir", options.cacheDirectory, "directory of the disk cache (default $XDG_CACHE_HOME/attnjit)")->group(cache);
   app.add_flag("--no-cache", options.noCache, "neither read nor write the disk cache")->group(cache);
-  app.add_option("--target", options.target,
-                 "compile for native (the default), x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx; or for a GPU and run there: "
-                 "native-gpu, sm_80, sm_90 ...")
+  app.add_option(
+         "--target", options.target,
+         "compile for native (the default), x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4+bf16, x86-64-v4+amx; or for a GPU and run there: "
+         "native-gpu, sm_80, sm_90 ...")
       ->group(cache);
   app.add_option("--device", options.device, "the GPU to run on, as the driver counts them (default 0)")
       ->check(CLI::Range(0, 1023))

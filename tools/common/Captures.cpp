@@ -39,7 +39,8 @@ Result<Tensor> allocateFor(const GeneratorCall &call, std::string_view sizesText
     return invalid(fmt::format("{}: {}", call.text, sizes.error().message));
   const std::optional<DType> dtype = parseDType(dtypeText);
   if (!dtype)
-    return invalid(fmt::format("{}: unknown dtype '{}'; known are f64 f32 bf16 f16 f8e4m3fn f8e5m2 bool i8 u8 i16 i32 i64", call.text, dtypeText));
+    return invalid(
+        fmt::format("{}: unknown dtype '{}'; known are f64 f32 bf16 f16 f8e4m3fn f8e5m2 bool i8 u8 i16 i32 i64", call.text, dtypeText));
   Result<Tensor> tensor = Tensor::allocate(*dtype, *sizes, call.placement);
   if (!tensor)
     return invalid(fmt::format("{}: {}", call.text, tensor.error().message));

@@ -16,7 +16,8 @@ namespace {
 void copyRow(const TensorRef &rows, std::int64_t b, std::int64_t h, std::int64_t from, const TensorRef &pool, std::int64_t page,
              std::int64_t to) {
   const auto element = static_cast<std::int64_t>(sizeInBytes(rows.dtype));
-  const auto *source = static_cast<const char *>(rows.data) + (b * rows.strides[0] + h * rows.strides[1] + from * rows.strides[2]) * element;
+  const auto *source =
+      static_cast<const char *>(rows.data) + (b * rows.strides[0] + h * rows.strides[1] + from * rows.strides[2]) * element;
   auto *target = static_cast<char *>(pool.data) + (page * pool.strides[0] + h * pool.strides[1] + to * pool.strides[2]) * element;
   for (std::int64_t d = 0; d < rows.sizes[3]; ++d)
     std::memcpy(target + d * pool.strides[3] * element, source + d * rows.strides[3] * element, static_cast<std::size_t>(element));

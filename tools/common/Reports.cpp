@@ -86,12 +86,18 @@ json toJson(const ForwardReport &report) {
 }
 
 json toJson(const EngineCounters &counters) {
-  return {{"compiles", counters.compiles},          {"compileFailures", counters.compileFailures},
-          {"memoryHits", counters.memoryHits},      {"memoryMisses", counters.memoryMisses},
-          {"diskHits", counters.diskHits},          {"diskWrites", counters.diskWrites},
-          {"diskRejects", counters.diskRejects},    {"evictions", counters.evictions},
-          {"launches", counters.launches},          {"fallbacks", counters.fallbacks},
-          {"kernelsInMemory", counters.kernelsInMemory}, {"bytesInMemory", counters.bytesInMemory},
+  return {{"compiles", counters.compiles},
+          {"compileFailures", counters.compileFailures},
+          {"memoryHits", counters.memoryHits},
+          {"memoryMisses", counters.memoryMisses},
+          {"diskHits", counters.diskHits},
+          {"diskWrites", counters.diskWrites},
+          {"diskRejects", counters.diskRejects},
+          {"evictions", counters.evictions},
+          {"launches", counters.launches},
+          {"fallbacks", counters.fallbacks},
+          {"kernelsInMemory", counters.kernelsInMemory},
+          {"bytesInMemory", counters.bytesInMemory},
           {"awaited", counters.awaited}};
 }
 

@@ -49,9 +49,8 @@ Expected<std::string> CpuBackend::assemble(StringRef text) const {
   std::unique_ptr<MCInstrInfo> instructions(target.createMCInstrInfo());
   std::unique_ptr<MCSubtargetInfo> subtarget(target.createMCSubtargetInfo(triple, llvmCpu(desc).name, llvmCpu(desc).features));
   MCContext context(triple, asmInfo.get(), registers.get(), subtarget.get(), &sources, &options);
-  context.setDiagnosticHandler([&errors](const SMDiagnostic &diagnostic, bool, const SourceMgr &, std::vector<const MDNode *> &) {
-    collect(diagnostic, &errors);
-  });
+  context.setDiagnosticHandler(
+      [&errors](const SMDiagnostic &diagnostic, bool, const SourceMgr &, std::vector<const MDNode *> &) { collect(diagnostic, &errors); });
   std::unique_ptr<MCObjectFileInfo> fileInfo(target.createMCObjectFileInfo(context, /*PIC=*/true));
   context.setObjectFileInfo(fileInfo.get());
 

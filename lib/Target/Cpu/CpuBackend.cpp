@@ -67,7 +67,8 @@ Expected<CpuBackend> CpuBackend::create(const TargetDesc &desc) {
     return failure(message);
   TargetOptions options;
   options.AllowFPOpFusion = FPOpFusion::Standard; // fmuladd may fuse, separate mul and add may not: the lowering decides.
-  // Less: as fast as Default on our kernels (measured), 20 % less time to compile. The small code model and PIC leave only PC-relative relocations.
+  // Less: as fast as Default on our kernels (measured), 20 % less time to compile. The small code model and PIC leave only PC-relative
+  // relocations.
   const LlvmCpu cpu = llvmCpu(desc);
   std::unique_ptr<TargetMachine> machine(
       target->createTargetMachine(triple, cpu.name, cpu.features, options, Reloc::PIC_, CodeModel::Small, CodeGenOptLevel::Less));

@@ -65,8 +65,8 @@ struct Link {
   Error error = Error::success();
 };
 
-/// Relocations whose fixed-up bits do not depend on where the image is mapped. On AArch64 a place is named by the distance of two pages and an
-/// offset in one: images begin on a page.
+/// Relocations whose fixed-up bits do not depend on where the image is mapped. On AArch64 a place is named by the distance of two pages and
+/// an offset in one: images begin on a page.
 bool isRelativeOnAArch64(Edge::Kind kind) {
   switch (kind) {
   case Edge::KeepAlive:

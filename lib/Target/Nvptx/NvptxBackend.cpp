@@ -90,8 +90,8 @@ Expected<NvptxBackend> NvptxBackend::create(const TargetDesc &desc) {
     return failure(message);
   TargetOptions options;
   options.AllowFPOpFusion = FPOpFusion::Standard; // fmuladd may fuse, separate mul and add may not: the lowering decides.
-  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(triple, desc.cpu, ptxFeature(desc.cpu), options, std::nullopt,
-                                                                     std::nullopt, CodeGenOptLevel::Default));
+  std::unique_ptr<TargetMachine> machine(
+      target->createTargetMachine(triple, desc.cpu, ptxFeature(desc.cpu), options, std::nullopt, std::nullopt, CodeGenOptLevel::Default));
   if (!machine)
     return failure("LLVM cannot generate code for " + desc.triple);
   return NvptxBackend(std::move(machine));

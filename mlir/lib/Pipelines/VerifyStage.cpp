@@ -117,8 +117,9 @@ llvm::LogicalResult verifyGpuKernel(ModuleOp module, llvm::ArrayRef<llvm::String
   for (unsigned i = 0; fits && i < byValue; ++i)
     fits = bool(kernel.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()));
   if (!fits)
-    return kernel.emitOpError("has to take KernelArgs by value, one !llvm.ptr with llvm.byval; with tensor boxes, three tensor maps likewise and "
-                              "a pointer to counters after it");
+    return kernel.emitOpError(
+        "has to take KernelArgs by value, one !llvm.ptr with llvm.byval; with tensor boxes, three tensor maps likewise and "
+        "a pointer to counters after it");
   return verifyDialects(kernel, dialects);
 }
 

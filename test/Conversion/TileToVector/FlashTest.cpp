@@ -1,5 +1,5 @@
-// The flash schedule, run: sizes that fit nothing, groups of heads, strides, types, masks, plans and NaN, against attention by its definition
-// in f64. Every operand ends where a page without access begins, so that a read past its end is a crash.
+// The flash schedule, run: sizes that fit nothing, groups of heads, strides, types, masks, plans and NaN, against attention by its
+// definition in f64. Every operand ends where a page without access begins, so that a read past its end is a crash.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "JitHarness.h"
 
@@ -61,13 +61,24 @@ std::uint16_t bf16Bits(float x) {
 /// A tensor [B, H, rows, columns] of some float type, with any order and padding of its dimensions.
 class Tensor {
 public:
-  enum class Layout { HeadMajor, RowMajor, Strided, Reversed }; ///< [B,H,R,C], [B,R,H,C], [B,H,C,R], [B,H,R,C] with rows and columns falling
+  enum class Layout {
+    HeadMajor,
+    RowMajor,
+    Strided,
+    Reversed
+  }; ///< [B,H,R,C], [B,R,H,C], [B,H,C,R], [B,H,R,C] with rows and columns falling
   Tensor(std::int64_t b, std::int64_t h, std::int64_t rows, std::int64_t columns, Float type, Layout layout = Layout::HeadMajor)
       : sizes{b, h, rows, columns}, type(type), memory(std::max<std::int64_t>(1, b * h * rows * columns) * elementBytes()) {
     switch (layout) {
-    case Layout::HeadMajor: setStrides({h * rows * columns, rows * columns, columns, 1}); break;
-    case Layout::RowMajor: setStrides({h * rows * columns, columns, h * columns, 1}); break;
-    case Layout::Strided: setStrides({h * rows * columns, rows * columns, 1, rows}); break;
+    case Layout::HeadMajor:
+      setStrides({h * rows * columns, rows * columns, columns, 1});
+      break;
+    case Layout::RowMajor:
+      setStrides({h * rows * columns, columns, h * columns, 1});
+      break;
+    case Layout::Strided:
+      setStrides({h * rows * columns, rows * columns, 1, rows});
+      break;
     case Layout::Reversed:
       setStrides({h * rows * columns, rows * columns, -columns, -1});
       origin = std::max<std::int64_t>(0, rows * columns - 1) * std::int64_t(elementBytes());
@@ -147,23 +158,26 @@ struct Formula {
 const Formula kPlain = {"plain", "", ""};
 const Formula kCausal = {"causal", "", "%m = arith.cmpi sle, %kv, %q : i32\nattn.yield %m : i1", nullptr,
                          [](int, int q, int kv, const auto &) { return kv <= q; }};
-const Formula kWindow = {"window", "",
-                         "%d = arith.subi %q, %kv : i32\n%w = arith.constant 20 : i32\n%z = arith.constant -3 : i32\n"
-                         "%a = arith.cmpi sle, %d, %w : i32\n%e = arith.cmpi sge, %d, %z : i32\n%m = arith.andi %a, %e : i1\nattn.yield %m : i1",
-                         nullptr, [](int, int q, int kv, const auto &) { return q - kv <= 20 && q - kv >= -3; }};
+const Formula kWindow = {
+    "window", "",
+    "%d = arith.subi %q, %kv : i32\n%w = arith.constant 20 : i32\n%z = arith.constant -3 : i32\n"
+    "%a = arith.cmpi sle, %d, %w : i32\n%e = arith.cmpi sge, %d, %z : i32\n%m = arith.andi %a, %e : i1\nattn.yield %m : i1",
+    nullptr, [](int, int q, int kv, const auto &) { return q - kv <= 20 && q - kv >= -3; }};
 const Formula kTwoBands = {"two bands of whole granules", "",
                            "%x = arith.constant 16 : i32\n%y = arith.constant 48 : i32\n%a = arith.cmpi slt, %kv, %x : i32\n"
                            "%e = arith.cmpi sge, %kv, %y : i32\n%m = arith.ori %a, %e : i1\nattn.yield %m : i1",
                            nullptr, [](int, int, int kv, const auto &) { return kv < 16 || kv >= 48; }};
-const Formula kSoftcap = {"softcap", "%x = arith.constant 2.0 : f32\n%a = arith.divf %s, %x : f32\n%t = math.tanh %a : f32\n"
-                                     "%r = arith.mulf %t, %x : f32\nattn.yield %r : f32",
+const Formula kSoftcap = {"softcap",
+                          "%x = arith.constant 2.0 : f32\n%a = arith.divf %s, %x : f32\n%t = math.tanh %a : f32\n"
+                          "%r = arith.mulf %t, %x : f32\nattn.yield %r : f32",
                           "", [](double s, int, int, int, const auto &) { return 2 * std::tanh(s / 2); }};
-const Formula kAlibiCausal = {"alibi-causal",
-                              "%g = attn.load %c[%h] : memref<?xf32>, i32 -> f32\n%d = arith.subi %kv, %q : i32\n"
-                              "%f = arith.sitofp %d : i32 to f32\n%p = arith.mulf %f, %g : f32\n%r = arith.addf %s, %p : f32\nattn.yield %r : f32",
-                              kCausal.mask, [](double s, int h, int q, int kv, const auto &c) { return s + double(c[h]) * (kv - q); },
-                              kCausal.maskFn};
-const Formula kKeyBias = {"key-bias", "%g = attn.load %c[%kv] : memref<?xf32>, i32 -> f32\n%r = arith.addf %s, %g : f32\nattn.yield %r : f32", "",
+const Formula kAlibiCausal = {
+    "alibi-causal",
+    "%g = attn.load %c[%h] : memref<?xf32>, i32 -> f32\n%d = arith.subi %kv, %q : i32\n"
+    "%f = arith.sitofp %d : i32 to f32\n%p = arith.mulf %f, %g : f32\n%r = arith.addf %s, %p : f32\nattn.yield %r : f32",
+    kCausal.mask, [](double s, int h, int q, int kv, const auto &c) { return s + double(c[h]) * (kv - q); }, kCausal.maskFn};
+const Formula kKeyBias = {"key-bias",
+                          "%g = attn.load %c[%kv] : memref<?xf32>, i32 -> f32\n%r = arith.addf %s, %g : f32\nattn.yield %r : f32", "",
                           [](double s, int, int, int kv, const auto &c) { return s + double(c[kv]); }};
 const Formula kDocuments = {"documents", "",
                             "%x = attn.load %c[%q] : memref<?xf32>, i32 -> f32\n%y = attn.load %c[%kv] : memref<?xf32>, i32 -> f32\n"
@@ -222,9 +236,9 @@ std::string moduleText(const Problem &p, const Formula &formula, const tile::Cpu
   std::string capture = "memref<?xf32>";
   std::string arguments = "%b: i32, %h: i32, %q: i32, %kv: i32, %c: " + capture;
   std::string text = "func.func @flash(%queries: " + q + ", %keys: " + k + ", %values: " + v + ", %out: " + out + ", %lse: " + row +
-                     ", %max: " + row + ", %scale: " + compute + ", %table: " + capture + ") {\nattn.forward ins(%queries, %keys, %values : " + q + ", " +
-                     k + ", " + v + ") outs(%out : " + out + ") lse(%lse : " + row + ") max(%max : " + row +
-                     ") scale(%scale : " + compute + ") captures(%table : " + capture +
+                     ", %max: " + row + ", %scale: " + compute + ", %table: " + capture +
+                     ") {\nattn.forward ins(%queries, %keys, %values : " + q + ", " + k + ", " + v + ") outs(%out : " + out +
+                     ") lse(%lse : " + row + ") max(%max : " + row + ") scale(%scale : " + compute + ") captures(%table : " + capture +
                      ") config <tile_rows = " + std::to_string(p.tileRows ? p.tileRows : sizes.rows) +
                      ", tile_cols = " + std::to_string(p.tileCols ? p.tileCols : sizes.cols) +
                      ", checked_indices = " + (p.checkedIndices ? "true" : "false") + ", narrow = true>\n";
@@ -234,8 +248,6 @@ std::string moduleText(const Problem &p, const Formula &formula, const tile::Cpu
     text += std::string("mask {\n^bb0(") + arguments + "):\n" + formula.mask + "\n}\n";
   return text + "return\n}\n";
 }
-
-
 
 std::unique_ptr<JitKernel> compile(const std::string &text, const TargetDesc &target) {
   std::string message;
@@ -383,9 +395,9 @@ TEST_CASE("sizes that fit no tile") {
   const Formula *formulas[] = {&kPlain, &kCausal, &kSoftcap, &kWindow, &kAlibiCausal, &kDocuments};
   struct {
     std::int64_t M, N, D, Dv;
-  } sizes[] = {{1, 1, 1, 1},     {1, 200, 64, 64},  {5, 7, 3, 2},      {23, 129, 8, 9},   {24, 128, 16, 16}, {47, 127, 31, 33},
-               {48, 16, 64, 64}, {49, 17, 63, 65},  {130, 300, 33, 5}, {193, 257, 64, 48}, {200, 31, 100, 7}, {97, 140, 128, 128},
-               {20, 40, 512, 4}, {20, 40, 2, 512},  {33, 70, 257, 255}};
+  } sizes[] = {{1, 1, 1, 1},      {1, 200, 64, 64},    {5, 7, 3, 2},     {23, 129, 8, 9},   {24, 128, 16, 16},
+               {47, 127, 31, 33}, {48, 16, 64, 64},    {49, 17, 63, 65}, {130, 300, 33, 5}, {193, 257, 64, 48},
+               {200, 31, 100, 7}, {97, 140, 128, 128}, {20, 40, 512, 4}, {20, 40, 2, 512},  {33, 70, 257, 255}};
   int next = 0;
   for (auto [M, N, D, Dv] : sizes)
     for (int i = 0; i < 2; ++i)
@@ -396,7 +408,7 @@ TEST_CASE("bf16, multiplied in pairs: sizes that fit tiles and some that do not"
   const Formula *formulas[] = {&kPlain, &kCausal, &kSoftcap, &kWindow, &kAlibiCausal, &kDocuments, &kTwoBands};
   struct {
     std::int64_t M, N, D, Dv;
-  } sizes[] = {{1, 1, 32, 16},   {33, 31, 64, 48},  {70, 129, 96, 32}, {193, 257, 128, 64}, {400, 300, 64, 64},
+  } sizes[] = {{1, 1, 32, 16},    {33, 31, 64, 48},   {70, 129, 96, 32}, {193, 257, 128, 64}, {400, 300, 64, 64},
                {50, 160, 32, 16}, {64, 200, 256, 80}, {17, 33, 33, 17},  {40, 131, 1, 3},     {90, 127, 63, 64}};
   int next = 0;
   for (auto [M, N, D, Dv] : sizes)
@@ -425,8 +437,8 @@ TEST_CASE("bf16, multiplied in pairs: NaN, and nothing behind the last key") {
 }
 
 TEST_CASE("every formula over several blocks and panels") {
-  for (const Formula *formula : {&kPlain, &kCausal, &kWindow, &kTwoBands, &kSoftcap, &kAlibiCausal, &kKeyBias, &kDocuments, &kEveryThird, &kNothing,
-                                 &kVeryNegative, &kHuge})
+  for (const Formula *formula : {&kPlain, &kCausal, &kWindow, &kTwoBands, &kSoftcap, &kAlibiCausal, &kKeyBias, &kDocuments, &kEveryThird,
+                                 &kNothing, &kVeryNegative, &kHuge})
     runAndCheck({.B = 2, .Hq = 2, .Hkv = 2, .M = 210, .N = 290, .D = 20, .Dv = 12}, *formula);
 }
 
@@ -444,7 +456,8 @@ TEST_CASE("groups of heads, and one batch of K and V for all") {
 TEST_CASE("types and strides") {
   for (Float type : {Float::F32, Float::BF16, Float::F16})
     for (auto layout : {Tensor::Layout::HeadMajor, Tensor::Layout::RowMajor, Tensor::Layout::Strided, Tensor::Layout::Reversed})
-      runAndCheck({.B = 2, .Hq = 2, .Hkv = 1, .M = 60, .N = 150, .D = 37, .Dv = 21, .qType = type, .kvType = type, .layout = layout}, kCausal);
+      runAndCheck({.B = 2, .Hq = 2, .Hkv = 1, .M = 60, .N = 150, .D = 37, .Dv = 21, .qType = type, .kvType = type, .layout = layout},
+                  kCausal);
   runAndCheck({.M = 60, .N = 150, .D = 32, .Dv = 32, .qType = Float::F32, .kvType = Float::BF16}, kPlain);
   runAndCheck({.M = 60, .N = 150, .D = 32, .Dv = 32, .qType = Float::BF16, .kvType = Float::F32}, kSoftcap);
 }

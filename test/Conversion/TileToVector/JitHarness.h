@@ -1,5 +1,5 @@
-// Runs what TileToVector emits: MLIR in the vector stage -> LLVM -> linked image -> callable memory. For tests of this room only; the product's own way is
-// lib/Compiler and lib/Runtime.
+// Runs what TileToVector emits: MLIR in the vector stage -> LLVM -> linked image -> callable memory. For tests of this room only; the
+// product's own way is lib/Compiler and lib/Runtime.
 #pragma once
 
 #include "Support/TargetDesc.h"

@@ -1,5 +1,5 @@
-// AMX in software, one thread: enough of Intel's description (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2) for what
-// FlashTiles.cpp emits. Calls go to absolute addresses, because images have no symbols.
+// AMX in software, one thread: enough of Intel's description (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2) for
+// what FlashTiles.cpp emits. Calls go to absolute addresses, because images have no symbols.
 #include "JitHarness.h"
 
 #include "llvm/IR/Constants.h"
@@ -34,13 +34,15 @@ void loadConfig(const std::uint8_t *config) {
 
 void release() { tiles.configured = false; }
 
-std::uint8_t (&tileAt(std::uint8_t tile))[kRows][kRowBytes] {
+std::uint8_t (&tileAt(std::uint8_t tile)) [kRows][kRowBytes] {
   if (!tiles.configured || tile >= kTiles)
     std::abort();
   return tiles.bytes[tile];
 }
 
-void zero(std::uint8_t tile) { std::memset(tileAt(tile), 0, kRows * kRowBytes); }
+void zero(std::uint8_t tile) {
+  std::memset(tileAt(tile), 0, kRows * kRowBytes);
+}
 
 void load(std::uint8_t tile, const char *from, std::int64_t stride) {
   for (int row = 0; row < kRows; ++row)
@@ -75,12 +77,10 @@ const void *emulationOf(llvm::StringRef intrinsic) {
     llvm::StringRef name;
     const void *function;
   };
-  static const Entry entries[] = {{"llvm.x86.ldtilecfg", reinterpret_cast<const void *>(loadConfig)},
-                                  {"llvm.x86.tilerelease", reinterpret_cast<const void *>(release)},
-                                  {"llvm.x86.tilezero", reinterpret_cast<const void *>(zero)},
-                                  {"llvm.x86.tileloadd64", reinterpret_cast<const void *>(load)},
-                                  {"llvm.x86.tilestored64", reinterpret_cast<const void *>(store)},
-                                  {"llvm.x86.tdpbf16ps", reinterpret_cast<const void *>(dotBf16)}};
+  static const Entry entries[] = {
+      {"llvm.x86.ldtilecfg", reinterpret_cast<const void *>(loadConfig)}, {"llvm.x86.tilerelease", reinterpret_cast<const void *>(release)},
+      {"llvm.x86.tilezero", reinterpret_cast<const void *>(zero)},        {"llvm.x86.tileloadd64", reinterpret_cast<const void *>(load)},
+      {"llvm.x86.tilestored64", reinterpret_cast<const void *>(store)},   {"llvm.x86.tdpbf16ps", reinterpret_cast<const void *>(dotBf16)}};
   for (const Entry &entry : entries)
     if (entry.name == intrinsic)
       return entry.function;
@@ -94,7 +94,8 @@ void emulateTiles(llvm::Module &module) {
   for (llvm::Function &function : module)
     for (llvm::BasicBlock &block : function)
       for (llvm::Instruction &instruction : block)
-        if (auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction); call && call->getCalledFunction() && emulationOf(call->getCalledFunction()->getName()))
+        if (auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction);
+            call && call->getCalledFunction() && emulationOf(call->getCalledFunction()->getName()))
           calls.push_back(call);
   for (llvm::CallInst *call : calls) {
     llvm::IRBuilder<> builder(call);

@@ -94,7 +94,8 @@ private:
 
   KernelOp createKernel() {
     builder.setInsertionPoint(function);
-    auto kernel = KernelOp::create(builder, loc, builder.getStringAttr(function.getSymName()), op.getConfigAttr(), namesAttr(), /*schedule=*/Attribute());
+    auto kernel = KernelOp::create(builder, loc, builder.getStringAttr(function.getSymName()), op.getConfigAttr(), namesAttr(),
+                                   /*schedule=*/Attribute());
     SmallVector<Type> types;
     bool contiguous = op.isContiguous();
     for (Value operand : {op.getQ(), op.getK(), op.getV(), op.getOut()}) {

@@ -11,12 +11,12 @@ bool isFloat8(mlir::Type memory);
 /// The type in which memory of element type `memory` is loaded: bf16 as i16; 8-bit floats and i1 as i8; otherwise itself.
 mlir::Type rawType(const Emitter &emit, mlir::Type memory);
 
-/// Raw elements (scalar or vector of rawType) as `result`: floats exactly or, f64 to f32, rounded; integers sign extended (ui8: zero extended) or truncated;
-/// i1 as byte != 0.
+/// Raw elements (scalar or vector of rawType) as `result`: floats exactly or, f64 to f32, rounded; integers sign extended (ui8: zero
+/// extended) or truncated; i1 as byte != 0.
 mlir::Value widenElements(const Emitter &emit, mlir::Value raw, mlir::Type memory, mlir::Type result);
 
-/// Floats rounded once, to nearest even, as rawType(memory). NaN stays NaN; what is too large becomes infinity, in e4m3 NaN, which is what PyTorch makes
-/// of it.
+/// Floats rounded once, to nearest even, as rawType(memory). NaN stays NaN; what is too large becomes infinity, in e4m3 NaN, which is what
+/// PyTorch makes of it.
 mlir::Value narrowElements(const Emitter &emit, mlir::Value value, mlir::Type memory);
 
 /// Loads `lanes` consecutive elements (1: a scalar) as floats of type `compute`.

@@ -1,4 +1,5 @@
-// Short spellings for emitting arith, scf and LLVM memory ops: one Emitter = one builder at one location. Private to this room and TileToGPU.
+// Short spellings for emitting arith, scf and LLVM memory ops: one Emitter = one builder at one location. Private to this room and
+// TileToGPU.
 //
 // Integer and float arithmetic work alike on scalars and native-width vectors; a scalar meets a vector only through splat().
 #pragma once
@@ -102,9 +103,7 @@ struct Emitter {
   Value mulF(Value a, Value b) const { return make<mlir::arith::MulFOp>(a, b); }
   Value divF(Value a, Value b) const { return make<mlir::arith::DivFOp>(a, b); }
   Value negF(Value a) const { return make<mlir::arith::NegFOp>(a); }
-  Value fma(Value a, Value b, Value c) const {
-    return make<mlir::LLVM::FMAOp>(a.getType(), a, b, c, mlir::LLVM::FastmathFlagsAttr());
-  }
+  Value fma(Value a, Value b, Value c) const { return make<mlir::LLVM::FMAOp>(a.getType(), a, b, c, mlir::LLVM::FastmathFlagsAttr()); }
   Value cmp(CmpF predicate, Value a, Value b) const { return make<mlir::arith::CmpFOp>(predicate, a, b); }
 
   Value select(Value condition, Value a, Value b) const { return make<mlir::arith::SelectOp>(condition, a, b); }

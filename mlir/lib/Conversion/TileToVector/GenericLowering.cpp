@@ -23,7 +23,8 @@ LogicalResult lowerGeneric(const TileProgram &program, const CpuTarget &target) 
 
 GenericLowering::GenericLowering(const TileProgram &program, const CpuTarget &target)
     : program(program), builder(program.kernel->getContext()), loc(program.kernel->getLoc()),
-      function(createKernelFunction(builder, program)), emit(builder, loc), abi(builder, loc, function.args, AbiAccess::functionsOf(target)), compute(program.computeType),
+      function(createKernelFunction(builder, program)), emit(builder, loc),
+      abi(builder, loc, function.args, AbiAccess::functionsOf(target)), compute(program.computeType),
       lanes(target.vectorBits / compute.getIntOrFloatBitWidth()), vectorType(emit.vec(lanes, compute)) {}
 
 LogicalResult GenericLowering::run() {

@@ -48,7 +48,8 @@ HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
     return {emit.mulF(scale, ofScores), factorOf(offsetof(KernelArgs, vDescale))};
   };
   auto plain = [&]() -> Emitter::Values { return {scale, emit.constFloat(emit.f64(), 1.0)}; };
-  Value hasFactors = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointerOf(offsetof(KernelArgs, qDescale)), emit.make<LLVM::ZeroOp>(emit.ptr()));
+  Value hasFactors =
+      emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointerOf(offsetof(KernelArgs, qDescale)), emit.make<LLVM::ZeroOp>(emit.ptr()));
   Emitter::Values factors = emit.ifElse({emit.f64(), emit.f64()}, hasFactors, described, plain);
   auto rounded = [&](Value factor) { return type.isF64() ? factor : Value(emit.make<arith::TruncFOp>(type, factor)); };
   return {rounded(factors[0]), rounded(factors[1])};
@@ -56,13 +57,20 @@ HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
 
 static uint64_t offsetOf(Operand which) {
   switch (which) {
-  case Operand::Q: return offsetof(KernelArgs, q);
-  case Operand::K: return offsetof(KernelArgs, k);
-  case Operand::V: return offsetof(KernelArgs, v);
-  case Operand::Out: return offsetof(KernelArgs, out);
-  case Operand::Lse: return offsetof(KernelArgs, lse);
-  case Operand::Max: return offsetof(KernelArgs, max);
-  case Operand::Sinks: return offsetof(KernelArgs, sinks);
+  case Operand::Q:
+    return offsetof(KernelArgs, q);
+  case Operand::K:
+    return offsetof(KernelArgs, k);
+  case Operand::V:
+    return offsetof(KernelArgs, v);
+  case Operand::Out:
+    return offsetof(KernelArgs, out);
+  case Operand::Lse:
+    return offsetof(KernelArgs, lse);
+  case Operand::Max:
+    return offsetof(KernelArgs, max);
+  case Operand::Sinks:
+    return offsetof(KernelArgs, sinks);
   }
   llvm_unreachable("all operands are listed");
 }
@@ -271,14 +279,16 @@ struct PlanWalk {
     Value offsets = abi.planOffsets();
     Value noTable = emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::eq, offsets, emit.make<LLVM::ZeroOp>(emit.ptr()));
     Type i64 = emit.i64();
-    Emitter::Values range = emit.ifElse({i64, i64}, noTable, [&] { return Emitter::Values{emit.index(0), emit.index(1)}; }, [&] {
-      Value first = emit.at(offsets, i64, scope.planIndex);
-      return Emitter::Values{loadInvariant(emit, first, i64), loadInvariant(emit, emit.atBytes(first, sizeof(int64_t)), i64)};
-    });
+    Emitter::Values range = emit.ifElse(
+        {i64, i64}, noTable, [&] { return Emitter::Values{emit.index(0), emit.index(1)}; },
+        [&] {
+          Value first = emit.at(offsets, i64, scope.planIndex);
+          return Emitter::Values{loadInvariant(emit, first, i64), loadInvariant(emit, emit.atBytes(first, sizeof(int64_t)), i64)};
+        });
     return emit.loop(range[0], range[1], emit.index(1), iterArgs, [&](Value index, ValueRange carried) {
-      Emitter::Values run = emit.ifElse({i64, i64, emit.i1()}, noTable,
-                                        [&] { return Emitter::Values{firstKey(), endKey(), emit.truth(program.mask == nullptr)}; },
-                                        [&] { return readRun(index); });
+      Emitter::Values run = emit.ifElse(
+          {i64, i64, emit.i1()}, noTable, [&] { return Emitter::Values{firstKey(), endKey(), emit.truth(program.mask == nullptr)}; },
+          [&] { return readRun(index); });
       return overBlocks(run[0], run[1], run[2], carried);
     });
   }
@@ -294,8 +304,8 @@ struct PlanWalk {
   Value firstKey() { return scope.keyEnd ? scope.keyBegin : emit.index(0); }
   Value endKey() { return scope.keyEnd ? scope.keyEnd : abi.keys(); }
 
-  /// A run, cut into blocks. With a closed form, groups of blocks are asked about first: a narrow window in a long sequence must not cost one
-  /// question per block.
+  /// A run, cut into blocks. With a closed form, groups of blocks are asked about first: a narrow window in a long sequence must not cost
+  /// one question per block.
   Emitter::Values overBlocks(Value kvBegin, Value kvEnd, Value full, ValueRange iterArgs) {
     if (!program.closedForm)
       return overGroup(kvBegin, kvEnd, full, iterArgs);
@@ -333,10 +343,11 @@ struct PlanWalk {
     if (!scope.headLast || program.closedForm->getArgument(kHeadArgument).use_empty())
       return ofHead(scope.headFirst);
     Value no = emit.truth(false);
-    Emitter::Values any = emit.loop(scope.headFirst, emit.add(scope.headLast, 1), emit.index(1), {no, no}, [&](Value h, ValueRange carried) {
-      auto [mayBeTrue, mayBeFalse] = ofHead(h);
-      return Emitter::Values{emit.bitOr(carried[0], mayBeTrue), emit.bitOr(carried[1], mayBeFalse)};
-    });
+    Emitter::Values any =
+        emit.loop(scope.headFirst, emit.add(scope.headLast, 1), emit.index(1), {no, no}, [&](Value h, ValueRange carried) {
+          auto [mayBeTrue, mayBeFalse] = ofHead(h);
+          return Emitter::Values{emit.bitOr(carried[0], mayBeTrue), emit.bitOr(carried[1], mayBeFalse)};
+        });
     return {any[0], any[1]};
   }
 

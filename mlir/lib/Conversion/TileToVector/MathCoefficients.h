@@ -1,4 +1,5 @@
-// Made by tools/minimax.py, which says how; every number is exact in f32 (those named Double: in f64). Lowest power first; the error is relative to the function.
+// Made by tools/minimax.py, which says how; every number is exact in f32 (those named Double: in f64). Lowest power first; the error is
+// relative to the function.
 #pragma once
 
 #include <cstdint>

@@ -17,8 +17,8 @@ mlir::Value emitExpm1(const Emitter &emit, mlir::Value x);
 mlir::Value emitSinh(const Emitter &emit, mlir::Value x);
 mlir::Value emitCosh(const Emitter &emit, mlir::Value x);
 mlir::Value emitTanh(const Emitter &emit, mlir::Value x);
-/// 2 p q and q^2 + p^2 with tanh(x / 2) = p / q, for |x| up to kTanhLimit: 10 additions and multiplications, no exponential; the quotient is
-/// tanh(x).
+/// 2 p q and q^2 + p^2 with tanh(x / 2) = p / q, for |x| up to kTanhLimit: 10 additions and multiplications, no exponential; the quotient
+/// is tanh(x).
 std::pair<mlir::Value, mlir::Value> tanhFraction(const Emitter &emit, mlir::Value x);
 inline constexpr double kTanhLimit = 9.3;
 /// 2^(x + low) and factor * e^(x + low) for a tiny `low`: exponentials of a product in two parts.

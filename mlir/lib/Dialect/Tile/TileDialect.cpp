@@ -43,8 +43,8 @@ static LogicalResult verifyFloat(EmitError emitError, Type type, StringRef what)
   return emitError() << what << ": expected an element type of f64, f32, bf16, f16, f8E4M3FN or f8E5M2, got " << type;
 }
 
-LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t qBuffers, int64_t consumerRegisters, int64_t producerRegisters,
-                                bool overlap, bool, bool stagesLoads, bool) {
+LogicalResult WgmmaAttr::verify(EmitError emitError, int64_t kvStages, int64_t qBuffers, int64_t consumerRegisters,
+                                int64_t producerRegisters, bool overlap, bool, bool stagesLoads, bool) {
   for (auto [name, count] : {std::pair("kv_stages", kvStages), std::pair("q_buffers", qBuffers)})
     if (count != 1 && count != 2 && count != 4)
       return emitError() << name << ": expected 1, 2 or 4, got " << count;
@@ -96,8 +96,8 @@ LogicalResult ViewType::verify(EmitError emitError, int64_t cols, Type elementTy
 LogicalResult CaptureType::verify(EmitError emitError, int64_t rank, Type elementType) {
   if (rank < 0 || rank > 6)
     return emitError() << "!tile.capture: expected a rank from 0 to 6, got " << rank;
-  if (elementType.isInteger(1) || elementType.isSignlessInteger(8) || elementType.isUnsignedInteger(8) || elementType.isSignlessInteger(16) ||
-      elementType.isSignlessInteger(32) || elementType.isSignlessInteger(64))
+  if (elementType.isInteger(1) || elementType.isSignlessInteger(8) || elementType.isUnsignedInteger(8) ||
+      elementType.isSignlessInteger(16) || elementType.isSignlessInteger(32) || elementType.isSignlessInteger(64))
     return success();
   return verifyFloat(emitError, elementType, "!tile.capture");
 }

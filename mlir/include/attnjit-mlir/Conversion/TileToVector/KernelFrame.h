@@ -1,8 +1,8 @@
 // The frame that every CPU lowering of a tile program shares: reading KernelArgs, walking tiles and walking the plan.
 //
-// Emitted kernels have the signature of CpuKernelFn as  func.func @name(%args: !llvm.ptr, %begin: i64, %end: i64, %workspace: !llvm.ptr). Memory is
-// reached through llvm.getelementptr / llvm.load / llvm.store on scalars and native-width vectors; arithmetic is arith / math / vector;
-// control flow is scf. All addresses are i64.
+// Emitted kernels have the signature of CpuKernelFn as  func.func @name(%args: !llvm.ptr, %begin: i64, %end: i64, %workspace: !llvm.ptr).
+// Memory is reached through llvm.getelementptr / llvm.load / llvm.store on scalars and native-width vectors; arithmetic is arith / math /
+// vector; control flow is scf. All addresses are i64.
 #pragma once
 
 #include "attnjit-mlir/Conversion/TileToVector/Schedules.h"
@@ -35,11 +35,11 @@ public:
   AbiAccess(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value args, Functions functions)
       : builder(builder), loc(loc), args(args), functions(functions) {}
 
-  mlir::Value batch();      ///< B, i64; likewise the next four
-  mlir::Value queryHeads(); ///< Hq
-  mlir::Value kvHeads();    ///< Hkv
-  mlir::Value queries();    ///< M
-  mlir::Value keys();       ///< N
+  mlir::Value batch();                                                         ///< B, i64; likewise the next four
+  mlir::Value queryHeads();                                                    ///< Hq
+  mlir::Value kvHeads();                                                       ///< Hkv
+  mlir::Value queries();                                                       ///< M
+  mlir::Value keys();                                                          ///< N
   HeadFactors headFactors(mlir::Type type, mlir::Value b, mlir::Value kvHead); ///< f32 or f64
   OperandAccess operand(Operand which);
   mlir::Value capturePointer(unsigned index);
@@ -50,12 +50,12 @@ public:
   mlir::Value arguments() const { return args; } ///< the KernelArgs themselves
   bool hasFunctions() const { return functions == Functions::Called; }
   mlir::Value function(uint64_t offsetInTable); ///< a pointer of KernelArgs::functions
-  mlir::Value splitKeys();   ///< KernelArgs::split, i64
-  mlir::Value splitParts();  ///< i64
-  mlir::Value splitStates(); ///< pointer
-  mlir::Value pageTable(mlir::Value b); ///< pointer to the pages of batch b
-  mlir::Value pageSize();    ///< rows, i64
-  mlir::Value planOffsets(); ///< pointer, may be null at run time
+  mlir::Value splitKeys();                      ///< KernelArgs::split, i64
+  mlir::Value splitParts();                     ///< i64
+  mlir::Value splitStates();                    ///< pointer
+  mlir::Value pageTable(mlir::Value b);         ///< pointer to the pages of batch b
+  mlir::Value pageSize();                       ///< rows, i64
+  mlir::Value planOffsets();                    ///< pointer, may be null at run time
   mlir::Value planRuns();
   mlir::Value planIndex(mlir::Value b, mlir::Value h, mlir::Value queryTile); ///< b*batchStride + h*headStride + tile
 
@@ -75,7 +75,7 @@ public:
   KvRows(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi, Operand which, mlir::Value b,
          mlir::Value kvHead);
 
-  mlir::Value at(mlir::Value row) const; ///< pointer to the first element
+  mlir::Value at(mlir::Value row) const;                    ///< pointer to the first element
   mlir::Value stride() const { return operand.strides[2]; } ///< elements between neighbours, of one page if paged
   mlir::Value columnStride() const { return operand.strides[3]; }
   bool inPages() const { return bool(pageSize); }
@@ -125,8 +125,9 @@ struct KvScope {
 /// The rows of a tile and all keys.
 KvScope scopeOf(mlir::OpBuilder &builder, mlir::Location loc, AbiAccess &abi, const TileCoords &tile);
 
-/// Emits the walk over a plan: runs of the table (or the one run [0, N)), cut into blocks of `cols` keys, each narrowed by the closed form if there
-/// is one: empty blocks are skipped, full ones have partial = false. `iterArgs` are carried through; body returns their next values.
+/// Emits the walk over a plan: runs of the table (or the one run [0, N)), cut into blocks of `cols` keys, each narrowed by the closed form
+/// if there is one: empty blocks are skipped, full ones have partial = false. `iterArgs` are carried through; body returns their next
+/// values.
 llvm::SmallVector<mlir::Value> forEachKvBlock(mlir::OpBuilder &builder, mlir::Location loc, const TileProgram &program, AbiAccess &abi,
                                               const KvScope &scope, int64_t cols, mlir::ValueRange iterArgs,
                                               llvm::function_ref<llvm::SmallVector<mlir::Value>(const KvBlock &, mlir::ValueRange)> body);

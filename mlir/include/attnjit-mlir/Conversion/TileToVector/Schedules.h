@@ -41,8 +41,8 @@ TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, int64_t computeBits
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target);
 llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target);
 
-/// EFFICIENT_ATTENTION: streams K and V once for all query heads of a kv head, in parts of the keys whose states are merged. It wants a split program
-/// (tile.split).
+/// EFFICIENT_ATTENTION: streams K and V once for all query heads of a kv head, in parts of the keys whose states are merged. It wants a
+/// split program (tile.split).
 TileSizes chooseEfficientTile(int64_t headDim, int64_t valueDim, const CpuTarget &target);
 std::optional<std::string> efficientRefusal(const TileProgram &program, const CpuTarget &target);
 llvm::LogicalResult lowerEfficient(const TileProgram &program, const CpuTarget &target);
