@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <link.h>
 #include <memory>
 #include <mutex>
 #include <unistd.h>
@@ -20,10 +21,13 @@ constexpr std::string_view kEntry = "attnjit_compiler_entry";
 /// The directory of the object that holds this function: libattnjit.so, or the program when the library is linked in statically.
 std::string ownDirectory() {
   Dl_info info;
-  if (::dladdr(reinterpret_cast<const void *>(&ownDirectory), &info) == 0 || !info.dli_fname)
+  link_map *object = nullptr;
+  if (::dladdr1(reinterpret_cast<const void *>(&ownDirectory), &info, reinterpret_cast<void **>(&object), RTLD_DL_LINKMAP) == 0)
     return ".";
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(info.dli_fname, nullptr), &std::free);
-  const std::string path = real ? real.get() : info.dli_fname;
+  // The program itself has no name here, and dli_fname is what it was called as, which need not be a path.
+  const char *name = *object->l_name ? object->l_name : "/proc/self/exe";
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(name, nullptr), &std::free);
+  const std::string path = real ? real.get() : name;
   const std::size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }

@@ -19,6 +19,8 @@ done
 run() { env -i HOME="$work" "$work/bin/attnjit-run" "$@"; }
 run --shape Hq=4,Hkv=2,M=300,N=333,D=64 --score-mod "score + slope[h] * (kv_idx - q_idx)" --capture slope=alibi:4 --mask-mod "q_idx >= kv_idx" --check
 env -i HOME="$work" "$work/bin/attnjit-dump" --shape H=2,S=256,D=128 --dtype bf16 --mask-mod "q_idx >= kv_idx" --target sm_80 --emit ptx | grep '^\.target sm_80' >/dev/null
+# Found on PATH, a program is called by a name that is no path, and finds its compiler all the same.
+(cd / && env -i HOME="$work" PATH="$work/bin:$PATH" attnjit-run --no-cache --shape M=40,D=16 >/dev/null)
 # What checks a GPU finds its parts in the bundle, and says that there is none.
 status=0
 env -i HOME="$work" PATH="$PATH" ATTNJIT_CUDA_LIBRARY=/nowhere "$work/gpu-check.sh" --quick >/dev/null 2>"$work/log" || status=$?

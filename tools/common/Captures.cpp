@@ -22,15 +22,34 @@ struct GeneratorCall {
   Placement placement;
 };
 
+/// An integer dtype has room for `value`; others have it for any.
+bool hasRoom(DType dtype, std::int64_t value) {
+  if (isFloat(dtype))
+    return true;
+  const bool isUnsigned = dtype == DType::Bool || dtype == DType::U8;
+  const std::size_t bits = dtype == DType::Bool ? 1 : 8 * sizeInBytes(dtype) - (isUnsigned ? 0 : 1);
+  return isUnsigned ? value >= 0 && value >> bits == 0 : value >> (bits - 1) >> 1 == (value < 0 ? -1 : 0);
+}
+
+/// For generators whose largest number (or smallest) is `last`.
+Result<void> checkRoom(const GeneratorCall &call, DType dtype, std::optional<std::int64_t> last) {
+  if (last && hasRoom(dtype, *last))
+    return {};
+  return invalid(fmt::format("{}: {} has no room for {}", call.text, name(dtype), last ? fmt::format("{}", *last) : "so large numbers"));
+}
+
+void storeInteger(const Tensor &tensor, std::int64_t index, std::int64_t value) {
+  const TensorRef ref = tensor.ref();
+  const auto *bytes = reinterpret_cast<const std::byte *>(&value); // little endian
+  std::copy_n(bytes, sizeInBytes(ref.dtype), tensor.memory().begin() + index * static_cast<std::int64_t>(sizeInBytes(ref.dtype)));
+}
+
 void storeNumber(const Tensor &tensor, std::int64_t index, double value) {
   const TensorRef ref = tensor.ref();
-  if (isFloat(ref.dtype)) {
+  if (isFloat(ref.dtype))
     reference::storeFloat(ref.data, ref.dtype, index, value);
-    return;
-  }
-  const std::int64_t integer = static_cast<std::int64_t>(value);
-  const auto *bytes = reinterpret_cast<const std::byte *>(&integer); // little endian
-  std::copy_n(bytes, sizeInBytes(ref.dtype), tensor.memory().begin() + index * static_cast<std::int64_t>(sizeInBytes(ref.dtype)));
+  else
+    storeInteger(tensor, index, static_cast<std::int64_t>(value));
 }
 
 Result<Tensor> allocateFor(const GeneratorCall &call, std::string_view sizesText, std::string_view dtypeText) {
@@ -56,20 +75,46 @@ Result<Tensor> randomTensor(const GeneratorCall &call) {
 
 Result<Tensor> iotaTensor(const GeneratorCall &call) {
   Result<Tensor> tensor = allocateFor(call, call.arguments[0], call.arguments[1]);
-  for (std::int64_t i = 0; tensor && i < tensor->elementCount(); ++i)
+  if (!tensor)
+    return tensor;
+  if (Result<void> room = checkRoom(call, tensor->dtype(), tensor->elementCount() - 1); !room)
+    return room.error();
+  for (std::int64_t i = 0; i < tensor->elementCount(); ++i)
     storeNumber(*tensor, i, static_cast<double>(i));
   return tensor;
 }
 
-Result<Tensor> constantTensor(const GeneratorCall &call) {
+/// NUMBER everywhere, or where it rises NUMBER, 2 NUMBER, 3 NUMBER ...
+Result<Tensor> numberTensor(const GeneratorCall &call, bool rises) {
   Result<Tensor> tensor = allocateFor(call, call.arguments[0], call.arguments[1]);
-  const Result<double> value = parseNumber(call.arguments[2], call.text);
-  if (!value)
-    return value.error();
-  if (tensor)
-    fillConstant(*tensor, *value);
+  if (!tensor)
+    return tensor;
+  const std::int64_t count = tensor->elementCount();
+  const auto factor = [&](std::int64_t i) { return rises ? i + 1 : 1; };
+  if (isFloat(tensor->dtype())) {
+    const Result<double> number = parseNumber(call.arguments[2], call.text);
+    if (!number)
+      return number.error();
+    for (std::int64_t i = 0; i < count; ++i)
+      storeNumber(*tensor, i, *number * static_cast<double>(factor(i)));
+    return tensor;
+  }
+  const Result<std::int64_t> number = parseInt(call.arguments[2], call.text);
+  if (!number)
+    return number.error();
+  std::int64_t last = 0;
+  const bool overflows = __builtin_mul_overflow(*number, factor(count - 1), &last);
+  if (Result<void> room = checkRoom(call, tensor->dtype(), overflows ? std::nullopt : std::optional(last)); !room)
+    return room.error();
+  for (std::int64_t i = 0; i < count; ++i)
+    storeInteger(*tensor, i, *number * factor(i));
   return tensor;
 }
+
+Result<Tensor> constantTensor(const GeneratorCall &call) { return numberTensor(call, /*rises=*/false); }
+
+/// Cumulative lengths, time stamps.
+Result<Tensor> stepsTensor(const GeneratorCall &call) { return numberTensor(call, /*rises=*/true); }
 
 /// Integers in [0, LIMIT): indices of a dimension of that size, lengths, offsets.
 Result<Tensor> belowTensor(const GeneratorCall &call) {
@@ -79,22 +124,13 @@ Result<Tensor> belowTensor(const GeneratorCall &call) {
     return tensor ? Result<Tensor>(limit.error()) : tensor;
   if (isFloat(tensor->dtype()) || *limit < 1)
     return invalid(fmt::format("{}: expected an integer dtype and a limit of at least 1", call.text));
+  if (Result<void> room = checkRoom(call, tensor->dtype(), *limit - 1); !room)
+    return room.error();
   std::uint64_t state = call.seed + 1;
   for (std::int64_t i = 0; i < tensor->elementCount(); ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     storeNumber(*tensor, i, static_cast<double>((state >> 33) % static_cast<std::uint64_t>(*limit)));
   }
-  return tensor;
-}
-
-/// STEP, 2 STEP, 3 STEP ...: cumulative lengths, time stamps.
-Result<Tensor> stepsTensor(const GeneratorCall &call) {
-  Result<Tensor> tensor = allocateFor(call, call.arguments[0], call.arguments[1]);
-  const Result<double> step = parseNumber(call.arguments[2], call.text);
-  if (!step)
-    return step.error();
-  for (std::int64_t i = 0; tensor && i < tensor->elementCount(); ++i)
-    storeNumber(*tensor, i, *step * static_cast<double>(i + 1));
   return tensor;
 }
 

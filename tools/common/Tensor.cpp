@@ -2,15 +2,18 @@
 
 #include "Reference/Elements.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <fmt/format.h>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <sys/mman.h>
+#include <thread>
 #include <unistd.h>
+#include <vector>
 
 namespace attnjit::tools {
 
@@ -182,15 +185,28 @@ TensorRef Tensor::ref() const {
 
 std::int64_t Tensor::elementCount() const { return checkedProduct(extents).value_or(0); }
 
+/// Calls body(begin, end) for parts of the elements, side by side where there are many: operands of GPUs have hundreds of millions.
+static void forParts(std::int64_t elements, const std::function<void(std::int64_t begin, std::int64_t end)> &body) {
+  constexpr std::int64_t kLeast = 1 << 20;
+  const std::int64_t most = std::max<std::int64_t>(std::thread::hardware_concurrency(), 1);
+  const std::int64_t parts = std::clamp<std::int64_t>(elements / kLeast, 1, most), each = (elements + parts - 1) / parts;
+  std::vector<std::jthread> threads;
+  for (std::int64_t part = 1; part < parts; ++part)
+    threads.emplace_back(body, std::min(part * each, elements), std::min((part + 1) * each, elements));
+  body(0, std::min(each, elements));
+}
+
 void fillRandom(const Tensor &tensor, std::uint64_t seed, double amplitude) {
   const TensorRef ref = tensor.ref();
-  std::uint64_t counter = mix(seed);
-  tensor.forEachOffset([&](std::int64_t offset) {
-    const std::uint64_t bits = mix(counter++);
-    if (isFloat(ref.dtype))
-      reference::storeFloat(ref.data, ref.dtype, offset, (static_cast<double>(bits >> 11) * 0x1p-52 - 1) * amplitude);
-    else
-      storeInt(ref.data, ref.dtype, offset, static_cast<std::int64_t>(bits % (ref.dtype == DType::Bool ? 2 : 100)));
+  const std::uint64_t counter = mix(seed);
+  forParts(tensor.elementCount(), [&](std::int64_t begin, std::int64_t end) {
+    tensor.forEachOffset(begin, end, [&](std::int64_t n, std::int64_t offset) {
+      const std::uint64_t bits = mix(counter + static_cast<std::uint64_t>(n));
+      if (isFloat(ref.dtype))
+        reference::storeFloat(ref.data, ref.dtype, offset, (static_cast<double>(bits >> 11) * 0x1p-52 - 1) * amplitude);
+      else
+        storeInt(ref.data, ref.dtype, offset, static_cast<std::int64_t>(bits % (ref.dtype == DType::Bool ? 2 : 100)));
+    });
   });
 }
 

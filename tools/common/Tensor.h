@@ -59,13 +59,19 @@ public:
 
   /// Calls each(offset in elements) in row-major order of the indices.
   template <typename F> void forEachOffset(F each) const {
+    forEachOffset(0, elementCount(), [&](std::int64_t, std::int64_t offset) { each(offset); });
+  }
+  /// Calls each(n, offset) of the elements n in [begin, end) of that order.
+  template <typename F> void forEachOffset(std::int64_t begin, std::int64_t end, F each) const {
     std::vector<std::int64_t> index(extents.size(), 0);
-    const std::int64_t count = elementCount();
-    for (std::int64_t n = 0; n < count; ++n) {
+    std::int64_t rest = begin;
+    for (std::size_t dim = index.size(); dim-- > 0 && rest > 0; rest /= extents[dim])
+      index[dim] = rest % extents[dim];
+    for (std::int64_t n = begin; n < end; ++n) {
       std::int64_t offset = 0;
       for (std::size_t dim = 0; dim < index.size(); ++dim)
         offset += index[dim] * strides[dim];
-      each(offset);
+      each(n, offset);
       for (std::size_t dim = index.size(); dim-- > 0 && ++index[dim] == extents[dim];)
         index[dim] = 0;
     }
