@@ -287,24 +287,8 @@ Result<BlockMask> BlockMask::withCaptures(const std::vector<CaptureArgument> &ca
 
 std::shared_ptr<BlockMaskImpl> BlockMaskImpl::withRows(plan::BlockRows others) const {
   auto made = std::make_shared<BlockMaskImpl>();
+  static_cast<BlockMaskProperties &>(*made) = *this;
   made->rows = std::move(others);
-  made->B = B;
-  made->H = H;
-  made->qLength = qLength;
-  made->kvLength = kvLength;
-  made->blockQ = blockQ;
-  made->blockKv = blockKv;
-  made->derived = derived;
-  made->separatesFull = separatesFull;
-  made->baseMod = baseMod;
-  made->baseCaptures = baseCaptures;
-  made->moves = moves;
-  made->bOffset = bOffset;
-  made->hOffset = hOffset;
-  made->qOffset = qOffset;
-  made->mod = mod;
-  made->captures = captures;
-  made->report = report;
   return made;
 }
 

@@ -11,8 +11,8 @@
 
 namespace attnjit::inline v0 {
 
-struct BlockMaskImpl {
-  plan::BlockRows rows;
+/// What a mask is besides its blocks.
+struct BlockMaskProperties {
   std::int64_t B = 1, H = 1, qLength = 0, kvLength = 0, blockQ = 128, blockKv = 128;
   bool derived = false;      ///< the blocks follow from the mask_mod
   bool separatesFull = true; ///< index tensors list full blocks on their own
@@ -23,6 +23,10 @@ struct BlockMaskImpl {
   Mod mod; ///< baseMod, moved
   std::vector<CaptureArgument> captures;
   BlockMaskReport report;
+};
+
+struct BlockMaskImpl : BlockMaskProperties {
+  plan::BlockRows rows;
 
   /// A mask of other blocks, and else the same. Its maker sets what does not fit them.
   std::shared_ptr<BlockMaskImpl> withRows(plan::BlockRows others) const;

@@ -177,12 +177,19 @@ bool threadsCopyForWgmma(int64_t headDim, int64_t valueDim, bool narrowIndices) 
   return headDim % 2 == 0 && valueDim % 2 == 0 && narrowIndices;
 }
 
+/// For scores, probabilities and accumulators, and what else a thread of a consumer needs.
+static int64_t consumerRegistersOf(const TileProgram &program) {
+  constexpr int64_t kOthers = 32;
+  return program.tileCols / 2 + program.tileCols / 4 + paddedColumns(program.valueDim) / 2 + kOthers;
+}
+
 static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target) {
-  // The producer computes the closed form, which takes registers from the consumers. Together they have 65536 (with two consumers 64512).
+  // The producer computes the closed form, for which it gets registers that the consumers can spare. Together they have 65536 (with two
+  // consumers 64512).
   bool isLarge = program.tileRows > 128;
   int64_t consumer = isLarge ? 160 : 232, producer = isLarge ? 32 : 40;
   bool threadCopies = !target.alignedOperands;
-  if (program.closedForm || threadCopies)
+  if ((program.closedForm || threadCopies) && consumerRegistersOf(program) <= consumer - 8)
     consumer -= 8, producer = 56;
   // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
   // its way while a loop turns would be waited for at once.
@@ -221,8 +228,7 @@ std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTar
     return llvm::formatv("tiles of {0} rows; expected 128 or 192, two or three warpgroups", program.tileRows).str();
   if (program.tileCols % 16 || program.tileCols < 16 || program.tileCols > 256)
     return llvm::formatv("tiles of {0} keys; expected a multiple of 16 from 16 to 256", program.tileCols).str();
-  constexpr int64_t kOtherRegisters = 32;
-  int64_t registers = program.tileCols / 2 + program.tileCols / 4 + paddedColumns(program.valueDim) / 2 + kOtherRegisters;
+  int64_t registers = consumerRegistersOf(program);
   if (registers > choices.getConsumerRegisters())
     return llvm::formatv("tiles of {0} keys at Dv {1} take {2} registers of a thread; a consumer has {3}", program.tileCols,
                          program.valueDim, registers, choices.getConsumerRegisters())
