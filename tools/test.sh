@@ -46,10 +46,9 @@ sanitized() {
 
 # For clang-tidy, changed since ATTNJIT_BASE, else since what origin has, else by the last commit.
 tidy() {
-  step "clang-format on all files"
-  git ls-files '*.cpp' '*.h' '*.c' 2>/dev/null | xargs -r clang-format-22 --dry-run --Werror
-  step "clang-tidy on changed files"
+  step "clang-format on all files, clang-tidy on changed ones"
   git rev-parse -q --verify HEAD >/dev/null 2>&1 || { echo "no history here, so nothing to compare with"; return 0; }
+  git ls-files '*.cpp' '*.h' '*.c' | xargs -r clang-format-22 --dry-run --Werror
   base=${ATTNJIT_BASE:-$(git merge-base HEAD origin/main 2>/dev/null || true)}
   if [ -z "$base" ] || [ "$base" = "$(git rev-parse HEAD)" ]; then base=$(git rev-parse -q --verify HEAD~1 || git rev-parse HEAD); fi
   git diff --name-only --diff-filter=AMR "$base" -- 'lib/*.cpp' 'tools/*.cpp' |

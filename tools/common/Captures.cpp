@@ -38,18 +38,12 @@ Result<void> checkRoom(const GeneratorCall &call, DType dtype, std::optional<std
   return invalid(fmt::format("{}: {} has no room for {}", call.text, name(dtype), last ? fmt::format("{}", *last) : "so large numbers"));
 }
 
-void storeInteger(const Tensor &tensor, std::int64_t index, std::int64_t value) {
-  const TensorRef ref = tensor.ref();
-  const auto *bytes = reinterpret_cast<const std::byte *>(&value); // little endian
-  std::copy_n(bytes, sizeInBytes(ref.dtype), tensor.memory().begin() + index * static_cast<std::int64_t>(sizeInBytes(ref.dtype)));
-}
-
 void storeNumber(const Tensor &tensor, std::int64_t index, double value) {
   const TensorRef ref = tensor.ref();
   if (isFloat(ref.dtype))
     reference::storeFloat(ref.data, ref.dtype, index, value);
   else
-    storeInteger(tensor, index, static_cast<std::int64_t>(value));
+    storeInt(ref.data, ref.dtype, index, static_cast<std::int64_t>(value));
 }
 
 Result<Tensor> allocateFor(const GeneratorCall &call, std::string_view sizesText, std::string_view dtypeText) {
@@ -107,7 +101,7 @@ Result<Tensor> numberTensor(const GeneratorCall &call, bool rises) {
   if (Result<void> room = checkRoom(call, tensor->dtype(), overflows ? std::nullopt : std::optional(last)); !room)
     return room.error();
   for (std::int64_t i = 0; i < count; ++i)
-    storeInteger(*tensor, i, *number * factor(i));
+    storeInt(tensor->ref().data, tensor->dtype(), i, *number * factor(i));
   return tensor;
 }
 

@@ -56,11 +56,6 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-void storeInt(void *data, DType dtype, std::int64_t offset, std::int64_t value) {
-  const std::size_t size = sizeInBytes(dtype); // little endian: the low bytes are the value
-  std::memcpy(static_cast<char *>(data) + offset * static_cast<std::int64_t>(size), &value, size);
-}
-
 } // namespace
 
 Result<Layout> parseLayout(std::string_view text) {
@@ -220,6 +215,11 @@ void fillPosition(const Tensor &tensor) {
           reference::storeFloat(ref.data, ref.dtype, b * ref.strides[0] + h * ref.strides[1] + n * ref.strides[2] + d * ref.strides[3],
                                 h % 2 ? -value : value);
         }
+}
+
+void storeInt(void *data, DType dtype, std::int64_t offset, std::int64_t value) {
+  const std::size_t size = sizeInBytes(dtype); // little endian: the low bytes are the value
+  std::memcpy(static_cast<char *>(data) + offset * static_cast<std::int64_t>(size), &value, size);
 }
 
 void fillConstant(const Tensor &tensor, double value) {

@@ -99,6 +99,8 @@ void fillRandom(const Tensor &tensor, std::uint64_t seed, double amplitude = 1);
 void fillPosition(const Tensor &tensor);
 /// The same number everywhere.
 void fillConstant(const Tensor &tensor, double value);
+/// The integer at `offset`, in elements of an integer dtype or bool: its low bytes.
+void storeInt(void *data, DType dtype, std::int64_t offset, std::int64_t value);
 
 /// "16x4" or "16" or "" (a number): sizes, each at least 0.
 Result<std::vector<std::int64_t>> parseSizes(std::string_view text);

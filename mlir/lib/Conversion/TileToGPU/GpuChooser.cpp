@@ -191,7 +191,7 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   bool threadCopies = !target.alignedOperands;
   if ((program.closedForm || threadCopies) && consumerRegistersOf(program) <= consumer - 8)
     consumer -= 8, producer = 56;
-  // Overlap has the formulas in three places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
+  // Overlap has the formulas in two places, and ptxas takes seconds for long ones, beside which nobody sees the products; a product on
   // its way while a loop turns would be waited for at once.
   constexpr int64_t kLongFormula = 80;
   bool overlaps = weightOf(program) < kLongFormula;
