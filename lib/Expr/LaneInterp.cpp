@@ -9,9 +9,9 @@
 
 namespace attnjit::expr {
 
-LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::span<const ValueId> roots, Param axis)
-    : function(function), bindings(bindings), axis(axis), isLane(function.nodes.size()), isSpread(function.nodes.size()),
-      scalars(function, bindings, Floats::F64), slots(function.nodes.size(), -1) {
+LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::span<const ValueId> roots, Param axis, Floats floats)
+    : function(function), bindings(bindings), axis(axis), arithmetic(floats), isLane(function.nodes.size()),
+      isSpread(function.nodes.size()), scalars(function, bindings, floats), slots(function.nodes.size(), -1) {
   std::vector<bool> needed(function.nodes.size());
   for (const ValueId root : roots)
     needed[root] = true;
@@ -21,11 +21,11 @@ LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::
         needed[operand] = true;
 
   const std::vector<std::uint8_t> depends = dependences(function), open = openLevels(function.nodes);
-  const std::uint8_t ofAxis = axis == Param::Q ? DependsQ : DependsKv, ofOther = axis == Param::Q ? DependsKv : DependsQ;
+  const std::uint8_t ofLane = DependsScore | (axis == Param::Q ? DependsQ : DependsKv), ofOther = axis == Param::Q ? DependsKv : DependsQ;
   for (const ValueId root : roots)
     isSpread[root] = true;
   for (ValueId id = 0; id < function.nodes.size(); ++id) {
-    isLane[id] = depends[id] & ofAxis;
+    isLane[id] = depends[id] & ofLane;
     if (needed[id] && isLane[id])
       for (const ValueId operand : function[id].operands)
         isSpread[operand] = true;
@@ -47,7 +47,7 @@ LaneInterp::LaneInterp(const Function &function, const Bindings &bindings, std::
   runScalars(Uniform, {});
 }
 
-bool LaneInterp::run(const Position &first, std::int64_t step, int count) {
+bool LaneInterp::run(const Position &first, std::int64_t step, int count, const double *scores) {
   const bool sameHead = hasLast && last.b == first.b && last.h == first.h;
   const bool sameOther = sameHead && (axis == Param::Q ? last.kv == first.kv : last.q == first.q);
   if (!sameHead)
@@ -59,29 +59,47 @@ bool LaneInterp::run(const Position &first, std::int64_t step, int count) {
 
   bool outOfRange = stageOutOfRange[Uniform] || stageOutOfRange[PerHead] || stageOutOfRange[PerOther];
   for (const Step &lane : steps[PerLane])
-    outOfRange |= runLanes(lane, first, step, count);
+    outOfRange |= runLanes(lane, {first, step, count, scores});
   return outOfRange;
 }
 
-bool LaneInterp::runLanes(const Step &step, const Position &first, std::int64_t by, int count) {
+bool LaneInterp::runLanes(const Step &step, const Row &row) {
+  bool outOfRange = false;
   switch (step.node->op) {
-  case Op::Param: {
-    const std::int64_t begin = axis == Param::Q ? first.q : first.kv;
-    std::int64_t *out = lanes[slots[step.id]].i;
-    for (int i = 0; i < count; ++i)
-      out[i] = begin + i * by;
-    return false;
-  }
+  case Op::Param:
+    loadParam(step, row);
+    break;
   case Op::Load:
-    return loadLanes(step, count);
+    outOfRange = loadLanes(step, row.count);
+    break;
   case Op::ReduceSum:
   case Op::ReduceMax:
   case Op::ReduceMin:
-    return reduceLanes(step, first, by, count);
+    return reduceLanes(step, row); // rounded as it goes
   default:
-    applyLanes(step, count);
-    return false;
+    applyLanes(step, row.count);
   }
+  if (step.node->kind == Kind::Float)
+    round(lanes[slots[step.id]], row.count);
+  return outOfRange;
+}
+
+void LaneInterp::loadParam(const Step &step, const Row &row) {
+  Lanes &out = lanes[slots[step.id]];
+  if (static_cast<Param>(step.node->imm.i) == Param::Score) {
+    for (int i = 0; i < row.count; ++i)
+      out.f[i] = row.scores ? row.scores[i] : 0;
+    return;
+  }
+  const std::int64_t begin = axis == Param::Q ? row.first.q : row.first.kv;
+  for (int i = 0; i < row.count; ++i)
+    out.i[i] = begin + i * row.step;
+}
+
+void LaneInterp::round(Lanes &values, int count) const {
+  if (arithmetic == Floats::F32)
+    for (int i = 0; i < count; ++i)
+      values.f[i] = static_cast<float>(values.f[i]);
 }
 
 void LaneInterp::runScalars(Stage stage, const Position &at) {
@@ -107,7 +125,8 @@ void LaneInterp::spread(ValueId id) {
 }
 
 /// The loop is outside, the lanes inside: what a step of the loop computes without the lanes is computed once for all of them.
-bool LaneInterp::reduceLanes(const Step &step, const Position &first, std::int64_t by, int count) {
+bool LaneInterp::reduceLanes(const Step &step, const Row &row) {
+  const int count = row.count;
   const Node &node = *step.node;
   const ValueId iter = node.operands[0], body = node.operands[1];
   const std::int64_t length = scalars[function[iter].operands[0]].i;
@@ -121,7 +140,7 @@ bool LaneInterp::reduceLanes(const Step &step, const Position &first, std::int64
     if (isSpread[iter])
       spread(iter);
     for (const Step &inner : step.body)
-      outOfRange |= isLane[inner.id] ? runLanes(inner, first, by, count) : runScalar(inner, first);
+      outOfRange |= isLane[inner.id] ? runLanes(inner, row) : runScalar(inner, row.first);
     const Lanes &one = lanesOf(body);
     if (node.kind == Kind::Float && node.op == Op::ReduceSum)
       for (int lane = 0; lane < count; ++lane)
@@ -132,6 +151,8 @@ bool LaneInterp::reduceLanes(const Step &step, const Position &first, std::int64
         eval::accumulate(node.op, node.kind, sum, node.kind == Kind::Float ? Value{0, one.f[lane]} : Value{one.i[lane], 0});
         node.kind == Kind::Float ? void(total.f[lane] = sum.f) : void(total.i[lane] = sum.i);
       }
+    if (node.kind == Kind::Float)
+      round(total, count);
   }
   lanes[slots[step.id]] = total;
   return outOfRange;

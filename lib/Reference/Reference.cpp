@@ -1,6 +1,7 @@
 #include "Reference/Reference.h"
 
 #include "Expr/EvalOp.h"
+#include "Expr/LaneInterp.h"
 #include "Reference/Elements.h"
 
 #include <algorithm>
@@ -45,15 +46,51 @@ template <typename T> std::vector<T> denseSlice(const TensorRef &x, double facto
   return dense;
 }
 
+/// A function of the formula at the keys of a row: many at a time, and singly where an index leaves its tensor, to tell whose.
+class RowOfKeys {
+public:
+  RowOfKeys(const Call &call, const expr::Function &function, expr::Floats floats)
+      : single(*call.formula, function, call.bindings, floats), result(function.result),
+        isFloat(function[function.result].kind == expr::Kind::Float),
+        lanes(function, call.bindings, {&result, 1}, expr::Param::Kv, floats) {}
+
+  /// For each kv of [0, count): use(kv, value, outOfRange). `scores` may be null, and so may `wanted`, which says for what keys else.
+  template <typename T> void evaluate(expr::Position at, std::int64_t count, const T *scores, const char *wanted, auto use) {
+    for (std::int64_t first = 0; first < count; first += expr::LaneInterp::kLanes) {
+      const int size = static_cast<int>(std::min<std::int64_t>(expr::LaneInterp::kLanes, count - first));
+      if (scores)
+        std::copy_n(scores + first, size, given);
+      at.kv = first;
+      const bool someOutside = lanes.run(at, 1, size, scores ? given : nullptr);
+      for (int i = 0; i < size; ++i) {
+        at.kv = first + i;
+        bool outOfRange = false;
+        if (wanted && !wanted[at.kv])
+          continue;
+        const expr::Value value = someOutside ? single.evaluate(scores ? given[i] : 0, at, outOfRange) : lane(i);
+        use(at.kv, value, outOfRange);
+      }
+    }
+  }
+
+private:
+  expr::Value lane(int i) const { return isFloat ? expr::Value{0, lanes.floats(result)[i]} : expr::Value{lanes.ints(result)[i], 0}; }
+
+  expr::Interp single;
+  const expr::ValueId result;
+  const bool isFloat;
+  expr::LaneInterp lanes;
+  double given[expr::LaneInterp::kLanes];
+};
+
 /// Computes rows in the arithmetic of T, one thread at a time. `plain`: the plain implementation, which stores P and the output in few
 /// bits.
 template <typename T> class RowWorker {
 public:
   RowWorker(const Call &call, bool plain, Output &output)
       : call(call), dims(call), plain(plain), outType(call.outType.value_or(call.q.dtype)), roundsP(plain && !isFloat8(call.q.dtype)),
-        output(output), score(*call.formula, call.formula->score, call.bindings, kFloats),
-        mask(*call.formula, call.formula->mask, call.bindings), prob(*call.formula, call.formula->prob, call.bindings, kFloats),
-        scores(dims.N), visible(dims.N), sum(dims.Dv) {}
+        output(output), score(call, call.formula->score, kFloats), mask(call, call.formula->mask, expr::Floats::F64),
+        prob(call, call.formula->prob, kFloats), scores(dims.N), visible(dims.N), sum(dims.Dv) {}
 
   std::int64_t status = kStatusOk;
 
@@ -99,36 +136,34 @@ private:
         s = cap * std::tanh(s / cap);
   }
 
-  void applyFormula(std::int64_t row, expr::Position position) {
-    const bool allVisible = call.formula->maskIsTrue(), untouched = call.formula->scoreIsIdentity();
-    for (std::int64_t kv = 0; kv < dims.N; ++kv) {
-      position.kv = kv;
-      bool outOfRange = false;
-      visible[kv] = allVisible || mask.evaluate(0, position, outOfRange).i != 0;
-      if (visible[kv] && !untouched)
-        scores[kv] = static_cast<T>(score.evaluate(scores[kv], position, outOfRange).f);
-      if (outOfRange)
-        status = std::min(status, dims.code(row, kv));
-    }
+  void applyFormula(std::int64_t row, const expr::Position &position) {
+    std::fill(visible.begin(), visible.end(), true);
+    if (!call.formula->maskIsTrue())
+      mask.evaluate<T>(position, dims.N, nullptr, nullptr, [&](std::int64_t kv, const expr::Value &value, bool outOfRange) {
+        visible[kv] = value.i != 0;
+        note(outOfRange, row, kv);
+      });
+    if (!call.formula->scoreIsIdentity())
+      mapVisible(score, row, position);
+  }
+
+  /// scores become what score_mod or prob_mod makes of them, where a key is visible.
+  void mapVisible(RowOfKeys &function, std::int64_t row, const expr::Position &position) {
+    function.evaluate(position, dims.N, scores.data(), visible.data(), [&](std::int64_t kv, const expr::Value &value, bool outOfRange) {
+      scores[kv] = static_cast<T>(value.f);
+      note(outOfRange, row, kv);
+    });
+  }
+
+  void note(bool outOfRange, std::int64_t row, std::int64_t kv) {
+    if (outOfRange)
+      status = std::min(status, dims.code(row, kv));
   }
 
   /// The sink of a head as one more logit; -inf, which is none, if there are no sinks.
   T sinkOf(std::int64_t h) const {
     return call.sinks ? static_cast<T>(loadFloat(call.sinks->data, call.sinks->dtype, h * call.sinks->strides[0]))
                       : static_cast<T>(-kInfinity);
-  }
-
-  /// p becomes what prob_mod makes of it, where a key is visible (A13).
-  void applyProb(std::int64_t row, expr::Position position) {
-    for (std::int64_t kv = 0; kv < dims.N; ++kv) {
-      if (!visible[kv])
-        continue;
-      position.kv = kv;
-      bool outOfRange = false;
-      scores[kv] = static_cast<T>(prob.evaluate(scores[kv], position, outOfRange).f);
-      if (outOfRange)
-        status = std::min(status, dims.code(row, kv));
-    }
   }
 
   void applyDropout(std::int64_t row) {
@@ -161,7 +196,7 @@ private:
     for (T &p : scores)
       p /= total;
     if (!call.formula->probIsIdentity())
-      applyProb(row, position);
+      mapVisible(prob, row, position); // A13
     if (call.dropoutP != 0)
       applyDropout(row);
     std::fill(sum.begin(), sum.end(), T(0));
@@ -185,7 +220,7 @@ private:
   const DType outType;
   const bool roundsP; ///< to q's dtype
   Output &output;
-  expr::Interp score, mask, prob;
+  RowOfKeys score, mask, prob;
   std::vector<T> scores;
   std::vector<char> visible;
   std::vector<T> sum, keysTransposed, values;

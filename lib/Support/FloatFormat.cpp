@@ -1,13 +1,23 @@
 #include "Support/FloatFormat.h"
 
-#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 namespace attnjit {
 
+namespace {
+
+// Of an f64, whose bits most numbers go by here: formats differ from it in the width of their fraction and the bias of their exponent.
+constexpr int kFractionBits = 52, kBias = 1023;
+
+/// floor(log2(|value|)) of a normal number.
+int exponentOf(double value) { return static_cast<int>(std::bit_cast<std::uint64_t>(value) >> kFractionBits & 0x7ff) - kBias; }
+
+} // namespace
+
 const FloatFormat *FloatFormat::of(DType dtype) {
-  static constexpr FloatFormat bf16{7, -126, 127}, f16{10, -14, 15}, e4m3{3, -6, 8, 8, false}, e5m2{2, -14, 15, 8};
+  static constexpr FloatFormat bf16{7, -126}, f16{10, -14}, e4m3{3, -6, 8, false}, e5m2{2, -14, 8};
   switch (dtype) {
   case DType::BF16:
     return &bf16;
@@ -22,8 +32,8 @@ const FloatFormat *FloatFormat::of(DType dtype) {
   }
 }
 
-/// Without infinity the fraction of the largest number stops one short of ones.
-double FloatFormat::largest() const { return std::ldexp(2.0 - std::ldexp(hasInfinity ? 1.0 : 2.0, -fractionBits), maxExponent); }
+/// The pattern before the one of infinity, or of NaN where there is none.
+double FloatFormat::largest() const { return decode((exponentOnes() << fractionBits | (hasInfinity ? 0 : fractionOnes())) - 1); }
 
 /// Going through float first would round twice.
 double FloatFormat::round(double value) const {
@@ -33,10 +43,15 @@ double FloatFormat::round(double value) const {
     return overflow;
   if (std::isnan(value) || value == 0)
     return value;
-  int exponent = 0;
-  std::frexp(value, &exponent);
-  const int quantum = std::max(exponent - 1, minExponent) - fractionBits;
-  const double rounded = std::ldexp(std::nearbyint(std::ldexp(value, -quantum)), quantum);
+  double rounded = 0;
+  if (exponentOf(value) >= minExponent) { // to nearest even by an addition, whose carry may go on into the exponent
+    const int dropped = kFractionBits - fractionBits;
+    const auto bits = std::bit_cast<std::uint64_t>(value), half = std::uint64_t{1} << (dropped - 1);
+    rounded = std::bit_cast<double>((bits + (half - 1) + (bits >> dropped & 1)) & ~(2 * half - 1));
+  } else {
+    const int quantum = minExponent - fractionBits;
+    rounded = std::ldexp(std::nearbyint(std::ldexp(value, -quantum)), quantum);
+  }
   return std::fabs(rounded) > largest() ? overflow : rounded;
 }
 
@@ -50,12 +65,10 @@ std::uint16_t FloatFormat::encode(double value) const {
     return pack(exponentOnes(), 0);
   if (value == 0)
     return pack(0, 0);
-  int exponent = 0;
-  std::frexp(value, &exponent);
-  const bool isNormal = exponent - 1 >= minExponent;
-  const int quantum = (isNormal ? exponent - 1 : minExponent) - fractionBits;
-  const int digits = static_cast<int>(std::ldexp(std::fabs(value), -quantum));
-  return isNormal ? pack(exponent - 1 + bias(), digits - (1 << fractionBits)) : pack(0, digits);
+  if (const int exponent = exponentOf(value); exponent >= minExponent)
+    return pack(exponent + bias(),
+                static_cast<int>(std::bit_cast<std::uint64_t>(value) >> (kFractionBits - fractionBits)) & fractionOnes());
+  return pack(0, static_cast<int>(std::ldexp(std::fabs(value), fractionBits - minExponent)));
 }
 
 double FloatFormat::decode(int pattern) const {
@@ -69,7 +82,8 @@ double FloatFormat::decode(int pattern) const {
   else if (biasedExponent == 0)
     magnitude = std::ldexp(fraction, minExponent - fractionBits);
   else
-    magnitude = std::ldexp(fraction + (1 << fractionBits), biasedExponent - bias() - fractionBits);
+    magnitude = std::bit_cast<double>(static_cast<std::uint64_t>(biasedExponent - bias() + kBias) << kFractionBits |
+                                      static_cast<std::uint64_t>(fraction) << (kFractionBits - fractionBits));
   return pattern & signBit() ? -magnitude : magnitude;
 }
 

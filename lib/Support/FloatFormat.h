@@ -8,11 +8,10 @@
 
 namespace attnjit {
 
-/// A binary format of at most 16 bits: stored fraction bits, the exponent range of normal numbers, what lies above.
+/// A binary format of at most 16 bits: stored fraction bits, the smallest exponent of normal numbers, what lies above.
 struct FloatFormat {
   int fractionBits;
   int minExponent;
-  int maxExponent;
   int bits = 16;
   bool hasInfinity = true; ///< else all exponents are of numbers, and the largest pattern alone is NaN
 

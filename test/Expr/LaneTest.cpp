@@ -18,19 +18,24 @@ TEST_CASE("lanes along either axis have the values that Interp finds, bit by bit
       simplify(formula);
     for (Function *function : {&formula.score, &formula.mask}) {
       const Param axis = random.oneIn(2) ? Param::Q : Param::Kv;
+      const Floats floats = random.oneIn(2) ? Floats::F32 : Floats::F64;
       const std::vector<ValueId> roots{function->result};
-      LaneInterp lanes(*function, captures.bindings(), roots, axis);
-      Interp interp(formula, *function, captures.bindings());
+      LaneInterp lanes(*function, captures.bindings(), roots, axis, floats);
+      Interp interp(formula, *function, captures.bindings(), floats);
       for (int probe = 0; probe < 4; ++probe) {
         const Position first{random.between(0, kB - 1), random.between(0, kH - 1), random.between(0, kM - 1), random.between(0, kN - 1)};
         const std::int64_t step = random.between(1, 3);
         const int count = static_cast<int>(random.between(1, 5));
-        const bool outside = lanes.run(first, step, count);
+        const bool hasScores = random.oneIn(2);
+        double scores[5] = {};
+        for (double &score : scores)
+          score = hasScores ? 0.125 * static_cast<double>(random.between(-40, 40)) : 0;
+        const bool outside = lanes.run(first, step, count, hasScores ? scores : nullptr);
         bool anyOutside = false;
         for (int lane = 0; lane < count; ++lane) {
           Position at = first;
           (axis == Param::Q ? at.q : at.kv) += lane * step;
-          const Value expected = interp.evaluate(0, at, anyOutside);
+          const Value expected = interp.evaluate(scores[lane], at, anyOutside);
           if ((*function)[function->result].kind == Kind::Float)
             CHECK_MESSAGE(sameBits(lanes.floats(function->result)[lane], expected.f), print(formula));
           else
