@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds attnjit (release) and runs every test.
 # Usage: tools/test.sh            set-up, g++ release build, all tests
-#        tools/test.sh --full     also: address+undefined (by clang) and thread sanitizers, clang's warnings, clang-tidy, fuzzers for a minute, static bundle
+#        tools/test.sh --full     also: address+undefined and thread sanitizers, clang's warnings, clang-tidy, fuzzers for a minute, static bundle
 #        tools/test.sh --only NAME   one step of --full: release | clang | asan | tsan | tidy | fuzz | static
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ release() {
   ctest --test-dir build/release -j "$jobs"
 }
 
-# What clang says about the compiler rooms, whose code is the release build's; the others it builds for the address sanitizer.
+# What clang says about the compiler rooms. Of the others it builds what is fuzzed, and clang-tidy reads what changed.
 clang() {
   step "clang 22: rooms with MLIR, syntax only"
   tools/cmake/clang-syntax.sh build/release "$jobs"

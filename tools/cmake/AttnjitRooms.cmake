@@ -29,9 +29,6 @@ target_include_directories(attnjit_options INTERFACE
 add_library(attnjit_sanitizers INTERFACE)
 if(ATTNJIT_SANITIZE)
   target_compile_options(attnjit_sanitizers INTERFACE -fsanitize=${ATTNJIT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang") # which looks for a hash of the type before a function: kernels have none there
-    target_compile_options(attnjit_sanitizers INTERFACE -fno-sanitize=function)
-  endif()
   add_link_options(-fsanitize=${ATTNJIT_SANITIZE})
 endif()
 
