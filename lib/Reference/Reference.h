@@ -1,5 +1,6 @@
-// The f64 oracle: attention by the definition, no MLIR, no blocking, no cleverness. Also a plain implementation at the precision of the
-// operands, which error ratios are measured against.
+// The f64 oracle: attention by the definition, no MLIR, no blocking, no cleverness; formulas are evaluated along a row of keys, the same
+// bit by bit as one by one (LaneTest). Also a plain implementation at the precision of the operands, which error ratios are measured
+// against.
 #pragma once
 
 #include "Expr/Interp.h"
