@@ -135,6 +135,7 @@ def erfc_tail(w):
 
 POLYNOMIALS = {
     "Exp2": ("(2^x - 1) / x on [-1/2, 1/2]", lambda x: (mpf(2) ** x - 1) / x, lambda x: abs(x) / mpf(2) ** x, 6, mpf("-0.5"), mpf("0.5")),
+    "Exp2Short": ("(2^x - 1) / x on [-1/2, 1/2]", lambda x: (mpf(2) ** x - 1) / x, lambda x: abs(x) / mpf(2) ** x, 4, mpf("-0.5"), mpf("0.5")),
     "Exp2Up": ("(2^x - 1) / x on [0, 1]", lambda x: (mpf(2) ** x - 1) / x, lambda x: abs(x) / mpf(2) ** x, 5, mpf(0), mpf(1)),
     "Expm1": ("(e^x - 1 - x) / x^2 on [-ln2 / 2, ln2 / 2]", lambda x: (m.expm1(x) - x) / x**2, lambda x: abs(x * x / m.expm1(x)), 5, -HALF_LN2, HALF_LN2),
     "Log1p": ("(ln(1 + x) - x + x^2 / 2) / x^3, 1 + x from sqrt(1/2) to sqrt(2)", lambda x: (m.log1p(x) - x + x * x / 2) / x**3, lambda x: abs(x**3 / m.log1p(x)), 9, m.sqrt(mpf("0.5")) - 1, m.sqrt(2) - 1),

@@ -32,25 +32,13 @@ tile::GpuPipeline Compilation::gpuPipeline() const {
   return header.spec.backend == SDPBackend::Math ? tile::GpuPipeline::Math : tile::GpuPipeline::Flash;
 }
 
-/// Whether a captured tensor is read at a place of its own for each pair.
-static bool readsPairs(const expr::Function &score) {
-  const std::vector<std::uint8_t> moves = expr::dependences(score);
-  return std::ranges::any_of(score.nodes, [&](const expr::Node &node) {
-    const auto anyMovesWith = [&](expr::Dependence what) {
-      return std::ranges::any_of(node.operands,
-                                 [&](expr::ValueId index) { return (moves[index] & (expr::DependsQ | expr::DependsKv)) == what; });
-    };
-    return node.op == expr::Op::Load && anyMovesWith(expr::DependsQ) && anyMovesWith(expr::DependsKv);
-  });
-}
-
-/// Whether the formulas are long, or hold many addresses through a block of keys. Those of score_mod that move with kv_idx, or with its
-/// distance to q_idx, do not take many.
+/// Whether the formulas are long, or hold many addresses through a block of keys. Those of score_mod do not take many: elements lie at
+/// constant offsets, or are staged.
 static bool needsRegisters(const expr::Formula &formula) {
   constexpr std::size_t kLong = 24;
   const auto isLoad = [](const expr::Node &node) { return node.op == expr::Op::Load; };
   const auto isLoop = [](const expr::Node &node) { return expr::isReduction(node.op); };
-  return formula.score.nodes.size() + formula.mask.nodes.size() + formula.prob.nodes.size() > kLong || readsPairs(formula.score) ||
+  return formula.score.nodes.size() + formula.mask.nodes.size() + formula.prob.nodes.size() > kLong ||
          std::ranges::any_of(formula.score.nodes, isLoop) || std::ranges::any_of(formula.mask.nodes, isLoad) ||
          std::ranges::any_of(formula.prob.nodes, isLoad);
 }

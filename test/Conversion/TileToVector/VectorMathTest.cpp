@@ -33,6 +33,10 @@ const Emit kExp2ForBf16 = [](mlir::OpBuilder &builder, mlir::Location loc, tile:
   return tile::emitExp2ForBf16(builder, loc, operands[0]);
 };
 
+const Emit kExp2Short = [](mlir::OpBuilder &builder, mlir::Location loc, tile::AbiAccess &, llvm::ArrayRef<Value> operands) {
+  return tile::emitExp2Short(builder, loc, operands[0]);
+};
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Samples and errors
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -411,6 +415,7 @@ TEST_CASE("exponentials of the softmax") {
     value = std::exp2(value);
   checkAgainst<float, double>("exp2 of x <= 12", kExp2OfSoftmax, values, expected, 1, /*flushes=*/true);
   checkAgainst<float, double>("the same for bf16", kExp2ForBf16, values, expected, 3, /*flushes=*/true);
+  checkAgainst<float, double>("the same for 16 bits, on GPUs", kExp2Short, values, expected, 50, /*flushes=*/true); // 3e-6
 }
 
 TEST_CASE("functions in f64: exp and exp2 inline, the others through the function table") {

@@ -23,10 +23,11 @@ void RowMaps::bindTile(const TileCoords &tile) {
     row->bindHeads(tile.b, tile.h);
 }
 
-void RowMaps::bindBlock(const FragmentOrigin &origin) {
+void RowMaps::bindBlock(const FragmentOrigin &origin, bool coarse) {
   firstKey = origin.key;
   for (int64_t row = 0; row < 2; ++row) {
     rows[row]->assumeUnitStrides(true);
+    rows[row]->assumeCoarse(coarse);
     rows[row]->bindQuery(origin.queries[row]);
   }
 }
@@ -139,8 +140,8 @@ void BlockScore::stage(const KvBlock &block) {
     value->stage(block);
 }
 
-void BlockScore::bindBlock(const FragmentOrigin &origin) {
-  rows.bindBlock(origin);
+void BlockScore::bindBlock(const FragmentOrigin &origin, bool coarse) {
+  rows.bindBlock(origin, coarse);
   for (std::unique_ptr<BlockValue> &value : values)
     value->bindBlock(origin);
 }

@@ -3,6 +3,7 @@
 #include "../TileToVector/MathRecipes.h"
 #include "Fragments.h"
 #include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
+#include "attnjit-mlir/Conversion/TileToVector/MapExpander.h"
 #include "attnjit-mlir/Dialect/Attn/Attn.h"
 
 #include <cmath>
@@ -34,16 +35,18 @@ static Value emitTanhOnGpu(const Emitter &emit, Value x) {
   return emit.mulF(numerator, emitFastReciprocal(emit, denominator));
 }
 
-/// 1 - 2 / (e^2x + 1), which is off by 2e-7 at most, and x - x^3 / 3 where that would be much, below 1/32: so by 4e-6 of it. Ten
-/// operations, two of them of the special function units, where the fraction has twelve and one, of which a multiprocessor is bound by the
-/// twelve. tanh.approx would be one, but its error of 2^-11 would move a score capped at 50 by 0.02.
+/// 1 - 2 / (e^2x + 1), which is off by 2e-7 at most, and x - x^3 / 3 where that would be much, below 1/32: so by 4e-6 of it. The choice is
+/// a refinement, which scores that come of the result without much gain can do without: five operations, two of them of the special
+/// function units. tanh.approx would be one, but its error of 2^-11 would move a score capped at 50 by 0.02.
 static Value emitFastTanh(const Emitter &emit, Value x) {
   constexpr double kPower = 2 * M_LOG2E, kThird = 1 / (3 * kPower * kPower * kPower);
   auto number = [&](double value) { return emit.constFloat(x.getType(), value); };
   Value power = emit.mulF(x, number(kPower)), square = emit.mulF(power, power);
   Value far = emit.fma(emitFastReciprocal(emit, emit.addF(emitFastExp2(emit, power), number(1))), number(-2), number(1));
   Value near = emit.mulF(power, emit.fma(square, number(-kThird), number(1 / kPower)));
-  return emit.select(emit.cmp(Emitter::CmpF::OLT, square, number(kPower * kPower / 1024)), near, far); // NaN stays
+  Value result = emit.select(emit.cmp(Emitter::CmpF::OLT, square, number(kPower * kPower / 1024)), near, far); // NaN stays
+  result.getDefiningOp()->setAttr(MapExpander::kRefinement, emit.builder.getUnitAttr());
+  return result;
 }
 
 static void specializeMath(Region *formula, bool isFast) {
@@ -69,6 +72,45 @@ static void specializeMath(Region *formula, bool isFast) {
   }
 }
 
+/// What multiplies `value` on its way to what the formula yields, if sums and products by what is the same for a head are all of that way.
+static std::optional<SmallVector<Value>> gainsOf(Value value) {
+  SmallVector<Value> gains;
+  while (value.hasOneUse()) {
+    Operation *user = *value.getUsers().begin();
+    if (user->hasTrait<OpTrait::IsTerminator>())
+      return gains;
+    if (auto product = dyn_cast<arith::MulFOp>(user)) {
+      Value other = product.getLhs() == value ? product.getRhs() : product.getLhs();
+      if (!isUniform(other))
+        return std::nullopt;
+      gains.push_back(other);
+    } else if (!isa<arith::AddFOp, arith::SubFOp, arith::NegFOp>(user)) {
+      return std::nullopt;
+    }
+    value = user->getResult(0);
+  }
+  return std::nullopt;
+}
+
+SmallVector<SmallVector<Value>> refinementGainsOf(Region &score) {
+  SmallVector<SmallVector<Value>> all;
+  score.walk([&](arith::SelectOp select) {
+    if (select->hasAttr(MapExpander::kRefinement))
+      all.push_back(*gainsOf(select.getResult()));
+  });
+  return all;
+}
+
+/// Leaves those whose gains can be told; the others are plain choices.
+static void findRefinements(Region *score, bool mayRefine) {
+  if (!score)
+    return;
+  score->walk([&](arith::SelectOp select) {
+    if (!mayRefine || select->getParentRegion() != score || !gainsOf(select.getResult()))
+      select->removeAttr(MapExpander::kRefinement);
+  });
+}
+
 /// Sums of products may become multiply-adds.
 static void contractSums(Region *formula) {
   if (!formula)
@@ -87,6 +129,13 @@ void specializeFormulas(const TileProgram &program) {
     divideOnce(formula, [](arith::DivFOp) { return true; });
     contractSums(formula);
   }
+  findRefinements(program.score, /*mayRefine=*/true);
+  findRefinements(program.prob, /*mayRefine=*/false);
+}
+
+bool usesSpecialFunctions(Region *formula) {
+  auto isOne = [](Operation *op) { return isa<LLVM::CallIntrinsicOp, LLVM::Exp2Op>(op) ? WalkResult::interrupt() : WalkResult::advance(); };
+  return formula && formula->walk(isOne).wasInterrupted();
 }
 
 /// The product that `value` is, by what is the same for all pairs of a head; null where it is none.

@@ -25,6 +25,9 @@ std::optional<std::string> functionMissingOnGpu(mlir::Region *formula);
 /// product, with one division per tile; at most 1.5 ulp. Quotients of indices stay exact: they may be rounded to integers.
 void specializeFormulas(const TileProgram &program);
 
+/// Whether a formula, null or as specializeFormulas leaves it, computes something with the special function units.
+bool usesSpecialFunctions(mlir::Region *formula);
+
 /// score_mod taken apart as last * root(first * score): what is the same for all pairs of a head may join the scale before it, and the
 /// exponential behind it. All are values of the region; there may be no such factor.
 struct ScoreFactors {
@@ -33,5 +36,10 @@ struct ScoreFactors {
   mlir::Value root;
 };
 ScoreFactors scoreFactorsOf(mlir::Region &score);
+
+/// Of every refinement in a score_mod (MapExpander::assumeCoarse), what multiplies it on its way into the score: values of the region, the
+/// same for all pairs of a head. Without it the score is off by at most kCoarseError times their product.
+llvm::SmallVector<llvm::SmallVector<mlir::Value>> refinementGainsOf(mlir::Region &score);
+inline constexpr double kCoarseError = 2e-7;
 
 } // namespace attnjit::tile

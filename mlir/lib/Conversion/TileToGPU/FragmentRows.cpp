@@ -2,6 +2,7 @@
 
 #include "ElementMaps.h"
 #include "attnjit-mlir/Conversion/TileToVector/SoftmaxEnd.h"
+#include "attnjit-mlir/Conversion/TileToVector/VectorMath.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 #include <cmath>
@@ -17,7 +18,7 @@ using Values = Emitter::Values;
 FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
                            Value firstRow, int64_t cols, bool joinsFactors)
     : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols), joinsFactors(joinsFactors),
-      readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)) {}
+      readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)), sharesUnits(usesSpecialFunctions(program.score)) {}
 
 Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
 
@@ -36,6 +37,7 @@ void FragmentRows::bindTile(const TileCoords &coords, Value packedBy) {
   if (program.score && joinsFactors && !program.checkedIndices)
     ends = scoreFactorsOf(*program.score);
   bindFactors();
+  bindRefinements();
   bindFormulas();
 }
 
@@ -68,6 +70,19 @@ void FragmentRows::bindFactors() {
   // The exponent field plus one: a power of two in (toPower, 2 toPower].
   Value bits = emit.bitcast(emit.i32(), toPower), exponent = emit.bitAnd(bits, emit.constInt(emit.i32(), 0x7f800000));
   coarseToPower = emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
+}
+
+/// Beside the rounding of probabilities to 16 bits, 2e-4 at least, an error of 5e-5 in a score is not seen.
+void FragmentRows::bindRefinements() {
+  if (!program.score || group)
+    return;
+  constexpr double kLargestError = 5e-5;
+  Value limit = emit.constFloat(emit.f32(), kLargestError / kCoarseError), one = emit.constFloat(emit.f32(), 1.0);
+  for (ArrayRef<Value> gains : refinementGainsOf(*program.score)) {
+    Value gain = emit.make<LLVM::FAbsOp>(emit.f32(), productOf(one, gains), LLVM::FastmathFlagsAttr());
+    Value isLarge = emit.cmp(CmpF::UGT, gain, limit); // or NaN
+    isRefined = isRefined ? emit.bitOr(isRefined, isLarge) : isLarge;
+  }
 }
 
 /// `product`, or nothing, times values of score_mod that are the same for all pairs of a head.
@@ -142,6 +157,7 @@ void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool i
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     MapExpander &expander = *formula[group ? row : 0];
     expander.assumeUnitStrides(isPlain);
+    expander.assumeCoarse(isPlain && !group);
     if (!group)
       bindQuery(expander, row);
     for (int64_t tile = 0; tile < cols / 8; ++tile)
@@ -170,7 +186,7 @@ Value FragmentRows::isIrregular(const KvBlock &block) {
 
 Value FragmentRows::isSpecial(const KvBlock &block) {
   Value special = isIrregular(block);
-  for (Value reason : {program.mask ? block.partial : Value(), isUnusual})
+  for (Value reason : {program.mask ? block.partial : Value(), isUnusual, isRefined})
     special = reason ? emit.bitOr(special, reason) : special;
   return special;
 }
@@ -206,7 +222,7 @@ static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, 
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
   auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
-  auto together = [&](Fragments &all) { applyBlockScore(all, block); };
+  auto together = [&](Fragments &all) { applyBlockScore(all, block, isPlain); };
   if (!blockScore)
     general(scores);
   else if (isPlain)
@@ -233,8 +249,8 @@ Value FragmentRows::scaled(Value product) {
 }
 
 /// From left to right, so that what both rows share need not be kept for long.
-void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block) {
-  blockScore->bindBlock(originOf(block));
+void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block, bool isPlain) {
+  blockScore->bindBlock(originOf(block), /*coarse=*/isPlain);
   for (int64_t tile = 0; tile < cols / 8; ++tile)
     for (int64_t part = 0; part < 4; ++part)
       scores[tile][part] = blockScore->expand({rowOf(part), tile, columnOf(part)}, scaled(scores[tile][part]));
@@ -353,6 +369,13 @@ Value FragmentRows::rescale(Value max, Value newMax, const Reference &reference)
                                         emit.subF(emit.mulF(max, toPower), reference.power)));
 }
 
+/// Where score_mod takes functions of the special function units too, those are what a multiprocessor waits for: every fourth exponential
+/// is a polynomial then.
+Value FragmentRows::probability(Value power, int64_t tile) const {
+  constexpr int64_t kShare = 4;
+  return sharesUnits && tile % kShare == 0 ? emitExp2Short(emit.builder, emit.loc, power) : emitFastExp2(emit, power);
+}
+
 RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const KvBlock &block) {
   SmallVector<Value> visible; // above -inf, or NaN: where prob_mod counts
   if (program.prob)
@@ -366,10 +389,10 @@ RowValues FragmentRows::takeIntoState(RowState &state, Fragments &scores, const 
     Value newMax = maximum(state.max[row], emitRowReduce(emit, combineRow(scores, row, larger), larger));
     Reference reference = referenceOf(newMax);
     alpha[row] = rescale(state.max[row], newMax, reference);
-    for (Fragment4 &fragment : scores)
+    for (auto [tile, fragment] : llvm::enumerate(scores))
       for (int64_t column = 0; column < 2; ++column) {
         Value &element = fragment[row * 2 + column];
-        element = emitFastExp2(emit, emit.fma(element, reference.toPower, emit.negF(reference.power)));
+        element = probability(emit.fma(element, reference.toPower, emit.negF(reference.power)), tile);
       }
     state.max[row] = newMax;
     Value sum = combineRow(scores, row, [&](Value a, Value b) { return emit.addF(a, b); });

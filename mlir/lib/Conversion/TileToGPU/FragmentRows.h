@@ -44,7 +44,7 @@ public:
 
   RowState initialState() const;
   /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, where the products need more than `unit`,
-  /// or where captured tensors do not lie as most do; i1.
+  /// where score_mod must be refined, or where captured tensors do not lie as most do; i1.
   mlir::Value isSpecial(const KvBlock &block);
   /// From products q.k to scores: scale, score_mod, mask_mod; -inf where there is no key.
   void applyFormulas(Fragments &scores, const KvBlock &block);
@@ -88,6 +88,7 @@ private:
   /// A formula, bound to each row where rows are packed, so that heads differ; else one for both rows.
   using Formula = std::array<std::optional<MapExpander>, kRowsPerThread>;
   void bindFactors();
+  void bindRefinements();
   mlir::Value productOf(mlir::Value product, llvm::ArrayRef<mlir::Value> factors);
   void bindFormulas();
   void bindQuery(MapExpander &expander, int64_t row);
@@ -102,7 +103,7 @@ private:
   void applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange);
   mlir::Value isIrregular(const KvBlock &block);
   mlir::Value scaled(mlir::Value product);
-  void applyBlockScore(Fragments &scores, const KvBlock &block);
+  void applyBlockScore(Fragments &scores, const KvBlock &block, bool isPlain);
   mlir::Value queryOf(int64_t row);
   FragmentOrigin originOf(const KvBlock &block);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
@@ -113,6 +114,7 @@ private:
   void ifColumnExists(int64_t column, llvm::function_ref<void()> body);
   void storeRows(const mlir::Value (&max)[kRowsPerThread], const mlir::Value (&sum)[kRowsPerThread]);
   mlir::Value exponential(mlir::Value x) const;
+  mlir::Value probability(mlir::Value power, int64_t tile) const;
   mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }
 
   Emitter emit;
@@ -124,6 +126,7 @@ private:
   bool joinsFactors;
   mlir::Value room;              ///< null: none
   bool readsByQuery, readsByKey; ///< a captured tensor is read at an index that moves with q, with kv
+  bool sharesUnits;              ///< score_mod has use for the special function units
 
   TileCoords tile;
   mlir::Value group;                     ///< of packed rows; null: all are of one head
@@ -136,6 +139,7 @@ private:
   mlir::Value scoreFactor;
   /// Of the numbers that enter the softmax `unit` > 0 makes scores, unless `isUnusual`, where `early` has done so; null: they are scores.
   mlir::Value unit, early, isUnusual;
+  mlir::Value isRefined; ///< score_mod amplifies what its refinements leave of an error (FormulaMath.h); null: it has none
   mlir::Value isStrided; ///< a captured tensor that score_mod reads by key has another last stride than 1; null: there is none
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;

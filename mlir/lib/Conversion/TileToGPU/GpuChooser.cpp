@@ -1,4 +1,5 @@
 // Which schedule a GPU program gets, with which choices, and why one cannot take it.
+#include "ElementMaps.h"
 #include "FormulaMath.h"
 #include "MmaSplit.h"
 #include "MmaSync.h"
@@ -154,7 +155,7 @@ TileSizes chooseWgmmaTile(int64_t headDim, int64_t valueDim, bool formulasNeedRe
   // quarter in probabilities, half of Dv in accumulators, and what a formula needs: addresses, where it reads tensors.
   int64_t largest = std::max(headDim, valueDim);
   if (largest <= 64 && !formulasNeedRegisters)
-    return {192, 112};
+    return {192, 128};
   if (valueDim <= 128 && headDim <= 192)
     return {128, 128};
   return {128, largest <= 192 ? 112 : 80};
@@ -195,16 +196,20 @@ static WgmmaAttr chooseWgmma(const TileProgram &program, const GpuTarget &target
   // its way while a loop turns would be waited for at once.
   constexpr int64_t kLongFormula = 80;
   bool overlaps = weightOf(program) < kLongFormula;
-  auto withBuffers = [&](int64_t qBuffers, bool stagesLoads = false) {
-    return WgmmaAttr::get(program.kernel->getContext(), /*kv_stages=*/2, qBuffers, consumer, producer, overlaps,
+  auto withBuffers = [&](int64_t kvStages, int64_t qBuffers, bool stagesLoads = false) {
+    return WgmmaAttr::get(program.kernel->getContext(), kvStages, qBuffers, consumer, producer, overlaps,
                           /*turns=*/program.valueDim > 64, stagesLoads, threadCopies);
   };
   auto fits = [&](WgmmaAttr choices) { return WgmmaShape::of(program, choices).sharedBytes() <= target.sharedBytes; };
   // A second buffer of Q hides how Q comes and how the output goes, where there is another tile.
-  int64_t most = threadCopies ? 1 : 2;
-  if (overlaps && BlockScore::hasLoadToStage(program) && fits(withBuffers(most, /*stagesLoads=*/true)))
-    return withBuffers(most, /*stagesLoads=*/true);
-  return fits(withBuffers(most)) ? withBuffers(most) : withBuffers(1);
+  int64_t fewest = 2, most = threadCopies ? 1 : 2;
+  if (overlaps && BlockScore::hasLoadToStage(program) && fits(withBuffers(fewest, most, /*stagesLoads=*/true)))
+    return withBuffers(fewest, most, /*stagesLoads=*/true);
+  // Under a mask consumers differ in what they have to do, and more stages keep them from waiting for each other. What shared memory
+  // takes the cache lacks, from which formulas read.
+  if (program.mask && !readsAtKey(program) && fits(withBuffers(2 * fewest, most)))
+    return withBuffers(2 * fewest, most);
+  return withBuffers(fewest, fits(withBuffers(fewest, most)) ? most : 1);
 }
 
 std::optional<std::string> wgmmaRefusal(const TileProgram &program, const GpuTarget &target, WgmmaAttr choices) {

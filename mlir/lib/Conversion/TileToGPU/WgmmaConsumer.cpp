@@ -107,11 +107,12 @@ private:
   }
   KvBlock blockOf(const SentBlock &sent) {
     Value begin = widen(sent.begin), count = widen(emit.shrU(sent.keys, llvm::Log2_64(BlockSlot::kKey)));
-    return {begin, emit.add(begin, count), hasFlag(sent.keys, BlockSlot::kPartial)};
+    return {begin, emit.add(begin, count), hasOwnFlag(sent.keys, BlockSlot::kPartial)};
   }
   Value hasFlag(Value keys, int64_t flag) {
     return emit.cmp(CmpI::ne, emit.bitAnd(keys, emit.constInt(emit.i32(), flag)), emit.constInt(emit.i32(), 0));
   }
+  Value hasOwnFlag(Value keys, int64_t flag) { return hasFlag(emit.make<arith::ShRUIOp>(keys, group), flag); }
 
   //===----------------------------------------------------------------------------------------------------------------===//
   // A tile
@@ -126,11 +127,11 @@ private:
     rows.bindTile(tile);
     RingUse q(emit, kernel, shape.qRing, n);
     qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
-    auto [blocks, state] = shape.choices.getOverlap() ? walkOverlapping(firstBlock) : walkPlainly(firstBlock);
+    auto [end, state] = walkBlocks(firstBlock);
     rows.finish(state.row, state.out);
     WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out);
     release(q);
-    return blocks;
+    return end;
   }
 
   Fragments noOutput() {
@@ -143,15 +144,66 @@ private:
     return Fragments(shape.cols / 16, {zero, zero, zero, zero});
   }
 
-  /// One product after the other.
-  std::pair<Value, State> walkPlainly(Value firstBlock) {
-    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock));
-    State initial{rows.initialState(), noOutput(), {}};
+  /// Where a consumer is on its way through a tile: the number of the block that comes, and what the one before has said of it.
+  struct Place {
+    Value n;
+    Word word;
+  };
+  struct Walked {
+    Place place;
+    State state;
+  };
+
+  /// Blocks of which the rows of this warpgroup see something come in stretches, between which the others are passed over.
+  std::pair<Value, State> walkBlocks(Value firstBlock) {
+    SentBlock first = readFirstBlock(whenFull(shape.kRing, firstBlock));
+    Place start = passOverEmpty({firstBlock, {emit.truth(false), first}});
     Values last = emit.loopWhile(
-        flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
+        flatten(start, {rows.initialState(), noOutput(), {}}),
+        [&](ValueRange values) { return emit.logicalNot(placeOf(values).word.isLast); },
+        [&](ValueRange values) {
+          auto [place, state] = shape.choices.getOverlap() ? walkOverlapping(placeOf(values), stateOf(values))
+                                                           : walkPlainly(placeOf(values), stateOf(values));
+          return flatten(passOverEmpty(place), state);
+        });
+    return {placeOf(last).n, stateOf(last)};
+  }
+
+  /// Whether there is another block of this stretch.
+  Value goesOn(const Word &word) { return emit.logicalNot(emit.bitOr(word.isLast, isEmpty(word.next))); }
+  Value isEmpty(const SentBlock &sent) { return hasOwnFlag(sent.keys, BlockSlot::kEmpty); }
+
+  /// Warpgroups keep their order: each takes its turn at a block that it has nothing to do with.
+  Place passOverEmpty(const Place &start) {
+    auto flat = [](const Place &place) { return Values{place.n, place.word.isLast, place.word.next.begin, place.word.next.keys}; };
+    Values last = emit.loopWhile(
+        flat(start),
+        [&](ValueRange values) {
+          Word word = placeOf(values).word;
+          return emit.bitAnd(emit.logicalNot(word.isLast), isEmpty(word.next));
+        },
         [&](ValueRange values) {
           Value n = values[0];
-          KvBlock keys = comingBlock(values);
+          if (shape.choices.getOverlap()) {
+            awaitTurn();
+            passTurn();
+          }
+          RingUse k = whenFull(shape.kRing, n);
+          Word word = readWord(k);
+          release(k);
+          release(whenFull(shape.vRing, n));
+          return flat({emit.add(n, 1), word});
+        });
+    return placeOf(last);
+  }
+
+  /// One product after the other.
+  Walked walkPlainly(const Place &start, const State &initial) {
+    Values last = emit.loopWhile(
+        flatten(start, initial), [&](ValueRange values) { return goesOn(placeOf(values).word); },
+        [&](ValueRange values) {
+          auto [n, before] = placeOf(values);
+          KvBlock keys = blockOf(before.next);
           State state = stateOf(values);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
@@ -162,44 +214,44 @@ private:
           RowValues alpha = rows.takeIntoState(state.row, scores, keys);
           rows.scaleRows(state.out, alpha);
           addProbs(n, state.out, leftFactors(scores));
-          return flatten(emit.add(n, 1), word, state);
+          return flatten({emit.add(n, 1), word}, state);
         });
-    return {last[0], stateOf(last)};
+    return {placeOf(last), stateOf(last)};
   }
 
   /// The first block goes through as special, which is always legal: so the code of a step is there twice, not three times. No product is
   /// on its way where a step begins or ends: ptxas would wait for it at once.
-  std::pair<Value, State> walkOverlapping(Value firstBlock) {
-    State initial{rows.initialState(), noOutput(), noProbs()};
-    SentBlock firstKeys = readFirstBlock(whenFull(shape.kRing, firstBlock));
-    rows.stageLoads(blockOf(firstKeys));
+  Walked walkOverlapping(const Place &start, const State &before) {
+    State initial{before.row, before.out, noProbs()};
+    rows.stageLoads(blockOf(start.word.next));
     Values last = emit.loopWhile(
-        flatten(firstBlock, {emit.truth(false), firstKeys}, initial), [&](ValueRange values) { return emit.logicalNot(isOver(values)); },
+        flatten(start, initial), [&](ValueRange values) { return goesOn(placeOf(values).word); },
         [&](ValueRange values) {
-          Value n = values[0];
-          KvBlock keys = comingBlock(values);
+          Value n = placeOf(values).n;
+          KvBlock keys = blockOf(placeOf(values).word.next);
           RingUse k = whenFull(shape.kRing, n);
           Word word = readWord(k);
-          Value isFirst = emit.cmp(CmpI::eq, n, firstBlock);
+          Value isFirst = emit.cmp(CmpI::eq, n, start.n);
           auto step = [&](bool special) {
             State state = stateOf(values);
             stepOverlapping(special ? isFirst : Value(), emit.sub(n, 1), k, keys, state);
-            return flatten(emit.add(n, 1), word, state);
+            return flatten({emit.add(n, 1), word}, state);
           };
           Value isSpecial = emit.bitOr(isFirst, rows.isSpecial(keys));
           Values next = emit.ifElse(TypeRange(values), isSpecial, [&] { return step(true); }, [&] { return step(false); });
           stageAfter(word);
           return next;
         });
-    State state = stateOf(last);
-    addProbs(emit.sub(last[0], 1), state.out, state.probs);
-    return {last[0], state};
+    Walked walked{placeOf(last), stateOf(last)};
+    addProbs(emit.sub(walked.place.n, 1), walked.state.out, walked.state.probs);
+    walked.state.probs.clear();
+    return walked;
   }
 
   /// What the formulas of the block after one read is on its way while that one's products are issued.
   void stageAfter(const Word &word) {
     if (shape.choices.getStagesLoads())
-      emit.ifThen(emit.logicalNot(word.isLast), [&] { rows.stageLoads(blockOf(word.next)); });
+      emit.ifThen(goesOn(word), [&] { rows.stageLoads(blockOf(word.next)); });
   }
 
   /// The scores of a block, whose keys have come, and the output of the block before. `isFirst`: whether there is none before; null: the
@@ -281,16 +333,14 @@ private:
     return fragments;
   }
 
-  /// n: of the block that comes.
-  Values flatten(Value n, const Word &word, const State &state) {
-    Values values = {
-        n, word.isLast, word.next.begin, word.next.keys, state.row.max[0], state.row.max[1], state.row.sum[0], state.row.sum[1]};
+  Values flatten(const Place &place, const State &state) {
+    Values values = {place.n,          place.word.isLast, place.word.next.begin, place.word.next.keys,
+                     state.row.max[0], state.row.max[1],  state.row.sum[0],      state.row.sum[1]};
     values.append(valuesOf(state.out));
     values.append(valuesOf(state.probs));
     return values;
   }
-  static Value isOver(ValueRange values) { return values[1]; }
-  KvBlock comingBlock(ValueRange values) { return blockOf({values[2], values[3]}); }
+  static Place placeOf(ValueRange values) { return {values[0], {values[1], {values[2], values[3]}}}; }
   State stateOf(ValueRange values) {
     ValueRange fragments = values.drop_front(8);
     return {{{values[4], values[5]}, {values[6], values[7]}},

@@ -178,12 +178,14 @@ private:
   }
 
   /// Walks the plan one block behind, since each block is sent with the one after it, or with the word that it is the last. A tile that
-  /// visits no block gets one without keys, behind the end of K and V, which reads as zeros. Returns the number of the next block.
+  /// visits no block gets one without keys, behind the end of K and V, which nobody sees. Returns the number of the next block.
   Value sendBlocks(Value n, const TileCoords &tile) {
     Value nowhere = narrow(emit.maxS(abi.keys(), emit.index(1))), none = emit.constInt(emit.i32(), 0);
+    Value nobody = emit.constInt(emit.i32(), BlockSlot::kEmpty * BlockSlot::kOfAll), absent = flagsOfAbsent(tile);
     Values last = forEachKvBlock(emit.builder, emit.loc, program, abi, scopeOf(emit.builder, emit.loc, abi, tile), shape.cols,
-                                 {n, emit.truth(false), nowhere, none}, [&](const KvBlock &block, ValueRange state) {
-                                   SentBlock now{narrow(block.begin), keysOf(block)}, before{state[2], state[3]};
+                                 {n, emit.truth(false), nowhere, nobody}, [&](const KvBlock &block, ValueRange state) {
+                                   Value flags = emit.bitOr(absent, flagsOf(tile, block));
+                                   SentBlock now{narrow(block.begin), emit.bitOr(flags, countOf(block))}, before{state[2], state[3]};
                                    Values next = emit.ifElse(
                                        {emit.i32()}, state[1],
                                        [&] {
@@ -197,9 +199,40 @@ private:
     return emit.add(last[0], 1);
   }
 
-  Value keysOf(const KvBlock &block) {
-    Value count = emit.mul(narrow(emit.sub(block.end, block.begin)), BlockSlot::kKey);
-    return emit.bitOr(count, emit.mul(emit.make<arith::ExtUIOp>(emit.i32(), block.partial), BlockSlot::kPartial));
+  Value countOf(const KvBlock &block) { return emit.mul(narrow(emit.sub(block.end, block.begin)), BlockSlot::kKey); }
+
+  Value flagIf(Value condition, int64_t flag) {
+    return emit.select(condition, emit.constInt(emit.i32(), flag), emit.constInt(emit.i32(), 0));
+  }
+
+  /// Consumers that have no row of this tile.
+  Value flagsOfAbsent(const TileCoords &tile) {
+    Value flags = emit.constInt(emit.i32(), 0);
+    for (int64_t consumer = 1; consumer < shape.consumers(); ++consumer) {
+      Value isAbsent = emit.cmp(CmpI::sle, tile.rows, emit.index(consumer * WgmmaShape::kWarpgroupRows));
+      flags = emit.bitOr(flags, flagIf(isAbsent, BlockSlot::kEmpty << consumer));
+    }
+    return flags;
+  }
+
+  /// Where the tile has to ask the mask, the closed form is asked once more for the rows of each consumer: most blocks at an edge of the
+  /// mask are at it for one of them.
+  Value flagsOf(const TileCoords &tile, const KvBlock &block) {
+    if (!program.closedForm)
+      return flagIf(block.partial, BlockSlot::kPartial * BlockSlot::kOfAll);
+    auto ofConsumers = [&] {
+      Value flags = emit.constInt(emit.i32(), 0), lastRow = emit.sub(emit.add(tile.q0, tile.rows), 1), lastKey = emit.sub(block.end, 1);
+      for (int64_t consumer = 0; consumer < shape.consumers(); ++consumer) {
+        Value first = emit.add(tile.q0, consumer * WgmmaShape::kWarpgroupRows);
+        Value last = emit.minS(emit.add(first, WgmmaShape::kWarpgroupRows - 1), lastRow);
+        auto [mayBeTrue, mayBeFalse] =
+            emitClassify(emit.builder, emit.loc, program, abi, tile.b, tile.h, first, last, block.begin, lastKey);
+        flags = emit.bitOr(flags, flagIf(mayBeFalse, BlockSlot::kPartial << consumer));
+        flags = emit.bitOr(flags, flagIf(emit.logicalNot(mayBeTrue), BlockSlot::kEmpty << consumer));
+      }
+      return Values{flags};
+    };
+    return emit.ifElse({emit.i32()}, block.partial, ofConsumers, [&] { return Values{emit.constInt(emit.i32(), 0)}; })[0];
   }
 
   void sendBlock(Value n, const TileCoords &tile, const SentBlock &block, const SentBlock &next) {

@@ -99,9 +99,12 @@ struct TileSlot {
 };
 struct BlockSlot {
   enum Field : unsigned { Begin, Keys, NextBegin, NextKeys, Count }; ///< Keys: how many, times kKey, and flags
-  static constexpr int64_t kPartial = 1;                             ///< the mask must be evaluated
-  static constexpr int64_t kLast = 2;                                ///< no block of this tile follows; not known of the next one
-  static constexpr int64_t kKey = 4;
+  static constexpr int64_t kLast = 1;                                ///< no block of this tile follows; not known of the next one
+  static constexpr int64_t kMostConsumers = 3;                       ///< each has its own of the other flags, shifted by its number
+  static constexpr int64_t kPartial = 2;                             ///< its rows must evaluate the mask
+  static constexpr int64_t kEmpty = kPartial << kMostConsumers;      ///< its rows see none of these keys
+  static constexpr int64_t kKey = kEmpty << kMostConsumers;
+  static constexpr int64_t kOfAll = (1 << kMostConsumers) - 1; ///< times a flag: that of all consumers
 };
 /// Begin and Keys, or NextBegin and NextKeys.
 struct SentBlock {

@@ -117,6 +117,16 @@ Value emitExp2ForBf16(OpBuilder &builder, Location loc, Value x) {
   return avx512::scaled(emit, onePlus(emit, fraction, kExp2Up), x, x);
 }
 
+/// At the lower end the scale is an exponent field of 0.
+Value emitExp2Short(OpBuilder &builder, Location loc, Value x) {
+  Emitter emit(builder, loc);
+  Format format = Format::of(emit, x.getType());
+  Value clamped = emit.make<arith::MaximumFOp>(x, emit.constFloat(x.getType(), -double(format.bias)));
+  Value rounder = emit.constFloat(x.getType(), format.rounder + format.bias), rounded = emit.addF(clamped, rounder);
+  Value fraction = emit.subF(clamped, emit.subF(rounded, rounder));
+  return emit.mulF(onePlus(emit, fraction, kExp2Short), powerOfTwo(emit, format, rounded));
+}
+
 //===------------------------------------------------------------------------------------------------------------------===//
 // Powers of e
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -211,6 +211,10 @@ void MapExpander::emitOp(Level level, Operation &op) {
     define(level, reduce.getResult(), emitReduce(level, reduce));
     return;
   }
+  if (coarse && op.hasAttr(kRefinement)) {
+    define(level, op.getResult(0), lookup(cast<arith::SelectOp>(op).getFalseValue()));
+    return;
+  }
   SmallVector<Value> operands = operandsOf(level, op);
   if (auto load = dyn_cast<attn::LoadOp>(op)) {
     define(level, load.getResult(), emitLoad(level, load, operands));
@@ -451,7 +455,10 @@ Value MapExpander::emitLoad(Level level, attn::LoadOp load, ArrayRef<Value> indi
   Type memory = attn::captureElementType(load.getCapture().getType()), raw = rawType(emit, memory);
   Value element;
   if (indices.empty() || !isVector(indices[0])) {
-    element = emit.load(raw, emit.at(capture.pointer, raw, emitOffset(level, load, indices)));
+    // What is read for a head may be read again wherever it is needed (KernelPhases.h).
+    Value address = emit.at(capture.pointer, raw, emitOffset(level, load, indices));
+    element = emit.make<LLVM::LoadOp>(raw, address, Emitter::alignmentOf(raw), /*isVolatile=*/false, /*isNonTemporal=*/false,
+                                      /*isInvariant=*/level == Heads);
   } else {
     element = emitLanes(load, [&]() -> Value {
       Value offset = emitOffset(level, load, indices);

@@ -9,6 +9,8 @@ namespace attnjit::tile::coefficients {
 // clang-format off
 /// (2^x - 1) / x on [-1/2, 1/2]; error 4.9e-9.
 inline constexpr double kExp2[] = {0x1.62e430p-1, 0x1.ebfbdap-3, 0x1.c6af2cp-5, 0x1.3b2e2ap-7, 0x1.5f3edep-10, 0x1.41fb9ep-13};
+/// (2^x - 1) / x on [-1/2, 1/2]; error 2.8e-6.
+inline constexpr double kExp2Short[] = {0x1.62e12cp-1, 0x1.ec0376p-3, 0x1.c9fc48p-5, 0x1.3a02bep-7};
 /// (2^x - 1) / x on [0, 1]; error 8.2e-8.
 inline constexpr double kExp2Up[] = {0x1.62e4bap-1, 0x1.ebdb6ap-3, 0x1.c91c10p-5, 0x1.277c1ep-7, 0x1.e96900p-10};
 /// (e^x - 1 - x) / x^2 on [-ln2 / 2, ln2 / 2]; error 1.4e-8.

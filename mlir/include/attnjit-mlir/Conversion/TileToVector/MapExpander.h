@@ -50,6 +50,10 @@ public:
   mlir::Value hasUnitStrides();
   /// From here on that is taken for granted, or no more.
   void assumeUnitStrides(bool yes) { unitStrides = yes; }
+  /// A select that carries this attribute is a refinement: its second value is as good where only the absolute error counts.
+  static constexpr llvm::StringLiteral kRefinement = "attnjit.refinement";
+  /// From here on only that counts, or no more.
+  void assumeCoarse(bool yes) { coarse = yes; }
   /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a
   /// vector<lanes>.
   void takeGiven(mlir::Operation *op);
@@ -116,7 +120,7 @@ private:
   mlir::Value root;
   AbiAccess &abi;
   int64_t lanes;
-  bool unitStrides = false;
+  bool unitStrides = false, coarse = false;
   bool hasElement; ///< the body maps a value: it is no mask
   llvm::DenseMap<mlir::Value, Level> levels;
   llvm::SmallVector<mlir::Operation *> given;
