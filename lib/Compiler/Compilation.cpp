@@ -96,7 +96,7 @@ pipelines::CpuOptions Compilation::cpuOptions() const {
                                                                        : CpuSchedule::Efficient;
   const TargetDesc &target = header.spec.target;
   const tile::Bf16Unit bf16 = target.hasAmx() ? tile::Bf16Unit::Tile : target.hasBf16() ? tile::Bf16Unit::Vector : tile::Bf16Unit::None;
-  return {schedule, {target.vectorBits, target.registers, bf16}};
+  return {schedule, {target.vectorBits, target.registers, bf16}, /*inPhases=*/true};
 }
 
 tile::TileSizes Compilation::chooseTile() const {
@@ -217,10 +217,10 @@ Result<KernelImage> Compilation::fromLlText(std::string_view text) {
 Result<KernelImage> Compilation::fromAsmText(std::string_view text) {
   if (Result<void> read = readHeader(Stage::Asm, target::problemOfAssembly(text)); !read)
     return read.error();
-  Result<target::CpuBackend> backend = createBackend();
+  Result<const target::CpuBackend *> backend = cpuBackend();
   if (!backend)
     return backend.error();
-  auto object = timed("assemble", [&] { return backend->assemble(text); });
+  auto object = timed("assemble", [&] { return (*backend)->assemble(text); });
   if (!object)
     return Error{ErrorCode::InvalidArgument, "the 'asm' text is not valid:\n" + llvm::toString(object.takeError())};
   return goOnFromObject(*object);
@@ -269,6 +269,8 @@ Result<KernelImage> Compilation::goOnFromVector() {
   showModule(Stage::Vector);
   if (stopsAt(Stage::Vector))
     return withoutCode();
+  if (!isWatched())
+    timed("look-up", [&] { return findKnownFunctions(), true; });
   if (timed("vector-to-llvm", [&] { return failed(slot.vectorToLlvm.run(*module)); }))
     return failure("vector-to-llvm");
   return goOnFromLlvm();
@@ -280,16 +282,27 @@ Result<KernelImage> Compilation::goOnFromLlvm() {
     return withoutCode();
   if (onGpu())
     return goOnFromLlvmOnGpu();
+  if (!isWatched())
+    return imageOfFunctions();
+  Result<KernelImage> ofText = goOnAsOneModule();
+  return ofText && !options.stopAfter ? imageOfFunctions() : ofText;
+}
+
+/// The texts to come are of the kernel as a whole.
+Result<KernelImage> Compilation::goOnAsOneModule() {
   // The translation warns about attributes it does not know; below, the header travels as a section.
   (*module)->removeAttr(kProblemAttr);
   llvmContext = target::createCpuContext();
   llvmModule = timed("llvm-to-ll", [&] { return pipelines::llvmToLl(*module, *llvmContext); });
   if (!llvmModule)
     return failure("translation to LLVM IR");
-  Result<target::CpuBackend> backend = createBackend();
+  Result<const target::CpuBackend *> backend = cpuBackend();
   if (!backend)
     return backend.error();
-  backend->prepare(*llvmModule);
+  (*backend)->prepare(*llvmModule);
+  for (llvm::Function &function : *llvmModule)
+    if (function.getName() != llvm::StringRef(kEntryName) && !function.isDeclaration())
+      function.setLinkage(llvm::GlobalValue::InternalLinkage); // phases
   if (options.onStage)
     target::attachProblem(*llvmModule, print(header));
   return goOnFromLl();
@@ -308,20 +321,20 @@ Result<KernelImage> Compilation::goOnFromLl() {
 
   if (onGpu())
     return goOnFromLlOnGpu();
-  Result<target::CpuBackend> backend = createBackend();
+  Result<const target::CpuBackend *> backend = cpuBackend();
   if (!backend)
     return backend.error();
-  if (llvm::Error error = timed("optimize", [&] { return backend->optimize(*llvmModule); }))
+  if (llvm::Error error = timed("optimize", [&] { return (*backend)->optimize(*llvmModule); }))
     return failure("optimizing LLVM IR", llvm::toString(std::move(error)));
   if (options.onStage) {
-    auto assembly = backend->emitAssembly(*llvmModule);
+    auto assembly = (*backend)->emitAssembly(*llvmModule);
     if (!assembly)
       return failure("code generation", llvm::toString(assembly.takeError()));
     options.onStage(Stage::Asm, *assembly);
   }
   if (stopsAt(Stage::Asm))
     return withoutCode();
-  auto object = timed("codegen", [&] { return backend->emitObject(*llvmModule); });
+  auto object = timed("codegen", [&] { return (*backend)->emitObject(*llvmModule); });
   if (!object)
     return failure("code generation", llvm::toString(object.takeError()));
   return goOnFromObject(*object);
@@ -332,12 +345,7 @@ Result<KernelImage> Compilation::goOnFromObject(const std::string &object) {
     options.onStage(Stage::Obj, object);
   if (stopsAt(Stage::Obj))
     return withoutCode();
-  auto linked = timed("link", [&] { return target::linkImage(object, kEntryName); });
-  if (!linked)
-    return failure("linking the image", llvm::toString(linked.takeError()));
-  KernelImage image{metadataOf(header, buildId), std::move(linked->bytes)};
-  image.meta.entryOffset = linked->entryOffset;
-  return image;
+  return imageOf(object);
 }
 
 //===- What stages carry ------------------------------------------------------------------------------------------------------===//
@@ -471,11 +479,11 @@ void Compilation::showModule(Stage stage) {
   options.onStage(stage, text);
 }
 
-Result<target::CpuBackend> Compilation::createBackend() {
-  llvm::Expected<target::CpuBackend> backend = target::CpuBackend::create(header.spec.target);
+Result<const target::CpuBackend *> Compilation::cpuBackend() {
+  llvm::Expected<const target::CpuBackend *> backend = slot.backendFor(header.spec.target);
   if (!backend)
     return Error{ErrorCode::Unsupported, "cannot generate code for " + header.spec.target.cpu + ": " + llvm::toString(backend.takeError())};
-  return std::move(*backend);
+  return *backend;
 }
 
 } // namespace attnjit::compiler

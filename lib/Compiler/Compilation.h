@@ -5,6 +5,7 @@
 #include "Compiler/KernelHeader.h"
 
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -23,6 +24,8 @@ class ScopedDiagnosticHandler;
 namespace attnjit::target {
 class CpuBackend;
 class NvptxBackend;
+struct LinkedCode;
+struct LinkedPhase;
 } // namespace attnjit::target
 
 namespace attnjit::compiler {
@@ -44,8 +47,22 @@ private:
   Result<KernelImage> goOnFromTile();
   Result<KernelImage> goOnFromVector();
   Result<KernelImage> goOnFromLlvm();
+  Result<KernelImage> goOnAsOneModule();
   Result<KernelImage> goOnFromLl();
   Result<KernelImage> goOnFromObject(const std::string &object);
+  // From the functions of a CPU's kernel to its image (KernelFunctions.cpp).
+  struct FunctionOfKernel {
+    std::string text; ///< by which it is known in this process; empty: it is not to be kept
+    std::shared_ptr<const target::LinkedCode> phase;
+    std::shared_ptr<const std::string> entry; ///< an object
+  };
+  void findKnownFunctions();
+  Result<KernelImage> imageOfFunctions();
+  Result<std::shared_ptr<const target::LinkedCode>> phaseOf(mlir::Operation *function, FunctionOfKernel &known);
+  Result<std::shared_ptr<const std::string>> entryOf(mlir::Operation *function, FunctionOfKernel &known);
+  Result<std::string> objectOf(mlir::Operation *function);
+  Result<target::LinkedCode> linked(const std::string &object, llvm::StringRef entry, llvm::ArrayRef<target::LinkedPhase> phases);
+  Result<KernelImage> imageOf(const std::string &object, llvm::ArrayRef<target::LinkedPhase> phases = {});
   // The GPU's way through the same stages (GpuCompilation.cpp).
   Result<KernelImage> goOnFromTileOnGpu(const tile::TileProgram &program);
   Result<KernelImage> goOnFromGpu();
@@ -71,8 +88,10 @@ private:
   pipelines::CpuOptions cpuOptions() const;
   tile::TileSizes chooseTile() const;
   mlir::OwningOpRef<mlir::ModuleOp> importSpec();
-  Result<target::CpuBackend> createBackend();
+  Result<const target::CpuBackend *> cpuBackend();
   Error failure(std::string_view step, const std::string &details = "");
+  /// Somebody asks for texts of stages.
+  bool isWatched() const { return options.onStage || options.stopAfter; }
   /// Runs one step and reports how long it took.
   template <typename Step> auto timed(std::string_view name, Step &&step) {
     if (!options.onTime)
@@ -88,6 +107,7 @@ private:
   std::string_view buildId;
   ErrorCode failureCode;
   KernelHeader header;
+  llvm::StringMap<FunctionOfKernel> functions;
 
   std::string diagnostics; ///< what MLIR has reported
   llvm::raw_string_ostream diagnosticStream{diagnostics};

@@ -17,11 +17,22 @@ mlir::DialectRegistry makeRegistry() {
 
 } // namespace
 
-CompileSlot::CompileSlot()
+CompileSlot::CompileSlot(KnownFunctions &known)
     // Threads belong to the embedder: MLIR starts none of its own.
     : context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED),
       // The pipeline looks for conversion interfaces on loaded dialects.
-      vectorToLlvm((context.loadAllAvailableDialects(), &context)) {}
+      vectorToLlvm((context.loadAllAvailableDialects(), &context)), known(known) {}
+
+llvm::Expected<const target::CpuBackend *> CompileSlot::backendFor(const TargetDesc &target) {
+  if (!backend || backend->target() != target) {
+    llvm::Expected<target::CpuBackend> made = target::CpuBackend::create(target);
+    if (!made)
+      return made.takeError();
+    backend.reset();
+    backend.emplace(std::move(*made));
+  }
+  return &*backend;
+}
 
 ContextPool::Lease ContextPool::borrow() {
   {
@@ -32,7 +43,7 @@ ContextPool::Lease ContextPool::borrow() {
       return Lease(*this, std::move(slot));
     }
   }
-  return Lease(*this, std::make_unique<CompileSlot>());
+  return Lease(*this, std::make_unique<CompileSlot>(known));
 }
 
 void ContextPool::giveBack(std::unique_ptr<CompileSlot> slot) {

@@ -1,23 +1,39 @@
 // MLIR contexts, each used by one compile at a time. Making one costs milliseconds (dialects, patterns), so they are kept.
 #pragma once
 
+#include "Compiler/FunctionCache.h"
 #include "Support/ForkMutex.h"
+#include "Target/Cpu/CpuBackend.h"
+#include "Target/Cpu/ImageLinker.h"
 #include "attnjit-mlir/Pipelines/Pipelines.h"
 
 #include "mlir/IR/MLIRContext.h"
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace attnjit::compiler {
 
+/// What compiles of all slots of a pool share.
+struct KnownFunctions {
+  FunctionCache<target::LinkedCode> phases;
+  FunctionCache<std::string> entries; ///< objects
+};
+
 /// What one compile needs and the next can use again.
 struct CompileSlot {
-  CompileSlot();
+  explicit CompileSlot(KnownFunctions &known);
   mlir::MLIRContext context;
   pipelines::VectorToLlvm vectorToLlvm;
+  KnownFunctions &known;
   int uses = 0;
+  /// Made anew where the compile before was for another target.
+  llvm::Expected<const target::CpuBackend *> backendFor(const TargetDesc &target);
+
+private:
+  std::optional<target::CpuBackend> backend;
 };
 
 class ContextPool {
@@ -42,6 +58,7 @@ public:
 private:
   void giveBack(std::unique_ptr<CompileSlot> slot);
 
+  KnownFunctions known;
   ForkMutex mutex;
   std::vector<std::unique_ptr<CompileSlot>> idle;
 };

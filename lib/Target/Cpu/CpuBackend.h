@@ -41,7 +41,7 @@ struct LlvmCpu {
 };
 LlvmCpu llvmCpu(const TargetDesc &target);
 
-/// Generates code for one target. Not thread safe; cheap enough to make one per kernel.
+/// Generates code for one target, module after module. Not thread safe; what LLVM knows of a target takes milliseconds to make.
 class CpuBackend {
 public:
   /// Fails if this build of LLVM has no such target.
@@ -49,6 +49,7 @@ public:
   CpuBackend(CpuBackend &&);
   ~CpuBackend();
 
+  const TargetDesc &target() const { return desc; }
   /// Makes `module` a module of this target: triple, data layout, and the attributes of every function.
   void prepare(llvm::Module &module) const;
   /// Verifies and runs the mid-level passes. Fails on an invalid module with the verifier's words.

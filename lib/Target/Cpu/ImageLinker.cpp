@@ -25,6 +25,7 @@ Error failure(const Twine &message) { return createStringError(inconvertibleErro
 class ImageMemory final : public JITLinkMemoryManager {
 public:
   std::vector<std::byte> bytes;
+  uint64_t alignment = 1;
 
   void allocate(const JITLinkDylib *, LinkGraph &graph, OnAllocatedFunction onAllocated) override {
     BasicLayout layout(graph);
@@ -33,6 +34,7 @@ public:
       if (segment.Alignment.value() > kPageBytes)
         return onAllocated(failure("a section wants an alignment of more than a page"));
       size = alignTo(size, segment.Alignment);
+      alignment = std::max(alignment, segment.Alignment.value());
       segment.Addr = orc::ExecutorAddr(kBase + size);
       size += segment.ContentSize + segment.ZeroFillSize;
     }
@@ -60,6 +62,7 @@ private:
 /// What linkImage and the context that JITLink owns share.
 struct Link {
   StringRef entry;
+  ArrayRef<LinkedPhase> phases;
   ImageMemory memory;
   std::optional<uint64_t> entryAddress;
   Error error = Error::success();
@@ -160,11 +163,31 @@ public:
   }
 
   Error modifyPassConfig(LinkGraph &, PassConfiguration &passes) override {
+    passes.PrePrunePasses.insert(passes.PrePrunePasses.begin(), [this](LinkGraph &graph) { return placePhases(graph); });
     passes.PostPrunePasses.insert(passes.PostPrunePasses.begin(), checkSelfContained);
     return Error::success();
   }
 
 private:
+  /// Defines the symbols that the entry calls phases by.
+  Error placePhases(LinkGraph &graph) const {
+    if (link.phases.empty())
+      return Error::success();
+    Section &section = graph.createSection("phases", orc::MemProt::Read | orc::MemProt::Exec);
+    uint64_t address = kBase; // blocks of a section are laid out by their addresses
+    for (const LinkedPhase &phase : link.phases) {
+      const auto called = find_if(graph.external_symbols(), [&](Symbol *symbol) { return *symbol->getName() == phase.name; });
+      if (called == graph.external_symbols().end())
+        continue;
+      const LinkedCode &code = *phase.code;
+      const ArrayRef<char> bytes(reinterpret_cast<const char *>(code.bytes.data()), code.bytes.size());
+      Block &block = graph.createContentBlock(section, bytes, orc::ExecutorAddr(address), code.alignment, 0);
+      graph.makeDefined(**called, block, code.entryOffset, 0, Linkage::Strong, Scope::Local, /*IsLive=*/false);
+      address = alignTo(address + bytes.size(), kPageBytes);
+    }
+    return Error::success();
+  }
+
   Symbol *findEntry(LinkGraph &graph) const {
     for (Symbol *symbol : graph.defined_symbols())
       if (symbol->hasName() && *symbol->getName() == link.entry)
@@ -177,20 +200,20 @@ private:
 
 } // namespace
 
-Expected<LinkedCode> linkImage(StringRef object, StringRef entry) {
+Expected<LinkedCode> linkImage(StringRef object, StringRef entry, ArrayRef<LinkedPhase> phases) {
   auto graph = createLinkGraphFromObject(MemoryBufferRef(object, "kernel"), std::make_shared<orc::SymbolStringPool>());
   if (!graph)
     return graph.takeError();
   const Triple &triple = (*graph)->getTargetTriple();
   if (!triple.isX86_64() && !triple.isAArch64())
     return failure("the object is neither for x86-64 nor for AArch64 but for " + triple.str());
-  Link link{entry, {}, {}};
+  Link link{entry, phases, {}, {}};
   jitlink::link(std::move(*graph), std::make_unique<ImageContext>(link));
   if (link.error)
     return std::move(link.error);
   if (!link.entryAddress)
     return failure("linking ended without an entry point");
-  return LinkedCode{std::move(link.memory.bytes), *link.entryAddress - kBase};
+  return LinkedCode{std::move(link.memory.bytes), *link.entryAddress - kBase, link.memory.alignment};
 }
 
 } // namespace attnjit::target

@@ -54,7 +54,7 @@ static llvm::LogicalResult lower(const tile::TileProgram &program, const CpuOpti
   case CpuSchedule::Generic:
     return tile::lowerGeneric(program, options.target);
   case CpuSchedule::Flash:
-    return tile::lowerFlash(program, options.target);
+    return tile::lowerFlash(program, options.target, options.inPhases);
   case CpuSchedule::Efficient:
     return tile::lowerEfficient(program, options.target);
   }

@@ -28,6 +28,24 @@ template <typename Op> FailureOr<Op> onlyOp(ModuleOp module, llvm::StringRef wha
   return found;
 }
 
+/// The kernel of a module that holds one, and private functions that it calls.
+template <typename Function> FailureOr<Function> kernelAmongPhases(ModuleOp module, llvm::StringRef what) {
+  Function kernel;
+  for (Operation &op : *module.getBody()) {
+    auto candidate = dyn_cast<Function>(op);
+    if (!candidate)
+      return op.emitOpError("may not stand in the module of this stage, which holds one ") << what << " and private ones";
+    if (candidate.isPrivate())
+      continue;
+    if (kernel)
+      return op.emitOpError("is the second public ") << what << " of the module; this stage has exactly one";
+    kernel = candidate;
+  }
+  if (!kernel)
+    return module.emitOpError("holds no public ") << what;
+  return kernel;
+}
+
 llvm::LogicalResult verifyAttn(ModuleOp module) {
   FailureOr<func::FuncOp> function = onlyOp<func::FuncOp>(module, "func.func around an attn.forward");
   if (failed(function))
@@ -75,7 +93,7 @@ template <typename FunctionType> llvm::LogicalResult verifySignature(Operation *
 }
 
 llvm::LogicalResult verifyVector(ModuleOp module) {
-  FailureOr<func::FuncOp> function = onlyOp<func::FuncOp>(module, "func.func");
+  FailureOr<func::FuncOp> function = kernelAmongPhases<func::FuncOp>(module, "func.func");
   if (failed(function))
     return failure();
   if (failed(verifySize(*function, "attnjit.workspace_bytes")))
@@ -86,7 +104,7 @@ llvm::LogicalResult verifyVector(ModuleOp module) {
   FunctionType type = function->getFunctionType();
   if (failed(verifySignature(*function, type, type.getInputs())))
     return failure();
-  return verifyDialects(*function, {"func", "arith", "math", "vector", "scf", "llvm"});
+  return verifyDialects(module, {"builtin", "func", "arith", "math", "vector", "scf", "llvm"});
 }
 
 bool isGpuKernel(LLVM::LLVMFuncOp function) { return function && function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()); }
@@ -126,13 +144,13 @@ llvm::LogicalResult verifyGpuKernel(ModuleOp module, llvm::ArrayRef<llvm::String
 llvm::LogicalResult verifyLlvm(ModuleOp module) {
   if (llvm::any_of(module.getOps<LLVM::LLVMFuncOp>(), isGpuKernel))
     return verifyGpuKernel(module, {"llvm", "nvvm"});
-  FailureOr<LLVM::LLVMFuncOp> function = onlyOp<LLVM::LLVMFuncOp>(module, "llvm.func");
+  FailureOr<LLVM::LLVMFuncOp> function = kernelAmongPhases<LLVM::LLVMFuncOp>(module, "llvm.func");
   if (failed(function))
     return failure();
   LLVM::LLVMFunctionType type = function->getFunctionType();
   if (failed(verifySignature(*function, type, type.getParams())))
     return failure();
-  return verifyDialects(*function, {"llvm"});
+  return verifyDialects(module, {"builtin", "llvm"});
 }
 
 } // namespace

@@ -5,7 +5,8 @@
 //   attn     one func.func around one attn.forward
 //   tile     one tile.kernel in normal form, nothing else
 //   vector   one func.func with the signature of CpuKernelFn and `attnjit.workspace_bytes` (and, with parts,
-//            `attnjit.state_row_bytes` and perhaps `attnjit.rounds`), made of arith, math, vector, scf and llvm ops
+//            `attnjit.state_row_bytes` and perhaps `attnjit.rounds`), made of arith, math, vector, scf and llvm ops; private ones
+//            that it calls
 //   gpu      one llvm.func with nvvm.kernel, made of arith, scf, vector, llvm and nvvm ops, beside its shared memory
 //   (Conversion/TileToGPU/Schedules.h) llvm     one llvm.func made of llvm ops that calls nothing by name; for a GPU also nvvm ops and the
 //   shared memory
@@ -45,6 +46,7 @@ enum class CpuSchedule { Generic, Flash, Efficient };
 struct CpuOptions {
   CpuSchedule schedule = CpuSchedule::Flash;
   tile::CpuTarget target;
+  bool inPhases = false; ///< the phases of a schedule that has them become functions
 };
 
 /// Tile sizes which the schedule of `options` wants (Conversion/TileToVector/Schedules.h); the attn stage holds them.

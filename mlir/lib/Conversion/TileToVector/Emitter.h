@@ -24,6 +24,9 @@ inline mlir::Type likeShape(mlir::Type shape, mlir::Type element) {
   return vector ? mlir::Type(mlir::VectorType::get(vector.getShape(), element)) : element;
 }
 
+/// On the scf.execute_region of a phase: its name.
+inline constexpr llvm::StringLiteral kPhaseAttr = "attnjit.phase";
+
 inline bool isVector(mlir::Value value) { return llvm::isa<mlir::VectorType>(value.getType()); }
 
 struct Emitter {
@@ -193,6 +196,21 @@ struct Emitter {
     mlir::Block *after = builder.createBlock(&op.getAfter(), {}, mlir::TypeRange(initial), locations);
     make<mlir::scf::YieldOp>(body(after->getArguments()));
     return Values(op.getResults());
+  }
+  /// Emits code that may become a function of its own (KernelPhases.h).
+  Values phase(llvm::StringRef name, mlir::TypeRange types, llvm::function_ref<Values()> body) const {
+    auto op = make<mlir::scf::ExecuteRegionOp>(types);
+    op->setAttr(kPhaseAttr, builder.getStringAttr(name));
+    mlir::OpBuilder::InsertionGuard guard(builder);
+    builder.createBlock(&op.getRegion());
+    make<mlir::scf::YieldOp>(body());
+    return Values(op.getResults());
+  }
+  void phase(llvm::StringRef name, llvm::function_ref<void()> body) const {
+    phase(name, {}, [&] {
+      body();
+      return Values();
+    });
   }
   void ifThen(Value condition, llvm::function_ref<void()> then) const {
     auto op = make<mlir::scf::IfOp>(condition, /*withElseRegion=*/false);

@@ -1,4 +1,5 @@
 #include "FlashSchedule.h"
+#include "KernelPhases.h"
 
 #include "attnjit-mlir/Conversion/TileToVector/FormulaOps.h"
 
@@ -74,14 +75,15 @@ std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTar
   return std::nullopt;
 }
 
-LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target) {
+LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target, bool inPhases) {
   if (std::optional<std::string> reason = flashRefusal(program, target))
     return program.kernel->emitError() << "FLASH_ATTENTION cannot be used: " << *reason;
   if (failed(verifyFormulas(program)))
     return failure();
   divideOnceForTanh(program);
   OpBuilder builder(program.kernel->getContext());
-  FlashKernel(builder, program, target).emitFunction();
+  auto function = cast<func::FuncOp>(FlashKernel(builder, program, target).emitFunction());
+  inPhases ? outlinePhases(function) : inlinePhases(function);
   program.kernel->erase();
   return success();
 }
@@ -119,7 +121,7 @@ FlashKernel::FlashKernel(OpBuilder &builder, const TileProgram &program, const C
       panels(llvm::divideCeil(program.tileRows, shape.panelWidth())), layout(layOut(shape, program, steps, panels)),
       functions(AbiAccess::functionsOf(target)), softmax(builder, emit.loc) {}
 
-void FlashKernel::emitFunction() {
+Operation *FlashKernel::emitFunction() {
   KernelFunction kernel = createKernelFunction(builder, program);
   AbiAccess access(builder, emit.loc, kernel.args, functions);
   abi = &access;
@@ -143,6 +145,7 @@ void FlashKernel::emitFunction() {
     emit.ifElse(bindDotLengths(), [&] { tiles(true); }, [&] { tiles(false); });
   if (shape.unit == Bf16Unit::Tile)
     releaseTiles();
+  return kernel.function;
 }
 
 int64_t FlashKernel::reserve(int64_t bytes) { return std::exchange(layout.bytes, layout.bytes + llvm::alignTo(bytes, kCacheLineBytes)); }
@@ -186,16 +189,17 @@ void FlashKernel::emitTile(const TileCoords &coords) {
   lastRow = emit.sub(tile.rows, 1);
   panelCount = emit.make<arith::DivUIOp>(emit.add(tile.rows, shape.panelWidth() - 1), emit.index(shape.panelWidth()));
   bindHeads();
-  packQueries();
+  emit.phase("pack", [&] { packQueries(); });
+  auto finish = [&] { forEachPanel([&](const FlashPanel &panel) { emit.phase("finish", [&] { emitFinish(panel); }); }); };
   if (program.isTwoPass) {
     walkKeys(Pass::State);
-    forEachPanel([&](const FlashPanel &panel) { emitFinish(panel); });
+    finish();
     walkKeys(Pass::Output);
   } else {
     walkKeys(Pass::Whole);
-    forEachPanel([&](const FlashPanel &panel) { emitFinish(panel); });
+    finish();
   }
-  writeOutput();
+  emit.phase("write", [&] { writeOutput(); });
 }
 
 void FlashKernel::walkKeys(Pass pass) {
@@ -246,29 +250,30 @@ void FlashKernel::emitPanel(Pass pass, const FlashBlock &block, const FlashPanel
   bindBiasQueries(panel);
   if (isAmx && addedDot())
     emitDotScores(*addedDot(), panel, keys);
-  Values blockMax =
-      isAmx ? emitScoreTiles(block, panel, keys) : emitScores(block, panel, keys, /*wantMax=*/!hasScoreMap && pass != Pass::Output);
+  SmallVector<Type> rowTypes(shape.panelVectors, vectorType());
+  bool givesMax = !hasScoreMap && (isAmx || pass != Pass::Output);
+  Values blockMax = emit.phase("scores", givesMax ? TypeRange(rowTypes) : TypeRange(),
+                               [&] { return isAmx ? emitScoreTiles(block, panel, keys) : emitScores(block, panel, keys, givesMax); });
+  auto maps = [&](Value partial) { return emit.phase("maps", rowTypes, [&] { return emitMaps(block, panel, keys, count, partial); }); };
   if (hasScoreMap) {
     if (usesDots)
       for (const FlashDot &dot : dots)
         emitDotScores(dot, panel, keys);
-    blockMax = emitMaps(block, panel, keys, count, keys.partial);
+    blockMax = maps(keys.partial);
   } else if (program.mask && pass == Pass::Output) { // only the state asks for maxima
-    emit.ifThen(keys.partial, [&] { emitMaps(block, panel, keys, count, nullptr); });
+    emit.ifThen(keys.partial, [&] { maps(nullptr); });
   } else if (program.mask) {
-    SmallVector<Type> types(shape.panelVectors, vectorType());
-    blockMax = emit.ifElse(types, keys.partial, [&] { return emitMaps(block, panel, keys, count, nullptr); }, [&] { return blockMax; });
+    blockMax = emit.ifElse(rowTypes, keys.partial, [&] { return maps(nullptr); }, [&] { return blockMax; });
   }
   Values rescale(shape.panelVectors, splatF(1.0));
   if (pass == Pass::Output)
-    emitNormalised(block, panel, keys, count);
+    emit.phase("normalised", [&] { emitNormalised(block, panel, keys, count); });
   else
-    rescale = emitSoftmax(pass, block, panel, keys, count, blockMax);
+    rescale = emit.phase("softmax", rowTypes, [&] { return emitSoftmax(pass, block, panel, keys, count, blockMax); });
   if (pass == Pass::State)
     return;
-  if (isAmx)
-    return emitValueTiles(block, panel, keys, count, rescale);
-  emitValues(block, panel, keys, count, rescale);
+  emit.phase("values",
+             [&] { isAmx ? emitValueTiles(block, panel, keys, count, rescale) : emitValues(block, panel, keys, count, rescale); });
 }
 
 Emitter::Values FlashKernel::loadRow(Value address) const {

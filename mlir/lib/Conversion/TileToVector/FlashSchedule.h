@@ -136,7 +136,8 @@ inline constexpr unsigned kMostTables = 4;
 class FlashKernel {
 public:
   FlashKernel(mlir::OpBuilder &builder, const TileProgram &program, const CpuTarget &target);
-  void emitFunction();
+  /// Returns the func.func; phases of it are marked (KernelPhases.h).
+  mlir::Operation *emitFunction();
 
 private:
   using Value = mlir::Value;

@@ -39,7 +39,8 @@ llvm::LogicalResult lowerGeneric(const TileProgram &program, const CpuTarget &ta
 /// `computeBits`: 32, or 64 for f64. `inBf16`: q, k and v are bf16.
 TileSizes chooseFlashTile(int64_t headDim, int64_t valueDim, int64_t computeBits, bool inBf16, const CpuTarget &target);
 std::optional<std::string> flashRefusal(const TileProgram &program, const CpuTarget &target);
-llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target);
+/// `inPhases`: the phases of a tile (packing, scores, maps ...) become private functions after the kernel, which calls them.
+llvm::LogicalResult lowerFlash(const TileProgram &program, const CpuTarget &target, bool inPhases = false);
 
 /// EFFICIENT_ATTENTION: streams K and V once for all query heads of a kv head, in parts of the keys whose states are merged. It wants a
 /// split program (tile.split).
