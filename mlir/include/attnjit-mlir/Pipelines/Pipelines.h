@@ -7,9 +7,10 @@
 //   vector   one func.func with the signature of CpuKernelFn and `attnjit.workspace_bytes` (and, with parts,
 //            `attnjit.state_row_bytes` and perhaps `attnjit.rounds`), made of arith, math, vector, scf and llvm ops; private ones
 //            that it calls
-//   gpu      one llvm.func with nvvm.kernel, made of arith, scf, vector, llvm and nvvm ops, beside its shared memory
-//   (Conversion/TileToGPU/Schedules.h) llvm     one llvm.func made of llvm ops that calls nothing by name; for a GPU also nvvm ops and the
-//   shared memory
+//   gpu      one llvm.func with nvvm.kernel, made of arith, scf, vector, llvm and nvvm ops, beside its shared memory; more in
+//            Conversion/TileToGPU/Schedules.h
+//   llvm     one llvm.func made of llvm ops that calls nothing by name but private ones beside it; for a GPU also nvvm ops and the
+//            shared memory
 //
 // attnToTile, tileToVector and tileToGpu rewrite in one step; vectorToLlvm is a pass pipeline that a context builds once.
 #pragma once
