@@ -24,7 +24,7 @@ std::string textOf(const TargetDesc &target, func::FuncOp function) {
   llvm::raw_string_ostream os(text);
   const StringAttr name = function.getNameAttr();
   function.setSymName("function");
-  function->print(os, OpPrintingFlags().useLocalScope());
+  function->print(os, OpPrintingFlags().useLocalScope().assumeVerified());
   function.setSymNameAttr(name);
   return text;
 }
