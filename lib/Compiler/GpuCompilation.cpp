@@ -2,7 +2,7 @@
 // assembles it.
 #include "Compiler/Compilation.h"
 
-#include "Expr/Analysis.h"
+#include "Expr/Ir.h"
 #include "Target/Cpu/CpuBackend.h"
 #include "Target/Nvptx/NvptxBackend.h"
 #include "Target/Nvptx/ProblemText.h"

@@ -125,7 +125,7 @@ Result<KernelImage> Compilation::imageOfFunctions() {
   Operation *entryFunction = nullptr;
   std::vector<target::LinkedPhase> phases;
   for (auto function : module->getOps<LLVM::LLVMFuncOp>()) {
-    if (function.getName() == llvm::StringRef(kEntryName)) {
+    if (!function.isPrivate()) { // one is not: verifyStage
       entryFunction = function;
       continue;
     }
@@ -134,7 +134,7 @@ Result<KernelImage> Compilation::imageOfFunctions() {
       return code.error();
     phases.push_back({function.getName().str(), std::move(*code)});
   }
-  auto entry = entryOf(entryFunction, functions[kEntryName]);
+  auto entry = entryOf(entryFunction, functions[SymbolTable::getSymbolName(entryFunction)]);
   if (!entry)
     return entry.error();
   return imageOf(**entry, phases);
