@@ -223,6 +223,19 @@ TEST_CASE("the formula of a kernel follows an edited mask at attn") {
   }
 }
 
+TEST_CASE("a text whose kernel has another name is refused") {
+  KernelCompiler compiler;
+  std::map<Stage, std::string> texts;
+  REQUIRE(compiler.compile(makeSpec(specRows()[3]), collectInto(texts)));
+  for (Stage stage : {Stage::Vector, Stage::Llvm}) {
+    CAPTURE(std::string(name(stage)));
+    Result<KernelImage> image = compiler.compileFrom(stage, replaceAll(texts[stage], " @attention(", " @renamed("), {});
+    REQUIRE_FALSE(image);
+    CHECK(image.error().code == ErrorCode::InvalidArgument);
+    CHECK(image.error().message.find("does not define the entry point 'attention'") != std::string::npos);
+  }
+}
+
 TEST_CASE("a mask at attn that is no formula is refused") {
   KernelCompiler compiler;
   std::map<Stage, std::string> texts;
