@@ -417,22 +417,33 @@ FragmentRows::RowEnd FragmentRows::endOf(Value h, Value max, Value sum) const {
   Value natural = unit ? emit.mulF(max, unit) : max, sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, h);
   SoftmaxEnd end = emitSoftmaxEnd(emit.builder, emit.loc, abi, natural, sum, sink, [&](Value x) { return exponential(x); });
   Value outputFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; // not kept through the loop, whose registers are all taken
-  return {emit.mulF(end.factor(emit.builder, emit.loc), outputFactor), end.isEmpty, end.lse, natural};
+  // The total is 1 at least, or NaN, where the row is not empty.
+  Value inverse = emitFastReciprocal(emit, end.total);
+  Value factor = emit.mulF(end.weight ? emit.mulF(end.weight, inverse) : inverse, outputFactor);
+  return {factor, end.isEmpty, end.lse, natural};
 }
 
-void FragmentRows::finish(const RowState &state, Fragments &out) {
-  Value zero = emit.constFloat(emit.f32(), 0.0), sums[kRowsPerThread];
-  for (int64_t row = 0; row < kRowsPerThread; ++row) {
-    sums[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
-    RowEnd end = endOf(heads[row], state.max[row], sums[row]);
-    for (Fragment4 &fragment : out)
-      for (int64_t column = 0; column < 2; ++column) {
-        // Not 0 times the accumulator, which a NaN in a masked row of V may have reached (A5).
-        Value &element = fragment[row * 2 + column];
-        element = emit.select(end.isEmpty, zero, emit.mulF(element, end.factor));
-      }
-  }
-  storeRows(state.max, sums);
+FragmentRows::RowEnds FragmentRows::endRows(const RowState &state) const {
+  RowEnds ends;
+  for (int64_t row = 0; row < kRowsPerThread; ++row)
+    ends.sum[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
+  for (int64_t row = 0; row < kRowsPerThread; ++row)
+    ends.factor[row] = endOf(heads[row], state.max[row], ends.sum[row]).factor;
+  return ends;
+}
+
+void FragmentRows::finish(const RowState &state, const RowEnds &ends, Fragments &out) {
+  scaleRows(out, ends.factor);
+  // 0 in empty rows, and not 0 times the sum, which a NaN in a masked row of V may have reached (A5).
+  RowValues isEmpty;
+  for (int64_t row = 0; row < kRowsPerThread; ++row)
+    isEmpty[row] = emit.cmp(CmpF::OEQ, state.max[row], minusInfinity());
+  applyWhere(emit, emit.bitOr(isEmpty[0], isEmpty[1]), out, [&](Fragments &all) {
+    for (Fragment4 &fragment : all)
+      for (int64_t part = 0; part < 4; ++part)
+        fragment[part] = emit.select(isEmpty[rowOf(part)], emit.constFloat(emit.f32(), 0.0), fragment[part]);
+  });
+  storeRows(state, ends);
 }
 
 /// `column`: of the output, that of the first of four threads. Others have the columns after it: `pair` says which.
@@ -469,13 +480,13 @@ static Value isWanted(const Emitter &emit, const OperandAccess &operand) {
 }
 
 /// The first of the four threads of two rows has the word for one of them, the second for the other.
-void FragmentRows::storeRows(const Value (&max)[kRowsPerThread], const Value (&sum)[kRowsPerThread]) {
+void FragmentRows::storeRows(const RowState &state, const RowEnds &ends) {
   Value isSecond = emit.cmp(CmpI::eq, position.pair, emit.constInt(emit.i32(), 2));
-  auto own = [&](const Value(&values)[kRowsPerThread]) { return emit.select(isSecond, values[1], values[0]); };
+  auto own = [&](ArrayRef<Value> values) { return emit.select(isSecond, values[1], values[0]); };
   Value h = own(heads), query = own(queries);
   Value speaks = emit.bitAnd(own(rowExists), emit.cmp(CmpI::slt, position.pair, emit.constInt(emit.i32(), 4)));
   emit.ifThen(speaks, [&] {
-    RowEnd end = endOf(h, own(max), own(sum));
+    RowEnd end = endOf(h, own(state.max), own(ends.sum));
     storeRow(Operand::Lse, h, query, end.lse);
     storeRow(Operand::Max, h, query, end.max);
   });

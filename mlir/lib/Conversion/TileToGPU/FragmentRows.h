@@ -70,8 +70,13 @@ public:
     mlir::Value factor, isEmpty, lse, max;
   };
   RowEnd endOf(mlir::Value h, mlir::Value max, mlir::Value sum) const;
+  /// What the whole sums of a thread's rows come to: `factor` makes the output of what was summed up, unless the row is empty.
+  struct RowEnds {
+    RowValues sum, factor;
+  };
+  RowEnds endRows(const RowState &state) const;
   /// tile.softmax_finish: `out` becomes the output. Stores lse and max.
-  void finish(const RowState &state, Fragments &out);
+  void finish(const RowState &state, const RowEnds &ends, Fragments &out);
   /// Stores the columns of the output that there are element by element, whatever its strides.
   void storeElements(const Fragments &out);
   /// Stores a value of a row, lse or max, unless it is not wanted.
@@ -112,7 +117,7 @@ private:
   void report(mlir::Value outOfRange, mlir::Value counts, const KvBlock &block, int64_t tile, int64_t part);
   void applyProb(Fragments &probs, llvm::ArrayRef<mlir::Value> visible, const KvBlock &block);
   void ifColumnExists(int64_t column, llvm::function_ref<void()> body);
-  void storeRows(const mlir::Value (&max)[kRowsPerThread], const mlir::Value (&sum)[kRowsPerThread]);
+  void storeRows(const RowState &state, const RowEnds &ends);
   mlir::Value exponential(mlir::Value x) const;
   mlir::Value probability(mlir::Value power, int64_t tile) const;
   mlir::Value widen(mlir::Value a) const { return emit.make<mlir::arith::ExtUIOp>(emit.i64(), a); }

@@ -86,7 +86,7 @@ private:
                          return state.flatten();
                        });
     MmaState state = MmaState::unflatten(last);
-    rows.finish(state.row, state.out);
+    rows.finish(state.row, rows.endRows(state.row), state.out);
     rows.storeElements(state.out);
   }
 

@@ -127,10 +127,9 @@ private:
     rows.bindTile(tile);
     RingUse q(emit, kernel, shape.qRing, n);
     qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
-    auto [end, state] = walkBlocks(firstBlock);
-    rows.finish(state.row, state.out);
-    WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out);
-    release(q);
+    auto [end, state, ends] = walkBlocks(firstBlock);
+    rows.finish(state.row, ends, state.out);
+    WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out, [&] { release(q); });
     return end;
   }
 
@@ -139,9 +138,10 @@ private:
     return Fragments(shape.valueDim / 8, {zero, zero, zero, zero});
   }
 
+  /// Of no block: nobody multiplies them.
   Fragments noProbs() {
-    Value zero = emit.constInt(emit.i32(), 0);
-    return Fragments(shape.cols / 16, {zero, zero, zero, zero});
+    Value nothing = emit.make<LLVM::PoisonOp>(emit.i32());
+    return Fragments(shape.cols / 16, {nothing, nothing, nothing, nothing});
   }
 
   /// Where a consumer is on its way through a tile: the number of the block that comes, and what the one before has said of it.
@@ -152,22 +152,35 @@ private:
   struct Walked {
     Place place;
     State state;
+    FragmentRows::RowEnds ends; ///< of the state as it is
+  };
+  struct WalkedTile {
+    Value end; ///< number of the next block
+    State state;
+    FragmentRows::RowEnds ends;
   };
 
   /// Blocks of which the rows of this warpgroup see something come in stretches, between which the others are passed over.
-  std::pair<Value, State> walkBlocks(Value firstBlock) {
+  WalkedTile walkBlocks(Value firstBlock) {
     SentBlock first = readFirstBlock(whenFull(shape.kRing, firstBlock));
     Place start = passOverEmpty({firstBlock, {emit.truth(false), first}});
+    Value zero = emit.constFloat(emit.f32(), 0.0);
+    Values initial = flatten(start, {rows.initialState(), noOutput(), {}});
+    initial.append({zero, zero, zero, zero});
     Values last = emit.loopWhile(
-        flatten(start, {rows.initialState(), noOutput(), {}}),
-        [&](ValueRange values) { return emit.logicalNot(placeOf(values).word.isLast); },
+        initial, [&](ValueRange values) { return emit.logicalNot(placeOf(values).word.isLast); },
         [&](ValueRange values) {
-          auto [place, state] = shape.choices.getOverlap() ? walkOverlapping(placeOf(values), stateOf(values))
-                                                           : walkPlainly(placeOf(values), stateOf(values));
-          return flatten(passOverEmpty(place), state);
+          State before = stateOf(values.drop_back(kEnds));
+          auto [place, state, ends] =
+              shape.choices.getOverlap() ? walkOverlapping(placeOf(values), before) : walkPlainly(placeOf(values), before);
+          Values next = flatten(passOverEmpty(place), state);
+          next.append({ends.sum[0], ends.sum[1], ends.factor[0], ends.factor[1]});
+          return next;
         });
-    return {placeOf(last).n, stateOf(last)};
+    ValueRange ends = ValueRange(last).take_back(kEnds);
+    return {placeOf(last).n, stateOf(ValueRange(last).drop_back(kEnds)), {{ends[0], ends[1]}, {ends[2], ends[3]}}};
   }
+  static constexpr size_t kEnds = 2 * kRowsPerThread;
 
   /// Whether there is another block of this stretch.
   Value goesOn(const Word &word) { return emit.logicalNot(emit.bitOr(word.isLast, isEmpty(word.next))); }
@@ -216,7 +229,8 @@ private:
           addProbs(n, state.out, leftFactors(scores));
           return flatten({emit.add(n, 1), word}, state);
         });
-    return {placeOf(last), stateOf(last)};
+    State state = stateOf(last);
+    return {placeOf(last), state, rows.endRows(state.row)};
   }
 
   /// The first block goes through as special, which is always legal: so the code of a step is there twice, not three times. No product is
@@ -242,9 +256,10 @@ private:
           stageAfter(word);
           return next;
         });
-    Walked walked{placeOf(last), stateOf(last)};
-    addProbs(emit.sub(walked.place.n, 1), walked.state.out, walked.state.probs);
-    walked.state.probs.clear();
+    Walked walked{placeOf(last), stateOf(last), {}};
+    State &state = walked.state;
+    addProbs(emit.sub(walked.place.n, 1), state.out, state.probs, [&] { walked.ends = rows.endRows(state.row); });
+    state.probs.clear();
     return walked;
   }
 
@@ -300,10 +315,11 @@ private:
 
   Fragments issueScores(const RingUse &k) { return emitWarpgroupProduct(emit, program.qType, shape.q, qAddress, shape.k, k.buffer); }
 
-  /// out += probs . V(n), to its end.
-  void addProbs(Value n, Fragments &out, const Fragments &probs) {
+  /// out += probs . V(n), to its end. `beside`: what goes on while the tensor cores multiply.
+  void addProbs(Value n, Fragments &out, const Fragments &probs, llvm::function_ref<void()> beside = [] {}) {
     RingUse v = whenFull(shape.vRing, n);
     out = emitWarpgroupSum(emit, program.qType, out, probs, shape.v, v.buffer);
+    beside();
     emitWarpgroupWait(emit, 0, {&out});
     release(v);
   }

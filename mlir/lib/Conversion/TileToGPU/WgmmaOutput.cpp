@@ -8,9 +8,11 @@ namespace attnjit::tile {
 
 using CmpI = Emitter::CmpI;
 
-void WgmmaOutput::store(const Fragments &out) {
-  if (program.outType != program.qType)
+void WgmmaOutput::store(const Fragments &out, llvm::function_ref<void()> release) {
+  if (program.outType != program.qType) {
+    release();
     return rows.storeElements(out);
+  }
   OperandAccess access = abi.operand(Operand::Out);
   Value dense = program.valueDim % kPieceElements == 0 ? isDense(access) : Value(),
         warpRow = emit.shl(emit.bitAnd(warp, emit.constInt(emit.i32(), 3)), 4);
@@ -22,14 +24,22 @@ void WgmmaOutput::store(const Fragments &out) {
     int64_t boxes = std::min(shape.q.boxes(), shape.v.boxes() - box);
     stage(out, box, boxes, warpAddress);
     emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
-    auto elements = [&] { unstageElements(access, box, boxes, warpAddress); };
+    auto afterReading = [&] {
+      emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
+      if (box + boxes < shape.v.boxes())
+        return;
+      emitProxyFence(emit);
+      release();
+    };
+    auto elements = [&] {
+      unstageElements(access, box, boxes, warpAddress);
+      afterReading();
+    };
     if (dense)
-      emit.ifElse(dense, [&] { unstagePieces(access, box, boxes, warpAddress); }, elements);
+      emit.ifElse(dense, [&] { unstagePieces(access, box, boxes, warpAddress, afterReading); }, elements);
     else
       elements();
-    emit.make<NVVM::SyncWarpOp>(emit.constInt(emit.i32(), -1));
   }
-  emitProxyFence(emit);
 }
 
 /// Whether rows are contiguous and aligned to pieces.
@@ -69,31 +79,35 @@ void WgmmaOutput::stage(const Fragments &out, int64_t firstBox, int64_t boxes, V
   }
 }
 
-/// Reads rows back, four at a time, and stores those that exist.
-void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, Value warpAddress) {
-  Value pointer = tilePointer(access), rowStrideBytes = emit.shl(access.strides[2], 1);
+/// Reads rows back, four at a time, then stores those that exist: a fence between would wait for stores too, which take as long as a block.
+void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, Value warpAddress,
+                                llvm::function_ref<void()> afterReading) {
+  constexpr int64_t kStepRows = 32 / kPiecesPerRow, kSteps = kWarpRows / kStepRows;
   Value lane = kernel.position.lane, piece = emit.bitAnd(lane, emit.constInt(emit.i32(), kPiecesPerRow - 1)),
         rowInStep = emit.shrU(lane, 3);
-  Value pieceBytes = emit.make<arith::ExtUIOp>(emit.i64(), emit.shl(piece, 4));
   Type words = emit.vec(4, emit.i32());
-  constexpr int64_t kStepRows = 32 / kPiecesPerRow;
-  for (int64_t step = 0; step < kWarpRows; step += kStepRows) {
-    Value row = emit.add(rowInStep, step), address = sharedUnit(warpAddress, row, piece);
-    Value tileRow = emit.make<arith::ExtUIOp>(emit.i64(), emit.add(emit.shl(warp, 4), row));
-    Value target = emit.at(emit.at(pointer, emit.i8(), emit.mul(tileRow, rowStrideBytes)), emit.i8(), pieceBytes);
-    emit.ifThen(emit.cmp(CmpI::slt, tileRow, rows.coords().rows), [&] {
-      for (int64_t box = 0; box < boxes; ++box) {
-        auto move = [&] {
-          Value data = emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes);
-          emit.make<LLVM::StoreOp>(data, emit.atBytes(target, (firstBox + box) * SwizzledTile::kBoxRowBytes), kPieceBytes);
-        };
-        int64_t pieces = (program.valueDim - (firstBox + box) * 64) / kPieceElements;
-        if (pieces >= kPiecesPerRow)
-          move();
-        else
-          emit.ifThen(emit.cmp(CmpI::ult, piece, emit.constInt(emit.i32(), pieces)), move);
-      }
-    });
+  SmallVector<Value> pieces;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    Value address = sharedUnit(warpAddress, emit.add(rowInStep, step * kStepRows), piece);
+    for (int64_t box = 0; box < boxes; ++box)
+      pieces.push_back(
+          emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes));
+  }
+  afterReading();
+  auto widen = [&](Value a) -> Value { return emit.make<arith::ExtUIOp>(emit.i64(), a); };
+  Value rowStrideBytes = emit.shl(access.strides[2], 1), firstRow = widen(emit.add(emit.shl(warp, 4), rowInStep));
+  Value target = emit.at(emit.at(tilePointer(access), emit.i8(), emit.mul(firstRow, rowStrideBytes)), emit.i8(), widen(emit.shl(piece, 4)));
+  for (int64_t step = 0; step < kSteps; ++step) {
+    Value row = emit.at(target, emit.i8(), emit.mul(rowStrideBytes, step * kStepRows));
+    Value exists = emit.cmp(CmpI::slt, emit.add(firstRow, step * kStepRows), rows.coords().rows);
+    for (int64_t box = 0; box < boxes; ++box) {
+      int64_t left = (program.valueDim - (firstBox + box) * 64) / kPieceElements;
+      Value inRow = left < kPiecesPerRow ? emit.cmp(CmpI::ult, piece, emit.constInt(emit.i32(), left)) : Value();
+      emit.ifThen(inRow ? emit.bitAnd(exists, inRow) : exists, [&] {
+        Value data = pieces[step * boxes + box];
+        emit.make<LLVM::StoreOp>(data, emit.atBytes(row, (firstBox + box) * SwizzledTile::kBoxRowBytes), kPieceBytes);
+      });
+    }
   }
 }
 

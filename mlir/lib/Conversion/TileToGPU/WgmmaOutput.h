@@ -17,15 +17,16 @@ public:
       : emit(emit), kernel(kernel), program(kernel.program), shape(kernel.shape), abi(abi), rows(rows), group(group), warp(warp),
         qAddress(qAddress) {}
 
-  /// Q may be overwritten afterwards.
-  void store(const Fragments &out);
+  /// `release`: says, once, that Q may be overwritten. It comes before what nobody has to wait for.
+  void store(const Fragments &out, llvm::function_ref<void()> release);
 
 private:
   static constexpr int64_t kPieceBytes = 16, kPieceElements = 8, kPiecesPerRow = 8, kWarpRows = 16;
 
   mlir::Value isDense(const OperandAccess &access);
   void stage(const Fragments &out, int64_t firstBox, int64_t boxes, mlir::Value warpAddress);
-  void unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, mlir::Value warpAddress);
+  void unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, mlir::Value warpAddress,
+                     llvm::function_ref<void()> afterReading);
   void unstageElements(const OperandAccess &access, int64_t firstBox, int64_t boxes, mlir::Value warpAddress);
   mlir::Value tilePointer(const OperandAccess &access);
   mlir::Value sharedUnit(mlir::Value warpAddress, mlir::Value row, mlir::Value unit);

@@ -43,16 +43,16 @@ HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
     Value element = emit.at(pointerOf(offset), emit.f32(), emit.add(emit.mul(b, batchStride), emit.mul(kvHead, headStride)));
     return Value(emit.make<arith::ExtFOp>(emit.f64(), emit.load(emit.f32(), element)));
   };
+  auto rounded = [&](Value factor) { return type.isF64() ? factor : Value(emit.make<arith::TruncFOp>(type, factor)); };
   auto described = [&]() -> Emitter::Values {
     Value ofScores = emit.mulF(factorOf(offsetof(KernelArgs, qDescale)), factorOf(offsetof(KernelArgs, kDescale)));
-    return {emit.mulF(scale, ofScores), factorOf(offsetof(KernelArgs, vDescale))};
+    return {rounded(emit.mulF(scale, ofScores)), rounded(factorOf(offsetof(KernelArgs, vDescale)))};
   };
-  auto plain = [&]() -> Emitter::Values { return {scale, emit.constFloat(emit.f64(), 1.0)}; };
+  auto plain = [&]() -> Emitter::Values { return {rounded(scale), emit.constFloat(type, 1.0)}; };
   Value hasFactors =
       emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointerOf(offsetof(KernelArgs, qDescale)), emit.make<LLVM::ZeroOp>(emit.ptr()));
-  Emitter::Values factors = emit.ifElse({emit.f64(), emit.f64()}, hasFactors, described, plain);
-  auto rounded = [&](Value factor) { return type.isF64() ? factor : Value(emit.make<arith::TruncFOp>(type, factor)); };
-  return {rounded(factors[0]), rounded(factors[1])};
+  Emitter::Values factors = emit.ifElse({type, type}, hasFactors, described, plain);
+  return {factors[0], factors[1]};
 }
 
 static uint64_t offsetOf(Operand which) {
