@@ -23,11 +23,11 @@ void RowMaps::bindTile(const TileCoords &tile) {
     row->bindHeads(tile.b, tile.h);
 }
 
-void RowMaps::bindBlock(const FragmentOrigin &origin, bool coarse) {
+void RowMaps::bindBlock(const FragmentOrigin &origin, MapExpander::Refinement refinement) {
   firstKey = origin.key;
   for (int64_t row = 0; row < 2; ++row) {
     rows[row]->assumeUnitStrides(true);
-    rows[row]->assumeCoarse(coarse);
+    rows[row]->takeOfRefinements(refinement);
     rows[row]->bindQuery(origin.queries[row]);
   }
 }
@@ -140,8 +140,8 @@ void BlockScore::stage(const KvBlock &block) {
     value->stage(block);
 }
 
-void BlockScore::bindBlock(const FragmentOrigin &origin, bool coarse) {
-  rows.bindBlock(origin, coarse);
+void BlockScore::bindBlock(const FragmentOrigin &origin, MapExpander::Refinement refinement) {
+  rows.bindBlock(origin, refinement);
   for (std::unique_ptr<BlockValue> &value : values)
     value->bindBlock(origin);
 }

@@ -25,7 +25,7 @@ public:
   /// Its result comes with expand().
   void takeGiven(mlir::Operation *op);
   void bindTile(const TileCoords &tile);
-  void bindBlock(const FragmentOrigin &origin, bool coarse = false);
+  void bindBlock(const FragmentOrigin &origin, MapExpander::Refinement refinement = MapExpander::Refinement::Choice);
   mlir::Value expand(Place place, mlir::Value scaled, mlir::ValueRange given);
 
 private:
@@ -65,8 +65,7 @@ public:
   mlir::Value isUnfit(const KvBlock &block);
   /// With room: brings what a block that is not unfit needs, which is the next one to be bound.
   void stage(const KvBlock &block);
-  /// `coarse`: refinements of the formula may be left out (MapExpander.h).
-  void bindBlock(const FragmentOrigin &origin, bool coarse);
+  void bindBlock(const FragmentOrigin &origin, MapExpander::Refinement refinement);
   mlir::Value expand(Place place, mlir::Value scaled);
 
 private:

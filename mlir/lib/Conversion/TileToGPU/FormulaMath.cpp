@@ -35,16 +35,24 @@ static Value emitTanhOnGpu(const Emitter &emit, Value x) {
   return emit.mulF(numerator, emitFastReciprocal(emit, denominator));
 }
 
-/// 1 - 2 / (e^2x + 1), which is off by 2e-7 at most, and x - x^3 / 3 where that would be much, below 1/32: so by 4e-6 of it. The choice is
-/// a refinement, which scores that come of the result without much gain can do without: five operations, two of them of the special
-/// function units. tanh.approx would be one, but its error of 2^-11 would move a score capped at 50 by 0.02.
+/// 1 - 2 / (e^2x + 1), which is off by 2e-7 at most, and below 15/32 a polynomial, which is off by 5e-7 of the result. The choice is a
+/// refinement, which scores that come of the result without much gain can do without. Far takes five operations, two of them of the
+/// special function units, near five of no such kind. tanh.approx would be one, but its error of 2^-11 would move a score capped at 50 by
+/// 0.02.
 static Value emitFastTanh(const Emitter &emit, Value x) {
-  constexpr double kPower = 2 * M_LOG2E, kThird = 1 / (3 * kPower * kPower * kPower);
   auto number = [&](double value) { return emit.constFloat(x.getType(), value); };
-  Value power = emit.mulF(x, number(kPower)), square = emit.mulF(power, power);
+  Value power = emit.mulF(x, number(kTanhPower)), square = emit.mulF(power, power);
   Value far = emit.fma(emitFastReciprocal(emit, emit.addF(emitFastExp2(emit, power), number(1))), number(-2), number(1));
-  Value near = emit.mulF(power, emit.fma(square, number(-kThird), number(1 / kPower)));
-  Value result = emit.select(emit.cmp(Emitter::CmpF::OLT, square, number(kPower * kPower / 1024)), near, far); // NaN stays
+  // tanh(x) / x as a polynomial of x^2, whose largest relative error is the least there is; x is power / kTanhPower.
+  Value ratio;
+  double unit = std::pow(kTanhPower, -7);
+  for (double coefficient : {-0.045429146, 0.13220521, -0.33328459, 0.99999967}) {
+    Value scaled = number(coefficient * unit);
+    ratio = ratio ? emit.fma(square, ratio, scaled) : scaled;
+    unit *= kTanhPower * kTanhPower;
+  }
+  Value near = emit.mulF(power, ratio);
+  Value result = emit.select(emit.cmp(Emitter::CmpF::OLT, square, number(kNearTanh * kNearTanh)), near, far); // NaN stays
   result.getDefiningOp()->setAttr(MapExpander::kRefinement, emit.builder.getUnitAttr());
   return result;
 }
@@ -99,6 +107,20 @@ SmallVector<SmallVector<Value>> refinementGainsOf(Region &score) {
       all.push_back(*gainsOf(select.getResult()));
   });
   return all;
+}
+
+bool refinesScaledScore(Region &score, const ScoreFactors &factors) {
+  arith::MulFOp product = factors.firstProduct;
+  Value scaled = product ? product.getResult() : Value(score.getArgument(0));
+  bool any = false, all = true;
+  score.walk([&](arith::SelectOp select) {
+    if (!select->hasAttr(MapExpander::kRefinement))
+      return;
+    auto square = select.getCondition().getDefiningOp<arith::CmpFOp>().getLhs().getDefiningOp<arith::MulFOp>();
+    any = true;
+    all &= square.getLhs() == scaled;
+  });
+  return any && all;
 }
 
 /// Leaves those whose gains can be told; the others are plain choices.

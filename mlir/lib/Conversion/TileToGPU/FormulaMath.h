@@ -4,6 +4,7 @@
 #include "attnjit-mlir/Dialect/Tile/TileProgram.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
+#include <cmath>
 #include <optional>
 #include <string>
 
@@ -37,9 +38,15 @@ struct ScoreFactors {
 };
 ScoreFactors scoreFactorsOf(mlir::Region &score);
 
-/// Of every refinement in a score_mod (MapExpander::assumeCoarse), what multiplies it on its way into the score: values of the region, the
+/// Of every refinement in a score_mod (MapExpander::kRefinement), what multiplies it on its way into the score: values of the region, the
 /// same for all pairs of a head. Without it the score is off by at most kCoarseError times their product.
 llvm::SmallVector<llvm::SmallVector<mlir::Value>> refinementGainsOf(mlir::Region &score);
 inline constexpr double kCoarseError = 2e-7;
+
+/// Whether what the refinements of a score_mod (at least one) choose by is the score as ScoreFactors::first scales it: their first value
+/// is as good as their second one where that is less than kNearTanh, on either side of 0.
+bool refinesScaledScore(mlir::Region &score, const ScoreFactors &factors);
+/// e^2x is 2^(kTanhPower x).
+inline constexpr double kTanhPower = 2 * M_LOG2E, kNearTanh = kTanhPower * 15 / 32;
 
 } // namespace attnjit::tile

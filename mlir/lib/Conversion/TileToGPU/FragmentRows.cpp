@@ -18,7 +18,10 @@ using Values = Emitter::Values;
 FragmentRows::FragmentRows(OpBuilder &builder, Location loc, const TileProgram &program, AbiAccess &abi, const ThreadPosition &position,
                            Value firstRow, int64_t cols, bool joinsFactors)
     : emit(builder, loc), program(program), abi(abi), position(position), firstRow(firstRow), cols(cols), joinsFactors(joinsFactors),
-      readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)), sharesUnits(usesSpecialFunctions(program.score)) {}
+      readsByQuery(readsAtQuery(program)), readsByKey(readsAtKey(program)), sharesUnits(usesSpecialFunctions(program.score)) {
+  if (!program.score)
+    ofCall = factorsOf(abi.scale(emit.f32()));
+}
 
 Value FragmentRows::minusInfinity() const { return emit.constFloat(emit.f32(), -HUGE_VAL); }
 
@@ -54,22 +57,35 @@ std::pair<Value, Value> FragmentRows::placeOf(Value row) const {
 void FragmentRows::bindFactors() {
   pair = program.indexType.isInteger(32) ? position.pair : widen(position.pair);
   assert(!(joinsFactors && group) && "packed rows differ in their heads");
-  Value factor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).score, last = factor;
-  if (program.score) {
-    scoreFactor = productOf(factor, ends.first);
-    last = productOf(Value(), ends.last);
+  auto ofHead = [&] { return abi.headFactors(emit.f32(), tile.b, tile.kvHead).score; };
+  if (!program.score) {
+    SmallVector<Type> types(ofCall.size(), emit.f32());
+    useFactors(emit.ifElse(types, abi.hasDescales(), [&] { return factorsOf(ofHead()); }, [&] { return ofCall; }));
+    return;
   }
-  if (last) {
-    Value one = emit.constFloat(emit.f32(), 1.0);
-    isUnusual = emit.cmp(CmpF::ULE, last, emit.constFloat(emit.f32(), 0.0)); // or NaN
-    unit = emit.select(isUnusual, one, last);
-    early = emit.select(isUnusual, last, one);
-  }
-  Value log2e = emit.constFloat(emit.f32(), M_LOG2E);
-  toPower = unit ? emit.mulF(unit, log2e) : log2e;
-  // The exponent field plus one: a power of two in (toPower, 2 toPower].
-  Value bits = emit.bitcast(emit.i32(), toPower), exponent = emit.bitAnd(bits, emit.constInt(emit.i32(), 0x7f800000));
-  coarseToPower = emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
+  scoreFactor = productOf(ofHead(), ends.first);
+  if (Value last = productOf(Value(), ends.last))
+    return useFactors(factorsOf(last));
+  toPower = emit.constFloat(emit.f32(), M_LOG2E);
+  coarseToPower = powerAbove(toPower);
+}
+
+/// What bindFactors needs of a factor that may wait: unit, early, toPower, coarseToPower.
+Values FragmentRows::factorsOf(Value last) const {
+  Value one = emit.constFloat(emit.f32(), 1.0), isUsual = emit.cmp(CmpF::OGT, last, emit.constFloat(emit.f32(), 0.0));
+  Value ofUnit = emit.select(isUsual, last, one), power = emit.mulF(ofUnit, emit.constFloat(emit.f32(), M_LOG2E));
+  return {ofUnit, emit.select(isUsual, one, last), power, powerAbove(power)};
+}
+
+void FragmentRows::useFactors(ValueRange factors) {
+  unit = factors[0], early = factors[1], toPower = factors[2], coarseToPower = factors[3];
+  isUnusual = emit.cmp(CmpF::UNE, early, emit.constFloat(emit.f32(), 1.0));
+}
+
+/// A power of two in (x, 2 x]: the exponent field plus one.
+Value FragmentRows::powerAbove(Value x) const {
+  Value bits = emit.bitcast(emit.i32(), x), exponent = emit.bitAnd(bits, emit.constInt(emit.i32(), 0x7f800000));
+  return emit.bitcast(emit.f32(), emit.add(exponent, 0x00800000));
 }
 
 /// Beside the rounding of probabilities to 16 bits, 2e-4 at least, an error of 5e-5 in a score is not seen.
@@ -151,13 +167,13 @@ FragmentOrigin FragmentRows::originOf(const KvBlock &block) { return {{queryOf(0
 void FragmentRows::bindQuery(MapExpander &expander, int64_t row) { expander.bindQuery(queryOf(row)); }
 
 /// Visits (tile, part) of every element in this thread, with the expander bound to it. `isPlain`: the block is not special.
-void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool isPlain,
+void FragmentRows::forEachElement(Formula &formula, const KvBlock &block, bool isPlain, Refinement refinement,
                                   llvm::function_ref<void(MapExpander &, int64_t, int64_t)> body) {
   Value base = keyBase(block);
   for (int64_t row = 0; row < kRowsPerThread; ++row) {
     MapExpander &expander = *formula[group ? row : 0];
     expander.assumeUnitStrides(isPlain);
-    expander.assumeCoarse(isPlain && !group);
+    expander.takeOfRefinements(refinement);
     if (!group)
       bindQuery(expander, row);
     for (int64_t tile = 0; tile < cols / 8; ++tile)
@@ -176,20 +192,24 @@ void FragmentRows::stageLoads(const KvBlock &block) {
   emit.ifThen(emit.logicalNot(isIrregular(block)), [&] { blockScore->stage(block); });
 }
 
+static Value either(const Emitter &emit, std::initializer_list<Value> reasons) {
+  Value any;
+  for (Value reason : reasons)
+    any = any && reason ? emit.bitOr(any, reason) : any ? any : reason;
+  return any;
+}
+
 /// Where keys of the tile do not exist, or captured tensors do not lie as most do.
 Value FragmentRows::isIrregular(const KvBlock &block) {
-  Value irregular = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
-  for (Value reason : {isStrided, blockScore ? blockScore->isUnfit(block) : Value()})
-    irregular = reason ? emit.bitOr(irregular, reason) : irregular;
-  return irregular;
+  return either(emit, {emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols)), isStrided, isUnfit(block)});
 }
 
 Value FragmentRows::isSpecial(const KvBlock &block) {
-  Value special = isIrregular(block);
-  for (Value reason : {program.mask ? block.partial : Value(), isUnusual, isRefined})
-    special = reason ? emit.bitOr(special, reason) : special;
-  return special;
+  return either(emit, {isIrregular(block), program.mask ? block.partial : Value(), isUnusual, isRefined});
 }
+
+Value FragmentRows::isSpecialTile() const { return either(emit, {isStrided, isUnusual, isRefined}); }
+Value FragmentRows::isUnfit(const KvBlock &block) { return blockScore ? blockScore->isUnfit(block) : Value(); }
 
 static Values flatten(const Fragments &fragments) {
   Values values;
@@ -219,23 +239,51 @@ static void applyWhere(const Emitter &emit, Value condition, Fragments &scores, 
   applyEither(emit, condition, scores, apply, [](Fragments &) {});
 }
 
+/// A plain block needs no refinement, or all of it: where all of its scores are so small that this is better.
 FragmentRows::Flags FragmentRows::applyScore(Fragments &scores, const KvBlock &block, bool isPlain) {
   Flags outOfRange(scores.size() * 4);
-  auto general = [&](Fragments &all) { applyGeneralScore(all, block, isPlain, outOfRange); };
-  auto together = [&](Fragments &all) { applyBlockScore(all, block, isPlain); };
-  if (!blockScore)
-    general(scores);
+  if (!program.score)
+    return outOfRange;
+  auto plain = [&](Refinement refinement) {
+    return [&, refinement](Fragments &all) { applyPlainScore(all, block, refinement, outOfRange); };
+  };
+  if (isPlain && isRefined && !program.checkedIndices && refinesScaledScore(*program.score, ends))
+    applyEither(emit, areAllNear(scores), scores, plain(Refinement::First), plain(Refinement::Second));
   else if (isPlain)
-    together(scores);
+    plain(isRefined ? Refinement::Second : Refinement::Choice)(scores);
+  else if (!blockScore)
+    applyGeneralScore(scores, block, /*isPlain=*/false, Refinement::Choice, outOfRange);
   else
-    applyEither(emit, isIrregular(block), scores, general, together);
+    applyEither(
+        emit, isIrregular(block), scores,
+        [&](Fragments &all) { applyGeneralScore(all, block, /*isPlain=*/false, Refinement::Choice, outOfRange); },
+        [&](Fragments &all) { applyBlockScore(all, block, Refinement::Choice); });
   return outOfRange;
 }
 
-void FragmentRows::applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange) {
-  if (!program.score)
-    return;
-  forEachElement(score, block, isPlain, [&](MapExpander &expander, int64_t tile, int64_t part) {
+void FragmentRows::applyPlainScore(Fragments &scores, const KvBlock &block, Refinement refinement, Flags &outOfRange) {
+  if (blockScore)
+    applyBlockScore(scores, block, refinement);
+  else
+    applyGeneralScore(scores, block, /*isPlain=*/true, refinement, outOfRange);
+}
+
+/// For all threads of the warp.
+Value FragmentRows::areAllNear(const Fragments &products) const {
+  auto size = [&](Value a) -> Value { return emit.make<LLVM::FAbsOp>(emit.f32(), a, LLVM::FastmathFlagsAttr()); };
+  Value largest[2]; // two chains, which do not wait for each other
+  for (const Fragment4 &fragment : products)
+    for (int64_t part = 0; part < 4; ++part) {
+      Value &chain = largest[part % 2];
+      chain = chain ? maximum(chain, size(fragment[part])) : size(fragment[part]);
+    }
+  Value scaledLargest = emit.mulF(maximum(largest[0], largest[1]), size(scoreFactor));
+  Value isNear = emit.cmp(CmpF::OLT, scaledLargest, emit.constFloat(emit.f32(), kNearTanh)); // or NaN
+  return emit.make<NVVM::VoteSyncOp>(emit.i1(), emit.constInt(emit.i32(), -1), isNear, NVVM::VoteSyncKind::all);
+}
+
+void FragmentRows::applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Refinement refinement, Flags &outOfRange) {
+  forEachElement(score, block, isPlain, refinement, [&](MapExpander &expander, int64_t tile, int64_t part) {
     Value product = scaled(scores[tile][part]);
     MapResult result = ends.firstProduct ? expander.expand(Value(), product) : expander.expand(product);
     scores[tile][part] = result.value;
@@ -249,8 +297,8 @@ Value FragmentRows::scaled(Value product) {
 }
 
 /// From left to right, so that what both rows share need not be kept for long.
-void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block, bool isPlain) {
-  blockScore->bindBlock(originOf(block), /*coarse=*/isPlain);
+void FragmentRows::applyBlockScore(Fragments &scores, const KvBlock &block, Refinement refinement) {
+  blockScore->bindBlock(originOf(block), refinement);
   for (int64_t tile = 0; tile < cols / 8; ++tile)
     for (int64_t part = 0; part < 4; ++part)
       scores[tile][part] = blockScore->expand({rowOf(part), tile, columnOf(part)}, scaled(scores[tile][part]));
@@ -319,7 +367,7 @@ void FragmentRows::report(Value outOfRange, Value counts, const KvBlock &block, 
 /// prob_mod on p as it stands before the row is normalised. Where the score is -inf, 0 whatever it says (A13).
 void FragmentRows::applyProb(Fragments &probs, ArrayRef<Value> visible, const KvBlock &block) {
   Value zero = emit.constFloat(emit.f32(), 0.0);
-  forEachElement(prob, block, /*isPlain=*/false, [&](MapExpander &expander, int64_t tile, int64_t part) {
+  forEachElement(prob, block, /*isPlain=*/false, Refinement::Choice, [&](MapExpander &expander, int64_t tile, int64_t part) {
     Value counts = visible[tile * 4 + part], &element = probs[tile][part];
     MapResult mapped = expander.expand(element);
     report(mapped.outOfRange, counts, block, tile, part);
@@ -369,10 +417,10 @@ Value FragmentRows::rescale(Value max, Value newMax, const Reference &reference)
                                         emit.subF(emit.mulF(max, toPower), reference.power)));
 }
 
-/// Where score_mod takes functions of the special function units too, those are what a multiprocessor waits for: every fourth exponential
+/// Where score_mod takes functions of the special function units too, those are what a multiprocessor waits for: every eighth exponential
 /// is a polynomial then.
 Value FragmentRows::probability(Value power, int64_t tile) const {
-  constexpr int64_t kShare = 4;
+  constexpr int64_t kShare = 8;
   return sharesUnits && tile % kShare == 0 ? emitExp2Short(emit.builder, emit.loc, power) : emitFastExp2(emit, power);
 }
 
@@ -413,22 +461,24 @@ void FragmentRows::scaleRows(Fragments &fragments, const RowValues &factors) con
 // The end
 //===------------------------------------------------------------------------------------------------------------------===//
 
+/// Not kept through the loop, whose registers are all taken.
+Value FragmentRows::outputFactor() const { return abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; }
+
 FragmentRows::RowEnd FragmentRows::endOf(Value h, Value max, Value sum) const {
   Value natural = unit ? emit.mulF(max, unit) : max, sink = emitSink(emit.builder, emit.loc, program, abi, tile.b, h);
   SoftmaxEnd end = emitSoftmaxEnd(emit.builder, emit.loc, abi, natural, sum, sink, [&](Value x) { return exponential(x); });
-  Value outputFactor = abi.headFactors(emit.f32(), tile.b, tile.kvHead).output; // not kept through the loop, whose registers are all taken
   // The total is 1 at least, or NaN, where the row is not empty.
   Value inverse = emitFastReciprocal(emit, end.total);
-  Value factor = emit.mulF(end.weight ? emit.mulF(end.weight, inverse) : inverse, outputFactor);
-  return {factor, end.isEmpty, end.lse, natural};
+  return {end.weight ? emit.mulF(end.weight, inverse) : inverse, end.isEmpty, end.lse, natural};
 }
 
 FragmentRows::RowEnds FragmentRows::endRows(const RowState &state) const {
   RowEnds ends;
+  Value ofOutput = outputFactor();
   for (int64_t row = 0; row < kRowsPerThread; ++row)
     ends.sum[row] = emitRowReduce(emit, state.sum[row], [&](Value a, Value b) { return emit.addF(a, b); });
   for (int64_t row = 0; row < kRowsPerThread; ++row)
-    ends.factor[row] = endOf(heads[row], state.max[row], ends.sum[row]).factor;
+    ends.factor[row] = emit.mulF(endOf(heads[row], state.max[row], ends.sum[row]).factor, ofOutput);
   return ends;
 }
 

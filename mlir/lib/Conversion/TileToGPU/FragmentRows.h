@@ -46,6 +46,9 @@ public:
   /// A block is special where the mask must be evaluated, where it has fewer keys than the tile, where the products need more than `unit`,
   /// where score_mod must be refined, or where captured tensors do not lie as most do; i1.
   mlir::Value isSpecial(const KvBlock &block);
+  /// The reasons that all blocks of the tile share, and those that are neither mask nor number of keys; null: there are none.
+  mlir::Value isSpecialTile() const;
+  mlir::Value isUnfit(const KvBlock &block);
   /// From products q.k to scores: scale, score_mod, mask_mod; -inf where there is no key.
   void applyFormulas(Fragments &scores, const KvBlock &block);
   /// The same for a block that is known to be special, or not to be, in two steps: what the mask reads is on its way while the products
@@ -64,8 +67,10 @@ public:
   Reference referenceOf(mlir::Value max) const;
   /// What multiplies sums that were counted from `max` where they go on from `newMax`, whose reference is given.
   mlir::Value rescale(mlir::Value max, mlir::Value newMax, const Reference &reference) const;
-  /// The end of a row of head h, from its whole state: what makes the output of its sums, unless it is empty; lse and max as they are
-  /// stored.
+  /// What multiplies the outputs of the tile's kv head.
+  mlir::Value outputFactor() const;
+  /// The end of a row of head h, from its whole state: what makes the output of its sums, with outputFactor(), unless it is empty; lse and
+  /// max as they are stored.
   struct RowEnd {
     mlir::Value factor, isEmpty, lse, max;
   };
@@ -92,7 +97,11 @@ public:
 private:
   /// A formula, bound to each row where rows are packed, so that heads differ; else one for both rows.
   using Formula = std::array<std::optional<MapExpander>, kRowsPerThread>;
+  using Refinement = MapExpander::Refinement;
   void bindFactors();
+  llvm::SmallVector<mlir::Value> factorsOf(mlir::Value last) const;
+  void useFactors(mlir::ValueRange factors);
+  mlir::Value powerAbove(mlir::Value x) const;
   void bindRefinements();
   mlir::Value productOf(mlir::Value product, llvm::ArrayRef<mlir::Value> factors);
   void bindFormulas();
@@ -100,15 +109,17 @@ private:
   mlir::Value keyBase(const KvBlock &block);
   mlir::Value keyAt(const KvBlock &block, int64_t column);
   mlir::Value insideOf(bool needed, mlir::Value index, mlir::Value end);
-  void forEachElement(Formula &formula, const KvBlock &block, bool isPlain,
+  void forEachElement(Formula &formula, const KvBlock &block, bool isPlain, Refinement refinement,
                       llvm::function_ref<void(MapExpander &expander, int64_t tile, int64_t part)> body);
   /// Of the captured indices of score_mod, where each element stands; null: it cannot leave its tensor (A10).
   using Flags = llvm::SmallVector<mlir::Value>;
   Flags applyScore(Fragments &scores, const KvBlock &block, bool isPlain);
-  void applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Flags &outOfRange);
+  void applyPlainScore(Fragments &scores, const KvBlock &block, Refinement refinement, Flags &outOfRange);
+  void applyGeneralScore(Fragments &scores, const KvBlock &block, bool isPlain, Refinement refinement, Flags &outOfRange);
+  mlir::Value areAllNear(const Fragments &products) const;
   mlir::Value isIrregular(const KvBlock &block);
   mlir::Value scaled(mlir::Value product);
-  void applyBlockScore(Fragments &scores, const KvBlock &block, bool isPlain);
+  void applyBlockScore(Fragments &scores, const KvBlock &block, Refinement refinement);
   mlir::Value queryOf(int64_t row);
   FragmentOrigin originOf(const KvBlock &block);
   void dropHidden(Fragments &scores, const KvBlock &block, llvm::ArrayRef<mlir::Value> scoreOutOfRange);
@@ -144,7 +155,8 @@ private:
   mlir::Value scoreFactor;
   /// Of the numbers that enter the softmax `unit` > 0 makes scores, unless `isUnusual`, where `early` has done so; null: they are scores.
   mlir::Value unit, early, isUnusual;
-  mlir::Value isRefined; ///< score_mod amplifies what its refinements leave of an error (FormulaMath.h); null: it has none
+  llvm::SmallVector<mlir::Value> ofCall; ///< factorsOf, without score_mod and where heads have no factors of their own: computed once
+  mlir::Value isRefined;                 ///< score_mod amplifies what its refinements leave of an error (FormulaMath.h); null: it has none
   mlir::Value isStrided; ///< a captured tensor that score_mod reads by key has another last stride than 1; null: there is none
   /// What makes powers of 2 of e^score, and a power of two just above it.
   mlir::Value toPower, coarseToPower;

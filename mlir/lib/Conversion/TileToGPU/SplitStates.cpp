@@ -106,6 +106,7 @@ void SplitStates::store(const Merged &state, Value to) const {
 void SplitStates::finish(const Merged &state, Value row) const {
   auto [head, query] = rows.placeOf(row);
   FragmentRows::RowEnd end = rows.endOf(head, state.max, state.sum);
+  Value factor = emit.mulF(end.factor, rows.outputFactor());
   emit.ifThen(isSpeaker(), [&, head = head, query = query] {
     rows.storeRow(Operand::Lse, head, query, end.lse);
     rows.storeRow(Operand::Max, head, query, end.max);
@@ -117,7 +118,7 @@ void SplitStates::finish(const Merged &state, Value row) const {
     Value pointer = emit.at(first, program.outType, emit.mul(wide, out.strides[3]));
     for (int64_t i = 0; i < kLaneColumns; ++i) {
       // Not 0 times the sum, which a NaN in a masked row of V may have reached (A5).
-      Value element = emit.select(end.isEmpty, zero, emit.mulF(emit.lane(state.columns[index], i), end.factor));
+      Value element = emit.select(end.isEmpty, zero, emit.mulF(emit.lane(state.columns[index], i), factor));
       Value rounded = program.outType.isF32() ? element : Value(emit.make<arith::TruncFOp>(program.outType, element));
       auto store = [&] { emit.store(rounded, emit.at(pointer, program.outType, emit.mul(out.strides[3], i))); };
       if (program.valueDim == shape.valueDim)

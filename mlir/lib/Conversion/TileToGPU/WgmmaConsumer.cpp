@@ -94,7 +94,7 @@ private:
 
   /// What the slot of a block says of the time after it.
   struct Word {
-    Value isLast;
+    Value flags;    ///< of the block itself
     SentBlock next; ///< means nothing where there is none
   };
   SentBlock readFirstBlock(const RingUse &k) {
@@ -103,16 +103,17 @@ private:
   }
   Word readWord(const RingUse &k) {
     Values fields = emitReadSlot(emit, k.slot);
-    return {hasFlag(fields[BlockSlot::Keys], BlockSlot::kLast), {fields[BlockSlot::NextBegin], fields[BlockSlot::NextKeys]}};
+    return {fields[BlockSlot::Keys], {fields[BlockSlot::NextBegin], fields[BlockSlot::NextKeys]}};
   }
   KvBlock blockOf(const SentBlock &sent) {
     Value begin = widen(sent.begin), count = widen(emit.shrU(sent.keys, llvm::Log2_64(BlockSlot::kKey)));
     return {begin, emit.add(begin, count), hasOwnFlag(sent.keys, BlockSlot::kPartial)};
   }
-  Value hasFlag(Value keys, int64_t flag) {
-    return emit.cmp(CmpI::ne, emit.bitAnd(keys, emit.constInt(emit.i32(), flag)), emit.constInt(emit.i32(), 0));
-  }
-  Value hasOwnFlag(Value keys, int64_t flag) { return hasFlag(emit.make<arith::ShRUIOp>(keys, group), flag); }
+  Value ownFlag(int64_t flag) { return emit.make<arith::ShLIOp>(emit.constInt(emit.i32(), flag), group); }
+  Value isSet(Value bits) { return emit.cmp(CmpI::ne, bits, emit.constInt(emit.i32(), 0)); }
+  Value hasOwnFlag(Value keys, int64_t flag) { return isSet(emit.bitAnd(keys, ownFlag(flag))); }
+  Value isLast(const Word &word) { return isSet(lastOf(word)); }
+  Value lastOf(const Word &word) { return emit.bitAnd(word.flags, emit.constInt(emit.i32(), BlockSlot::kLast)); }
 
   //===----------------------------------------------------------------------------------------------------------------===//
   // A tile
@@ -127,6 +128,10 @@ private:
     rows.bindTile(tile);
     RingUse q(emit, kernel, shape.qRing, n);
     qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
+    Value never = emit.constInt(emit.i32(), -1), isSpecialTile = rows.isSpecialTile();
+    plainKeys = emit.constInt(emit.i32(), shape.cols * BlockSlot::kKey);
+    if (isSpecialTile)
+      plainKeys = emit.select(isSpecialTile, never, plainKeys);
     auto [end, state, ends] = walkBlocks(firstBlock);
     rows.finish(state.row, ends, state.out);
     WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out, [&] { release(q); });
@@ -138,10 +143,10 @@ private:
     return Fragments(shape.valueDim / 8, {zero, zero, zero, zero});
   }
 
-  /// Of no block: nobody multiplies them.
+  /// Of no block. Nobody multiplies them, but poison in their place has ptxas spill.
   Fragments noProbs() {
-    Value nothing = emit.make<LLVM::PoisonOp>(emit.i32());
-    return Fragments(shape.cols / 16, {nothing, nothing, nothing, nothing});
+    Value zero = emit.constInt(emit.i32(), 0);
+    return Fragments(shape.cols / 16, {zero, zero, zero, zero});
   }
 
   /// Where a consumer is on its way through a tile: the number of the block that comes, and what the one before has said of it.
@@ -163,12 +168,12 @@ private:
   /// Blocks of which the rows of this warpgroup see something come in stretches, between which the others are passed over.
   WalkedTile walkBlocks(Value firstBlock) {
     SentBlock first = readFirstBlock(whenFull(shape.kRing, firstBlock));
-    Place start = passOverEmpty({firstBlock, {emit.truth(false), first}});
+    Place start = passOverEmpty({firstBlock, {emit.constInt(emit.i32(), 0), first}});
     Value zero = emit.constFloat(emit.f32(), 0.0);
     Values initial = flatten(start, {rows.initialState(), noOutput(), {}});
     initial.append({zero, zero, zero, zero});
     Values last = emit.loopWhile(
-        initial, [&](ValueRange values) { return emit.logicalNot(placeOf(values).word.isLast); },
+        initial, [&](ValueRange values) { return emit.logicalNot(isLast(placeOf(values).word)); },
         [&](ValueRange values) {
           State before = stateOf(values.drop_back(kEnds));
           auto [place, state, ends] =
@@ -182,18 +187,27 @@ private:
   }
   static constexpr size_t kEnds = 2 * kRowsPerThread;
 
-  /// Whether there is another block of this stretch.
-  Value goesOn(const Word &word) { return emit.logicalNot(emit.bitOr(word.isLast, isEmpty(word.next))); }
+  /// Whether there is another block of this stretch: 0 then.
+  Value endOfStretch(const Word &word) { return emit.bitOr(lastOf(word), emit.bitAnd(word.next.keys, ownFlag(BlockSlot::kEmpty))); }
+  Value goesOn(const Word &word) { return emit.logicalNot(isSet(endOfStretch(word))); }
   Value isEmpty(const SentBlock &sent) { return hasOwnFlag(sent.keys, BlockSlot::kEmpty); }
+
+  /// Whether a block is more than products, scale and softmax for these rows.
+  Value isSpecial(const SentBlock &sent) {
+    Value counts = emit.constInt(emit.i32(), -BlockSlot::kKey);
+    Value bits = emit.bitAnd(sent.keys, program.mask ? emit.bitOr(counts, ownFlag(BlockSlot::kPartial)) : counts);
+    Value special = emit.cmp(CmpI::ne, bits, plainKeys), isUnfit = rows.isUnfit(blockOf(sent));
+    return isUnfit ? emit.bitOr(special, isUnfit) : special;
+  }
 
   /// Warpgroups keep their order: each takes its turn at a block that it has nothing to do with.
   Place passOverEmpty(const Place &start) {
-    auto flat = [](const Place &place) { return Values{place.n, place.word.isLast, place.word.next.begin, place.word.next.keys}; };
+    auto flat = [](const Place &place) { return Values{place.n, place.word.flags, place.word.next.begin, place.word.next.keys}; };
     Values last = emit.loopWhile(
         flat(start),
         [&](ValueRange values) {
           Word word = placeOf(values).word;
-          return emit.bitAnd(emit.logicalNot(word.isLast), isEmpty(word.next));
+          return emit.bitAnd(emit.logicalNot(isLast(word)), isEmpty(word.next));
         },
         [&](ValueRange values) {
           Value n = values[0];
@@ -251,8 +265,8 @@ private:
             stepOverlapping(special ? isFirst : Value(), emit.sub(n, 1), k, keys, state);
             return flatten({emit.add(n, 1), word}, state);
           };
-          Value isSpecial = emit.bitOr(isFirst, rows.isSpecial(keys));
-          Values next = emit.ifElse(TypeRange(values), isSpecial, [&] { return step(true); }, [&] { return step(false); });
+          Value special = emit.bitOr(isFirst, isSpecial(placeOf(values).word.next));
+          Values next = emit.ifElse(TypeRange(values), special, [&] { return step(true); }, [&] { return step(false); });
           stageAfter(word);
           return next;
         });
@@ -350,8 +364,8 @@ private:
   }
 
   Values flatten(const Place &place, const State &state) {
-    Values values = {place.n,          place.word.isLast, place.word.next.begin, place.word.next.keys,
-                     state.row.max[0], state.row.max[1],  state.row.sum[0],      state.row.sum[1]};
+    Values values = {place.n,          place.word.flags, place.word.next.begin, place.word.next.keys,
+                     state.row.max[0], state.row.max[1], state.row.sum[0],      state.row.sum[1]};
     values.append(valuesOf(state.out));
     values.append(valuesOf(state.probs));
     return values;
@@ -379,7 +393,8 @@ private:
   Value warp, group; ///< among all consumers' warps; which warpgroup
   FragmentRows rows;
   Value ownTurn, nextTurn;
-  Value qAddress; ///< of this warpgroup's rows
+  Value qAddress;  ///< of this warpgroup's rows
+  Value plainKeys; ///< BlockSlot::Keys of a block that is not special, without what says nothing of that; i32
 };
 
 } // namespace

@@ -90,8 +90,7 @@ void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, i
   for (int64_t step = 0; step < kSteps; ++step) {
     Value address = sharedUnit(warpAddress, emit.add(rowInStep, step * kStepRows), piece);
     for (int64_t box = 0; box < boxes; ++box)
-      pieces.push_back(
-          emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes));
+      pieces.push_back(emit.make<LLVM::LoadOp>(words, emitSharedPointer(emit, emit.add(address, box * shape.q.boxBytes())), kPieceBytes));
   }
   afterReading();
   auto widen = [&](Value a) -> Value { return emit.make<arith::ExtUIOp>(emit.i64(), a); };

@@ -29,7 +29,7 @@ public:
     Value queries = narrow(abi.queries());
     heads = emit.mul(narrow(abi.batch()), narrow(abi.queryHeads()));
     tilesPerHead = divide(emit.add(queries, shape.rows - 1), emit.constInt(emit.i32(), shape.rows));
-    bindGroups();
+    bindOrder();
     Value first = emit.make<NVVM::BlockIdXOp>(emit.i32()), zero = emit.constInt(emit.i32(), 0);
     if (copiesByThreads()) {
       sendTile(coordsOf(first), zero, zero);
@@ -46,26 +46,41 @@ private:
   // Which tile
   //===----------------------------------------------------------------------------------------------------------------===//
 
-  /// Heads are gone through in groups whose K and V stay in the L2 cache together: half of it, 24 MiB.
-  void bindGroups() {
-    constexpr int64_t kCacheBytes = 24 << 20;
-    Value bytesPerKvHead = emit.mul(abi.keys(), (program.headDim + program.valueDim) * 2);
-    Value kvHeads = emit.make<arith::DivUIOp>(emit.index(kCacheBytes), emit.maxS(bytesPerKvHead, emit.index(1)));
+  /// Head after head: thread blocks that read the same K and V at the same time share what the L2 cache sends. Where score_mod reads an
+  /// element for each pair, the same rows of several heads, whose K and V stay in that cache together, follow each other.
+  ///
+  /// Under a mask tiles differ in length. There the last heads are gone through side by side, so that the shortest tiles come last: so many
+  /// heads that they are two tiles for each multiprocessor.
+  void bindOrder() {
+    constexpr int64_t kCacheBytes = 24 << 20, kTailTiles = 2 * 132;
     ratio = divide(narrow(abi.queryHeads()), narrow(abi.kvHeads()));
-    Value most = emit.make<arith::ExtUIOp>(emit.i64(), heads);
-    Value fitting = emit.mul(kvHeads, emit.make<arith::ExtUIOp>(emit.i64(), ratio));
-    groupHeads = narrow(emit.minS(emit.maxS(fitting, emit.index(1)), most));
+    groupHeads = emit.constInt(emit.i32(), 1);
+    tailHeads = emit.constInt(emit.i32(), 0);
+    if (shape.choices.getStagesLoads()) {
+      Value bytesPerKvHead = emit.mul(abi.keys(), (program.headDim + program.valueDim) * 2);
+      Value kvHeads = emit.make<arith::DivUIOp>(emit.index(kCacheBytes), emit.maxS(bytesPerKvHead, emit.index(1)));
+      Value fitting = emit.mul(kvHeads, widen(ratio));
+      groupHeads = narrow(emit.minS(emit.maxS(fitting, emit.index(1)), widen(heads)));
+    } else if (program.mask) {
+      tailHeads = emit.make<arith::MinUIOp>(heads, divide(emit.add(tilesPerHead, kTailTiles - 1), tilesPerHead));
+    }
+    firstTailHead = emit.sub(heads, tailHeads);
+    firstTail = emit.mul(firstTailHead, tilesPerHead);
   }
 
-  /// The tile of a number. Within a group the same rows of all heads follow each other; where there is a mask the last rows come first,
-  /// since with most masks they see the most keys, and a long tile at the end would keep all others waiting.
+  /// The tile of a number. Under a mask the last rows of a group come first, since with most masks they see the most keys, and a long tile
+  /// at the end would keep all others waiting.
   TileCoords coordsOf(Value number) {
-    Value perGroup = emit.mul(groupHeads, tilesPerHead);
-    Value group = divide(number, perGroup), rest = emit.sub(number, emit.mul(group, perGroup));
-    Value firstHead = emit.mul(group, groupHeads);
-    Value inGroup = emit.make<arith::MinUIOp>(groupHeads, emit.sub(heads, firstHead));
-    Value order = divide(rest, inGroup), head = emit.add(firstHead, emit.sub(rest, emit.mul(order, inGroup)));
-    Value queryTile = program.mask ? emit.sub(emit.sub(tilesPerHead, 1), order) : order;
+    auto apart = [&](Value a, Value by) {
+      Value quotient = divide(a, by);
+      return std::pair(quotient, emit.sub(a, emit.mul(quotient, by)));
+    };
+    Value isTail = emit.cmp(CmpI::uge, number, firstTail), zero = emit.constInt(emit.i32(), 0);
+    Value sideBySide = emit.select(isTail, tailHeads, groupHeads), inPart = emit.sub(number, emit.select(isTail, firstTail, zero));
+    auto [group, inGroup] = apart(inPart, emit.mul(sideBySide, tilesPerHead));
+    Value firstHead = emit.add(emit.select(isTail, firstTailHead, zero), emit.mul(group, sideBySide));
+    auto [row, besides] = apart(inGroup, emit.make<arith::MinUIOp>(sideBySide, emit.sub(heads, firstHead)));
+    Value head = emit.add(firstHead, besides), queryTile = program.mask ? emit.sub(emit.sub(tilesPerHead, 1), row) : row;
     Value queryHeads = narrow(abi.queryHeads());
     TileCoords tile;
     Value b = divide(head, queryHeads), h = emit.sub(head, emit.mul(b, queryHeads));
@@ -252,7 +267,8 @@ private:
   const TileProgram &program;
   const WgmmaShape &shape;
   AbiAccess abi;
-  Value heads, tilesPerHead, ratio, groupHeads; ///< B * Hq, tiles of each, query heads per kv head, heads per group; i32
+  Value heads, tilesPerHead, ratio;                      ///< B * Hq, tiles of each, query heads per kv head; i32
+  Value groupHeads, tailHeads, firstTailHead, firstTail; ///< of bindOrder; firstTail: a number of a tile; i32
 };
 
 } // namespace

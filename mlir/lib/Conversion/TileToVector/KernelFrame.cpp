@@ -33,25 +33,36 @@ Value AbiAccess::queries() { return load(offsetof(KernelArgs, M), builder.getI64
 Value AbiAccess::keys() { return load(offsetof(KernelArgs, N), builder.getI64Type()); }
 
 /// In f64 up to the end: one rounding for all factors together.
+static Value roundedTo(const Emitter &emit, Type type, Value wide) {
+  return type.isF64() ? wide : Value(emit.make<arith::TruncFOp>(type, wide));
+}
+
+Value AbiAccess::scale(Type type) {
+  Emitter emit(builder, loc);
+  return roundedTo(emit, type, load(offsetof(KernelArgs, scale), emit.f64()));
+}
+
+Value AbiAccess::hasDescales() {
+  Emitter emit(builder, loc);
+  Value pointer = load(offsetof(KernelArgs, qDescale) + offsetof(DescaleArg, data), emit.ptr());
+  return emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
+}
+
 HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
   Emitter emit(builder, loc);
-  Value scale = load(offsetof(KernelArgs, scale), emit.f64());
-  auto pointerOf = [&](uint64_t offset) { return load(offset + offsetof(DescaleArg, data), emit.ptr()); };
   auto factorOf = [&](uint64_t offset) {
+    Value pointer = load(offset + offsetof(DescaleArg, data), emit.ptr());
     Value batchStride = load(offset + offsetof(DescaleArg, strides), emit.i64());
     Value headStride = load(offset + offsetof(DescaleArg, strides) + sizeof(int64_t), emit.i64());
-    Value element = emit.at(pointerOf(offset), emit.f32(), emit.add(emit.mul(b, batchStride), emit.mul(kvHead, headStride)));
+    Value element = emit.at(pointer, emit.f32(), emit.add(emit.mul(b, batchStride), emit.mul(kvHead, headStride)));
     return Value(emit.make<arith::ExtFOp>(emit.f64(), emit.load(emit.f32(), element)));
   };
-  auto rounded = [&](Value factor) { return type.isF64() ? factor : Value(emit.make<arith::TruncFOp>(type, factor)); };
   auto described = [&]() -> Emitter::Values {
     Value ofScores = emit.mulF(factorOf(offsetof(KernelArgs, qDescale)), factorOf(offsetof(KernelArgs, kDescale)));
-    return {rounded(emit.mulF(scale, ofScores)), rounded(factorOf(offsetof(KernelArgs, vDescale)))};
+    return {roundedTo(emit, type, emit.mulF(scale(emit.f64()), ofScores)), roundedTo(emit, type, factorOf(offsetof(KernelArgs, vDescale)))};
   };
-  auto plain = [&]() -> Emitter::Values { return {rounded(scale), emit.constFloat(type, 1.0)}; };
-  Value hasFactors =
-      emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointerOf(offsetof(KernelArgs, qDescale)), emit.make<LLVM::ZeroOp>(emit.ptr()));
-  Emitter::Values factors = emit.ifElse({type, type}, hasFactors, described, plain);
+  auto plain = [&]() -> Emitter::Values { return {scale(type), emit.constFloat(type, 1.0)}; };
+  Emitter::Values factors = emit.ifElse({type, type}, hasDescales(), described, plain);
   return {factors[0], factors[1]};
 }
 

@@ -211,8 +211,9 @@ void MapExpander::emitOp(Level level, Operation &op) {
     define(level, reduce.getResult(), emitReduce(level, reduce));
     return;
   }
-  if (coarse && op.hasAttr(kRefinement)) {
-    define(level, op.getResult(0), lookup(cast<arith::SelectOp>(op).getFalseValue()));
+  if (refinement != Refinement::Choice && op.hasAttr(kRefinement)) {
+    auto choice = cast<arith::SelectOp>(op);
+    define(level, op.getResult(0), lookup(refinement == Refinement::First ? choice.getTrueValue() : choice.getFalseValue()));
     return;
   }
   SmallVector<Value> operands = operandsOf(level, op);

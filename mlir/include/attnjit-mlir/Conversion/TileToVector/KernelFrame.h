@@ -40,7 +40,9 @@ public:
   mlir::Value kvHeads();                                                       ///< Hkv
   mlir::Value queries();                                                       ///< M
   mlir::Value keys();                                                          ///< N
-  HeadFactors headFactors(mlir::Type type, mlir::Value b, mlir::Value kvHead); ///< f32 or f64
+  mlir::Value scale(mlir::Type type);                                          ///< KernelArgs::scale, f32 or f64; likewise the next one
+  HeadFactors headFactors(mlir::Type type, mlir::Value b, mlir::Value kvHead); ///< the scale among them
+  mlir::Value hasDescales();                                                   ///< i1; else factors are scale and 1
   OperandAccess operand(Operand which);
   mlir::Value capturePointer(unsigned index);
   mlir::Value captureSize(unsigned index, unsigned dim);   ///< i64

@@ -52,8 +52,9 @@ public:
   void assumeUnitStrides(bool yes) { unitStrides = yes; }
   /// A select that carries this attribute is a refinement: its second value is as good where only the absolute error counts.
   static constexpr llvm::StringLiteral kRefinement = "attnjit.refinement";
-  /// From here on only that counts, or no more.
-  void assumeCoarse(bool yes) { coarse = yes; }
+  /// What to take of refinements: the choice, or because a caller knows better one of its two values.
+  enum class Refinement { Choice, First, Second };
+  void takeOfRefinements(Refinement what) { refinement = what; }
   /// From here on the result of this operation is not computed: it comes with each expand(), in the order of these calls, as a
   /// vector<lanes>.
   void takeGiven(mlir::Operation *op);
@@ -120,7 +121,8 @@ private:
   mlir::Value root;
   AbiAccess &abi;
   int64_t lanes;
-  bool unitStrides = false, coarse = false;
+  bool unitStrides = false;
+  Refinement refinement = Refinement::Choice;
   bool hasElement; ///< the body maps a value: it is no mask
   llvm::DenseMap<mlir::Value, Level> levels;
   llvm::SmallVector<mlir::Operation *> given;
