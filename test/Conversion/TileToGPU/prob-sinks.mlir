@@ -10,7 +10,7 @@
 // CHECK: arith.select
 // CHECK: nvvm.mma.sync
 // CHECK: llvm.load %{{.*}} : !llvm.ptr -> i16
-// CHECK: arith.divf
+// CHECK: llvm.call_intrinsic "llvm.nvvm.rcp.approx.ftz.f"
 func.func @dropped(%q: memref<?x?x?x64xbf16, #any>, %k: memref<?x?x?x64xbf16, #any>, %v: memref<?x?x?x64xbf16, #any>,
                    %out: memref<?x?x?x64xbf16, #any>, %scale: f32, %sinks: memref<?xbf16, strided<[?], offset: ?>>) {
   attn.forward ins(%q, %k, %v : memref<?x?x?x64xbf16, #any>, memref<?x?x?x64xbf16, #any>, memref<?x?x?x64xbf16, #any>)
