@@ -116,9 +116,10 @@ bool refinesScaledScore(Region &score, const ScoreFactors &factors) {
   score.walk([&](arith::SelectOp select) {
     if (!select->hasAttr(MapExpander::kRefinement))
       return;
-    auto square = select.getCondition().getDefiningOp<arith::CmpFOp>().getLhs().getDefiningOp<arith::MulFOp>();
+    auto nearness = select.getCondition().getDefiningOp<arith::CmpFOp>();
+    auto square = nearness ? nearness.getLhs().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
     any = true;
-    all &= square.getLhs() == scaled;
+    all &= square && square.getLhs() == scaled;
   });
   return any && all;
 }

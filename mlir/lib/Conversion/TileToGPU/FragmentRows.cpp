@@ -192,23 +192,18 @@ void FragmentRows::stageLoads(const KvBlock &block) {
   emit.ifThen(emit.logicalNot(isIrregular(block)), [&] { blockScore->stage(block); });
 }
 
-static Value either(const Emitter &emit, std::initializer_list<Value> reasons) {
-  Value any;
-  for (Value reason : reasons)
-    any = any && reason ? emit.bitOr(any, reason) : any ? any : reason;
-  return any;
-}
-
 /// Where keys of the tile do not exist, or captured tensors do not lie as most do.
 Value FragmentRows::isIrregular(const KvBlock &block) {
-  return either(emit, {emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols)), isStrided, isUnfit(block)});
+  Value isShort = emit.cmp(CmpI::slt, emit.sub(block.end, block.begin), emit.index(cols));
+  return either(emit, either(emit, isShort, isStrided), isUnfit(block));
 }
 
 Value FragmentRows::isSpecial(const KvBlock &block) {
-  return either(emit, {isIrregular(block), program.mask ? block.partial : Value(), isUnusual, isRefined});
+  Value special = either(emit, isIrregular(block), program.mask ? block.partial : Value());
+  return either(emit, either(emit, special, isUnusual), isRefined);
 }
 
-Value FragmentRows::isSpecialTile() const { return either(emit, {isStrided, isUnusual, isRefined}); }
+Value FragmentRows::isSpecialTile() const { return either(emit, either(emit, isStrided, isUnusual), isRefined); }
 Value FragmentRows::isUnfit(const KvBlock &block) { return blockScore ? blockScore->isUnfit(block) : Value(); }
 
 static Values flatten(const Fragments &fragments) {

@@ -128,10 +128,9 @@ private:
     rows.bindTile(tile);
     RingUse q(emit, kernel, shape.qRing, n);
     qAddress = emit.add(q.buffer, emit.mul(group, WgmmaShape::kWarpgroupRows * SwizzledTile::kBoxRowBytes));
-    Value never = emit.constInt(emit.i32(), -1), isSpecialTile = rows.isSpecialTile();
     plainKeys = emit.constInt(emit.i32(), shape.cols * BlockSlot::kKey);
-    if (isSpecialTile)
-      plainKeys = emit.select(isSpecialTile, never, plainKeys);
+    if (Value isSpecialTile = rows.isSpecialTile())
+      plainKeys = emit.select(isSpecialTile, emit.constInt(emit.i32(), -1), plainKeys);
     auto [end, state, ends] = walkBlocks(firstBlock);
     rows.finish(state.row, ends, state.out);
     WgmmaOutput(emit, kernel, abi, rows, group, warp, qAddress).store(state.out, [&] { release(q); });
@@ -187,7 +186,7 @@ private:
   }
   static constexpr size_t kEnds = 2 * kRowsPerThread;
 
-  /// Whether there is another block of this stretch: 0 then.
+  /// 0 where another block of this stretch follows.
   Value endOfStretch(const Word &word) { return emit.bitOr(lastOf(word), emit.bitAnd(word.next.keys, ownFlag(BlockSlot::kEmpty))); }
   Value goesOn(const Word &word) { return emit.logicalNot(isSet(endOfStretch(word))); }
   Value isEmpty(const SentBlock &sent) { return hasOwnFlag(sent.keys, BlockSlot::kEmpty); }
@@ -394,7 +393,7 @@ private:
   FragmentRows rows;
   Value ownTurn, nextTurn;
   Value qAddress;  ///< of this warpgroup's rows
-  Value plainKeys; ///< BlockSlot::Keys of a block that is not special, without what says nothing of that; i32
+  Value plainKeys; ///< BlockSlot::Keys of a block that is not special, without what says nothing of that; -1: all are; i32
 };
 
 } // namespace
