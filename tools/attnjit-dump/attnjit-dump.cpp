@@ -194,8 +194,6 @@ Result<void> checkEmits(const DumpOptions &options) {
 }
 
 std::string lastStageWanted(const DumpOptions &options) {
-  if (options.wants("image"))
-    return "";
   std::string last;
   for (const EmitRow &row : kEmits)
     if (row.isStage && options.wants(row.name))
@@ -203,25 +201,54 @@ std::string lastStageWanted(const DumpOptions &options) {
   return last;
 }
 
-/// Compiles through `compile` and hands every stage that was asked for to the sink.
+/// How long each step took, in all: a kernel may be made function by function.
+class StepTimes {
+public:
+  void add(std::string_view step, std::int64_t ns) {
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const Row &known) { return known.step == step; });
+    if (row == rows.end())
+      row = rows.insert(rows.end(), {std::string(step), 0, 0});
+    row->ns += ns;
+    ++row->count;
+  }
+  std::string text() const {
+    std::string all;
+    for (const Row &row : rows)
+      all += fmt::format("{:>10.3f} ms  {}{}\n", static_cast<double>(row.ns) * 1e-6, row.step,
+                         row.count > 1 ? fmt::format(" ({} times)", row.count) : "");
+    return all;
+  }
+
+private:
+  struct Row {
+    std::string step;
+    std::int64_t ns, count;
+  };
+  std::vector<Row> rows; ///< in the order in which steps began
+};
+
+/// Compiles through `compile` and hands every stage that was asked for to the sink. Without one the compiler goes its usual way, in which
+/// there are no texts.
 template <typename Compile> Result<void> emitStages(const DumpOptions &options, Sink &sink, const Compile &compile) {
-  const bool wantsStage = options.wants("image") || options.time || !lastStageWanted(options).empty();
-  if (!wantsStage)
+  const std::string lastStage = lastStageWanted(options);
+  if (!options.wants("image") && !options.time && lastStage.empty())
     return {};
   StageOptions stages;
   Result<void> written;
   std::string passed;
-  stages.onStage = [&](std::string_view stage, std::string_view text) {
-    passed += fmt::format("{}{}", passed.empty() ? "" : ", ", stage);
-    if (written && options.wants(stage))
-      written = sink.put(rowOf(stage), text);
-  };
-  if (options.time)
-    stages.onTime = [](std::string_view step, std::int64_t ns) {
-      std::fputs(fmt::format("{:>10.3f} ms  {}\n", static_cast<double>(ns) * 1e-6, step).c_str(), stderr);
+  if (!lastStage.empty())
+    stages.onStage = [&](std::string_view stage, std::string_view text) {
+      passed += fmt::format("{}{}", passed.empty() ? "" : ", ", stage);
+      if (written && options.wants(stage))
+        written = sink.put(rowOf(stage), text);
     };
-  stages.stopAfter = lastStageWanted(options);
+  StepTimes times;
+  if (options.time)
+    stages.onTime = [&](std::string_view step, std::int64_t ns) { times.add(step, ns); };
+  if (!options.wants("image"))
+    stages.stopAfter = lastStage;
   const Result<Kernel> kernel = compile(stages);
+  std::fputs(times.text().c_str(), stderr);
   if (!kernel)
     return kernel.error();
   if (!written)
