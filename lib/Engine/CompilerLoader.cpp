@@ -43,8 +43,10 @@ std::vector<std::string> candidates(const std::string &option) {
 }
 
 Result<compiler::CompilerInterface *> openCompiler(const std::string &path) {
-  // RTLD_LOCAL: its LLVM must not get in the way of another one in this process. It is never closed: its threads and statics live on.
-  void *library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // RTLD_LAZY: of the 29 000 functions that MLIR's library and ours call by name a kernel needs a few; to find them all is a tenth of the
+  // time until a new process has its first one (docs/performance.md). RTLD_LOCAL: its LLVM must not get in the way of another one in this
+  // process. It is never closed: its threads and statics live on.
+  void *library = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (!library)
     return Error{ErrorCode::Unsupported, ::dlerror()};
   auto *entry = reinterpret_cast<decltype(&attnjit_compiler_entry)>(::dlsym(library, std::string(kEntry).c_str()));
