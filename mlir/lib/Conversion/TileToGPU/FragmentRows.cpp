@@ -213,7 +213,7 @@ static Values flatten(const Fragments &fragments) {
   return values;
 }
 
-/// What one of two ways, which all threads of a warp take alike, makes of the scores.
+/// What one of two ways makes of the scores. Where the threads of a warp do not take the same, they go both.
 static void applyEither(const Emitter &emit, Value condition, Fragments &scores, llvm::function_ref<void(Fragments &)> ifTrue,
                         llvm::function_ref<void(Fragments &)> ifFalse) {
   const Fragments before = scores;
@@ -479,7 +479,7 @@ FragmentRows::RowEnds FragmentRows::endRows(const RowState &state) const {
 
 void FragmentRows::finish(const RowState &state, const RowEnds &ends, Fragments &out) {
   scaleRows(out, ends.factor);
-  // 0 in empty rows, and not 0 times the sum, which a NaN in a masked row of V may have reached (A5).
+  // 0 in empty rows, which are few, and not 0 times the sum, which a NaN in a masked row of V may have reached (A5).
   RowValues isEmpty;
   for (int64_t row = 0; row < kRowsPerThread; ++row)
     isEmpty[row] = emit.cmp(CmpF::OEQ, state.max[row], minusInfinity());

@@ -79,7 +79,8 @@ void WgmmaOutput::stage(const Fragments &out, int64_t firstBox, int64_t boxes, V
   }
 }
 
-/// Reads rows back, four at a time, then stores those that exist: a fence between would wait for stores too, which take as long as a block.
+/// Reads rows back, four at a time, then stores those that exist. What comes after reading comes before the stores: a fence waits for them
+/// too.
 void WgmmaOutput::unstagePieces(const OperandAccess &access, int64_t firstBox, int64_t boxes, Value warpAddress,
                                 llvm::function_ref<void()> afterReading) {
   constexpr int64_t kStepRows = 32 / kPiecesPerRow, kSteps = kWarpRows / kStepRows;
