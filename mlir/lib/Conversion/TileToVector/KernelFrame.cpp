@@ -32,7 +32,6 @@ Value AbiAccess::kvHeads() { return load(offsetof(KernelArgs, Hkv), builder.getI
 Value AbiAccess::queries() { return load(offsetof(KernelArgs, M), builder.getI64Type()); }
 Value AbiAccess::keys() { return load(offsetof(KernelArgs, N), builder.getI64Type()); }
 
-/// In f64 up to the end: one rounding for all factors together.
 static Value roundedTo(const Emitter &emit, Type type, Value wide) {
   return type.isF64() ? wide : Value(emit.make<arith::TruncFOp>(type, wide));
 }
@@ -48,6 +47,7 @@ Value AbiAccess::hasDescales() {
   return emit.make<LLVM::ICmpOp>(LLVM::ICmpPredicate::ne, pointer, emit.make<LLVM::ZeroOp>(emit.ptr()));
 }
 
+/// In f64 up to the end: one rounding for all factors together.
 HeadFactors AbiAccess::headFactors(Type type, Value b, Value kvHead) {
   Emitter emit(builder, loc);
   auto factorOf = [&](uint64_t offset) {
